@@ -1,0 +1,61 @@
+"""What one decoding step hands on: a bounded run of packets as columns, with their bytes.
+
+Knows: nothing but the shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pcaptool.tables.columns import Columns
+
+__all__ = ["Analysis", "Batch"]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive packets of one capture.
+
+    Parameters
+    ----------
+    first_n : int
+        Number of its first packet, 1-based.
+    count : int
+        Packets; never 0.
+    tables : dict
+        Table name to its columns. Tables hold a row for each header, so the rows of "tcp" are fewer than
+        `count`; their column "n" says which packet.
+    data : numpy.ndarray of uint8
+        Captured bytes of these packets, and perhaps others. Valid only until the next batch is asked for.
+    offsets : numpy.ndarray of int64
+        Where packet `first_n + i` begins in `data`; it has `cap_len` bytes.
+    """
+
+    first_n: int
+    count: int
+    tables: dict[str, Columns]
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Analysis(Protocol):
+    """A computation that sees all batches of a capture in order, with bounded state.
+
+    An analysis names the decoder columns that it `needs`, fills columns of batches as they pass (`feed`),
+    hands out finished rows of tables of its own, and gives the remaining ones at the end (`finish`).
+    """
+
+    needs: dict[str, tuple[str, ...]]
+
+    def feed(self, batch: Batch) -> dict[str, Columns]:
+        """Take a batch, may add columns to `batch.tables`; returns rows of its own tables that are final."""
+        ...
+
+    def finish(self) -> dict[str, Columns]:
+        """Rows of its own tables that were still open at the end of the capture."""
+        ...

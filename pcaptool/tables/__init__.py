@@ -1,0 +1,33 @@
+"""The report's tables: one definition each, from which schemas, docs, metadata and oracle tests are derived.
+
+Knows: columns, types, units, Wireshark names, one line of documentation a column; Parquet in and out.
+Must not know: how a value is computed.
+"""
+
+from __future__ import annotations
+
+from pcaptool.tables.conversations import FLOWS
+from pcaptool.tables.definition import Column, Table
+from pcaptool.tables.exchanges import HTTP
+from pcaptool.tables.headers import ARP, IP, LINK, TCP, UDP
+from pcaptool.tables.packets import PACKETS
+from pcaptool.tables.stages import STAGE_NAMES, STAGES
+
+__all__ = [
+    "ARP",
+    "FLOWS",
+    "HTTP",
+    "IP",
+    "LINK",
+    "PACKETS",
+    "STAGES",
+    "STAGE_NAMES",
+    "TABLES",
+    "TCP",
+    "UDP",
+    "Column",
+    "Table",
+]
+
+# In the order of the layers, as people read a packet.
+TABLES: dict[str, Table] = {t.name: t for t in (PACKETS, LINK, ARP, IP, TCP, UDP, FLOWS, HTTP, STAGES)}

@@ -1,0 +1,150 @@
+"""Column values in memory, between decoding and Parquet.
+
+Knows: four shapes of column data and how each becomes an Arrow array of its column's kind.
+Must not know: where the values come from.
+
+    numpy array             every row has a value
+    Masked                  numbers, some rows null
+    Texts                   few distinct strings: codes into a list of words, -1 is null
+    Lists                   a run of numbers per row: offsets into one flat array
+    list of str / None      many distinct strings; or list of lists of str for a "text_list"
+
+Buffers are handed over, not copied: who fills a column must not write into it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pcaptool.tables.definition import Table, arrow_type
+
+__all__ = ["ColumnData", "Columns", "Lists", "Masked", "Texts", "row_count", "to_arrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Numbers with nulls.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        One value a row; arbitrary where `valid` is false.
+    valid : numpy.ndarray of bool
+        True where the row has a value.
+    """
+
+    values: npt.NDArray[Any]
+    valid: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Few distinct strings.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray of int32
+        Index into `words`, -1 for null.
+    words : sequence of str
+        Distinct strings; may hold words that no row uses.
+    """
+
+    codes: npt.NDArray[np.int32]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """A list of numbers per row.
+
+    Parameters
+    ----------
+    offsets : numpy.ndarray of int32
+        Row i holds values[offsets[i]:offsets[i + 1]]; one longer than the rows.
+    values : numpy.ndarray
+        All lists, one behind the other.
+    """
+
+    offsets: npt.NDArray[np.int32]
+    values: npt.NDArray[Any]
+
+
+ColumnData = npt.NDArray[Any] | Masked | Texts | Lists | list[Any]
+Columns = dict[str, ColumnData]
+
+
+def row_count(data: ColumnData) -> int:
+    """Rows of a column."""
+    match data:
+        case Masked():
+            return len(data.values)
+        case Texts():
+            return len(data.codes)
+        case Lists():
+            return len(data.offsets) - 1
+        case _:
+            return len(data)
+
+
+def to_arrow(table: Table, columns: Mapping[str, ColumnData]) -> Any:
+    """A pyarrow.RecordBatch of the given columns in the table's order.
+
+    Raises
+    ------
+    KeyError
+        A column that the table does not define.
+    ValueError
+        Columns of different length.
+
+    Examples
+    --------
+    >>> from pcaptool.tables import UDP
+    >>> batch = to_arrow(UDP, {"srcport": np.array([53], "u2"), "n": np.array([1], "u4")})
+    >>> batch.to_pydict()
+    {'n': [1], 'srcport': [53]}
+    """
+    import pyarrow as pa  # noqa: PLC0415 - only when a report is made
+
+    unknown = columns.keys() - set(table.names)
+    if unknown:
+        raise KeyError(f"table {table.name} has no column {min(unknown)!r}")
+    names = [name for name in table.names if name in columns]
+    lengths = {row_count(columns[name]) for name in names}
+    if len(lengths) > 1:
+        raise ValueError(f"table {table.name}: columns of {sorted(lengths)} rows")
+    arrays = [_array(table[name].kind, columns[name]) for name in names]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.select_schema(names))
+
+
+def _array(kind: str, data: ColumnData) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    kind_type = arrow_type(kind)
+    match data:
+        case Texts():
+            codes = pa.array(data.codes, pa.int32(), mask=data.codes < 0)
+            return pa.DictionaryArray.from_arrays(codes, pa.array(data.words, pa.string()))
+        case Lists():
+            values = pa.array(data.values, kind_type.value_type)
+            return pa.ListArray.from_arrays(pa.array(data.offsets, pa.int32()), values)
+        case Masked():
+            return _numbers(kind, kind_type, data.values, ~data.valid)
+        case np.ndarray():
+            return _numbers(kind, kind_type, data, None)
+        case _ if kind == "text":
+            return pa.array(data, pa.string()).dictionary_encode()
+        case _:
+            return pa.array(data, kind_type)
+
+
+def _numbers(kind: str, kind_type: Any, values: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if kind == "time":
+        return pa.array(values, pa.int64(), mask=nulls).view(kind_type)
+    return pa.array(values, kind_type, mask=nulls)

@@ -1,0 +1,49 @@
+"""Transport conversations."""
+
+from __future__ import annotations
+
+from pcaptool.tables.definition import Column, Table
+
+__all__ = ["FLOWS"]
+
+FLOWS = Table(
+    name="flows",
+    version=1,
+    row="transport conversation",
+    doc=(
+        "TCP and UDP conversations, both directions. `fwd` is from the originator: who sent the SYN, else who"
+        " sent first; `rev` the other way. A new SYN with another sequence number on a known four-tuple begins a"
+        " new flow, as in Wireshark."
+    ),
+    columns=(
+        Column("flow", "u32", "number in order of appearance, 0-based, over TCP and UDP"),
+        Column("protocol", "text", "tcp or udp", low_cardinality=True),
+        Column("src", "text", "originator's address", low_cardinality=True),
+        Column("srcport", "u16", "originator's port"),
+        Column("dst", "text", "responder's address", low_cardinality=True),
+        Column("dstport", "u16", "responder's port", low_cardinality=True),
+        Column("first_n", "u32", "first packet"),
+        Column("last_n", "u32", "last packet"),
+        Column("first_ts", "time", "time of the first packet"),
+        Column("last_ts", "time", "time of the last packet"),
+        Column("packets_fwd", "u32", "packets from the originator"),
+        Column("packets_rev", "u32", "packets from the responder"),
+        Column("bytes_fwd", "u64", "bytes on the wire from the originator, headers included"),
+        Column("bytes_rev", "u64", "bytes on the wire from the responder, headers included"),
+        Column("payload_bytes_fwd", "u64", "transport payload from the originator, repeats included"),
+        Column("payload_bytes_rev", "u64", "transport payload from the responder, repeats included"),
+        Column("syn_n", "u32", "last SYN of the handshake", nullable=True),
+        Column("synack_n", "u32", "last SYN-ACK of the handshake", nullable=True),
+        Column("handshake_rtt_ns", "i64", "from that SYN to the first ACK after the SYN-ACK", nullable=True),
+        Column("mss_fwd", "u16", "MSS that the originator announced", nullable=True, low_cardinality=True),
+        Column("mss_rev", "u16", "MSS that the responder announced", nullable=True, low_cardinality=True),
+        Column("wscale_fwd", "u8", "originator's window scale", nullable=True, low_cardinality=True),
+        Column("wscale_rev", "u8", "responder's window scale", nullable=True, low_cardinality=True),
+        Column("sack_permitted", "bool", "both sides permitted SACK", low_cardinality=True),
+        Column("timestamps", "bool", "both sides sent timestamps in the handshake", low_cardinality=True),
+        Column("fin_fwd_n", "u32", "originator's first FIN", nullable=True),
+        Column("fin_rev_n", "u32", "responder's first FIN", nullable=True),
+        Column("rst_n", "u32", "first RST", nullable=True),
+        Column("end", "text", "fin (both sides), half (one FIN), rst, open", low_cardinality=True),
+    ),
+)

@@ -1,0 +1,56 @@
+"""HTTP exchanges."""
+
+from __future__ import annotations
+
+from pcaptool.tables.definition import Column, Table
+
+__all__ = ["HTTP"]
+
+HTTP = Table(
+    name="http",
+    version=1,
+    row="request and its response",
+    doc=(
+        "HTTP/1 exchanges in the order of their requests on each connection (RFC 9112 section 9.3.2: responses"
+        " come in the order of requests). Each time is that of the packet that completed the byte in question."
+    ),
+    columns=(
+        Column("flow", "u32", "row of `flows`"),
+        Column("exchange", "u32", "number on its connection, 0-based"),
+        Column(
+            "method", "text", "request method", "http.request.method", nullable=True, low_cardinality=True
+        ),
+        Column("target", "string", "request target", "http.request.uri", nullable=True),
+        Column("host", "text", "Host header", "http.host", nullable=True, low_cardinality=True),
+        Column("request_version", "text", "request's HTTP version", nullable=True, low_cardinality=True),
+        Column("status", "u16", "response status", "http.response.code", nullable=True, low_cardinality=True),
+        Column("response_version", "text", "response's HTTP version", nullable=True, low_cardinality=True),
+        Column("content_type", "text", "response's Content-Type", nullable=True, low_cardinality=True),
+        Column(
+            "transfer_coding", "text", "response's Transfer-Encoding", nullable=True, low_cardinality=True
+        ),
+        Column("content_length", "u64", "response's Content-Length", nullable=True),
+        Column("request_header_names", "text_list", "names as sent, in order"),
+        Column("request_header_values", "text_list", "values, in the same order"),
+        Column("response_header_names", "text_list", "names as sent, in order"),
+        Column("response_header_values", "text_list", "values, in the same order"),
+        Column("request_head_bytes", "u32", "request line and headers"),
+        Column("request_body_bytes", "u64", "request body after transfer decoding"),
+        Column("response_head_bytes", "u32", "status line and headers"),
+        Column("response_body_bytes", "u64", "response body after transfer decoding"),
+        Column("request_first_n", "u32", "packet with the request's first byte", nullable=True),
+        Column("request_last_n", "u32", "packet that completed the request", nullable=True),
+        Column("response_first_n", "u32", "packet with the response's first byte", nullable=True),
+        Column("response_last_n", "u32", "packet that completed the response", nullable=True),
+        Column("request_first_ts", "time", "time of that packet", nullable=True),
+        Column("request_last_ts", "time", "time of that packet", nullable=True),
+        Column("response_first_ts", "time", "time of that packet", nullable=True),
+        Column("response_last_ts", "time", "time of that packet", nullable=True),
+        Column("server_time_ns", "i64", "request complete to response's first byte", nullable=True),
+        Column("transfer_time_ns", "i64", "response's first to last byte", nullable=True),
+        Column("complete", "bool", "both messages were seen whole", low_cardinality=True),
+        Column(
+            "trouble", "text", "gap, parse error, no request, cut; null where there is none", nullable=True
+        ),
+    ),
+)

@@ -1,0 +1,176 @@
+"""One table for each header: link, arp, ip, tcp, udp.
+
+Column names are Wireshark's without the layer's prefix, dots as underscores; values are equal to
+Wireshark's (`tests/oracle`), with lengths in bytes.
+`depth` counts headers of the same kind from the outside (0), so tunnels keep every header.
+"""
+
+from __future__ import annotations
+
+from pcaptool.tables.definition import Column, Table
+
+__all__ = ["ARP", "IP", "LINK", "TCP", "UDP"]
+
+_N = Column("n", "u32", "packet number", "frame.number")
+_DEPTH = Column("depth", "u8", "0 for the outermost header of this kind", low_cardinality=True)
+_STATUS_DOC = "0 bad, 1 good, 2 unverified (cut or fragment), 3 not present"
+
+LINK = Table(
+    name="link",
+    version=1,
+    row="packet",
+    doc="The link layer: what stands in front of the network header.",
+    columns=(
+        _N,
+        Column("kind", "text", "ethernet, sll, sll2, null, loop, raw, ...", low_cardinality=True),
+        Column("src", "text", "link source address", "eth.src", nullable=True, low_cardinality=True),
+        Column("dst", "text", "link destination address", "eth.dst", nullable=True, low_cardinality=True),
+        Column("type", "u16", "EtherType behind all tags", nullable=True, low_cardinality=True),
+        Column("vlan_id", "u16", "outermost 802.1Q tag: VLAN", nullable=True, low_cardinality=True),
+        Column("vlan_priority", "u8", "outermost 802.1Q tag: priority", nullable=True, low_cardinality=True),
+        Column("hdr_bytes", "u16", "bytes in front of the network header", low_cardinality=True),
+        Column("padding_bytes", "u32", "captured bytes behind the network packet", low_cardinality=True),
+    ),
+)
+
+ARP = Table(
+    name="arp",
+    version=1,
+    row="ARP packet",
+    doc="Address resolution (RFC 826): who asks for whom, and who answers.",
+    columns=(
+        _N,
+        Column("hw_type", "u16", "hardware address space, 1 is Ethernet", "arp.hw.type"),
+        Column("proto_type", "u16", "protocol address space", "arp.proto.type"),
+        Column("opcode", "u16", "1 request, 2 reply", "arp.opcode", low_cardinality=True),
+        Column("src_hw_mac", "text", "sender's hardware address", "arp.src.hw_mac", nullable=True),
+        Column("src_proto_ipv4", "text", "sender's address", "arp.src.proto_ipv4", nullable=True),
+        Column("dst_hw_mac", "text", "target's hardware address", "arp.dst.hw_mac", nullable=True),
+        Column("dst_proto_ipv4", "text", "target's address", "arp.dst.proto_ipv4", nullable=True),
+    ),
+)
+
+IP = Table(
+    name="ip",
+    version=1,
+    row="IP header",
+    doc="IPv4 and IPv6 headers. A super-packet of segmentation offload has its true length here, or 0.",
+    columns=(
+        _N,
+        _DEPTH,
+        Column("version", "u8", "4 or 6", "ip.version", low_cardinality=True),
+        Column("src", "text", "source address", "ip.src", low_cardinality=True),
+        Column("dst", "text", "destination address", "ip.dst", low_cardinality=True),
+        Column(
+            "hdr_len",
+            "u16",
+            "header with options (IPv6: with extension headers) in bytes",
+            low_cardinality=True,
+        ),
+        Column("dsfield", "u8", "TOS byte or traffic class", "ip.dsfield", low_cardinality=True),
+        Column("len", "u32", "IPv4 total length, IPv6 payload length, as it stands in the header", "ip.len"),
+        Column("id", "u16", "IPv4 identification", "ip.id", nullable=True),
+        Column("flags", "u8", "IPv4: reserved 4, DF 2, MF 1", nullable=True, low_cardinality=True),
+        Column("frag_offset", "u32", "fragment offset in bytes", low_cardinality=True),
+        Column("ttl", "u8", "time to live or hop limit", "ip.ttl", low_cardinality=True),
+        Column(
+            "proto", "u8", "protocol behind this header and its extensions", "ip.proto", low_cardinality=True
+        ),
+        Column("checksum", "u16", "IPv4 header checksum", "ip.checksum", nullable=True),
+        Column(
+            "checksum_status", "u8", _STATUS_DOC, "ip.checksum.status", nullable=True, low_cardinality=True
+        ),
+        Column("flow_label", "u32", "IPv6 flow label", "ipv6.flow", nullable=True),
+        Column("payload_bytes", "u32", "bytes behind the header, by the header", low_cardinality=False),
+    ),
+)
+
+TCP = Table(
+    name="tcp",
+    version=1,
+    row="TCP header",
+    doc="TCP headers with all options (RFC 9293, 7323, 2018).",
+    columns=(
+        _N,
+        _DEPTH,
+        Column("flow", "u32", "row of `flows`", nullable=True),
+        Column("srcport", "u16", "source port", "tcp.srcport"),
+        Column("dstport", "u16", "destination port", "tcp.dstport"),
+        Column("seq_raw", "u32", "sequence number", "tcp.seq_raw"),
+        Column("ack_raw", "u32", "acknowledgement number", "tcp.ack_raw"),
+        Column("hdr_len", "u8", "header with options in bytes", "tcp.hdr_len", low_cardinality=True),
+        Column(
+            "flags",
+            "u16",
+            "12 bits: reserved, AE, CWR ECE URG ACK PSH RST SYN FIN",
+            "tcp.flags",
+            low_cardinality=True,
+        ),
+        Column("window_size_value", "u16", "window, not scaled", "tcp.window_size_value"),
+        Column("checksum", "u16", "checksum", "tcp.checksum"),
+        Column("checksum_status", "u8", _STATUS_DOC, low_cardinality=True),
+        Column(
+            "checksum_partial",
+            "bool",
+            "holds only the pseudo-header's sum: a device was to complete it",
+            low_cardinality=True,
+        ),
+        Column("urgent_pointer", "u16", "urgent pointer", "tcp.urgent_pointer", low_cardinality=True),
+        Column("len", "u32", "payload bytes by the IP header", "tcp.len", nullable=True),
+        Column(
+            "payload_offset", "u32", "where the payload begins in the captured bytes", low_cardinality=True
+        ),
+        Column("option_kinds", "u8_list", "option kinds in wire order", "tcp.option_kind"),
+        Column(
+            "options_mss_val",
+            "u16",
+            "maximum segment size",
+            "tcp.options.mss_val",
+            nullable=True,
+            low_cardinality=True,
+        ),
+        Column(
+            "options_wscale_shift",
+            "u8",
+            "window scale",
+            "tcp.options.wscale.shift",
+            nullable=True,
+            low_cardinality=True,
+        ),
+        Column("options_sack_perm", "bool", "SACK permitted", low_cardinality=True),
+        Column(
+            "options_timestamp_tsval", "u32", "timestamp value", "tcp.options.timestamp.tsval", nullable=True
+        ),
+        Column(
+            "options_timestamp_tsecr",
+            "u32",
+            "timestamp echo reply",
+            "tcp.options.timestamp.tsecr",
+            nullable=True,
+        ),
+        Column("options_sack_le", "u32_list", "left edges of SACK blocks", "tcp.options.sack_le"),
+        Column("options_sack_re", "u32_list", "right edges of SACK blocks", "tcp.options.sack_re"),
+    ),
+)
+
+UDP = Table(
+    name="udp",
+    version=1,
+    row="UDP header",
+    doc="UDP headers (RFC 768).",
+    columns=(
+        _N,
+        _DEPTH,
+        Column("flow", "u32", "row of `flows`", nullable=True),
+        Column("srcport", "u16", "source port", "udp.srcport"),
+        Column("dstport", "u16", "destination port", "udp.dstport"),
+        Column("length", "u16", "header and payload in bytes", "udp.length"),
+        Column("checksum", "u16", "checksum, 0 if not used", "udp.checksum"),
+        Column("checksum_status", "u8", _STATUS_DOC, low_cardinality=True),
+        Column("checksum_partial", "bool", "holds only the pseudo-header's sum", low_cardinality=True),
+        Column(
+            "payload_offset", "u32", "where the payload begins in the captured bytes", low_cardinality=True
+        ),
+        Column("payload_bytes", "u32", "payload bytes by the header"),
+    ),
+)
