@@ -1,0 +1,89 @@
+"""A processor that runs packet work to the end, one piece after the other.
+
+Knows: the order of deferred work and when each piece starts.
+Must not know: what the work is.
+Mirrors the kernel's NET_RX softirq on one CPU: received frames are handled in order of arrival; what a piece of
+work sends onto a link of the same machine (veth) is received only when that piece is over; a system call that
+sends over veth goes on only when the softirq it raised has run (local_bh_enable at the end of __dev_queue_xmit).
+
+The work is a generator that yields the nanoseconds it spends; it never sleeps. Time inside it runs ahead of the
+simulator's clock by `lead_ns`, and is the simulator's again when it is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pcaptool.sim.events import Simulator, Step, WaitQueue
+
+__all__ = ["Processor"]
+
+
+class Processor:
+    """Runs deferred work in order.
+
+    Parameters
+    ----------
+    simulator : Simulator
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.lead_ns = 0
+        self.idle = WaitQueue()
+        self._queue: deque[Callable[[], Step]] = deque()
+        self._raised = 0
+        self._free_ns = simulator.now_ns
+        self._running = False
+        self._scheduled = False
+
+    @property
+    def now_ns(self) -> int:
+        """Time as the running piece of work sees it; the simulator's when none runs."""
+        return self.simulator.now_ns + self.lead_ns
+
+    def raise_softirq(self, time_ns: int, work: Callable[[], Step]) -> None:
+        """Have `work` run at `time_ns`, behind all work raised earlier for an earlier time."""
+        self._raised += 1
+        self.simulator.at(time_ns, self._arrived, work)
+
+    def _arrived(self, work: Callable[[], Step]) -> None:
+        self._raised -= 1
+        self._queue.append(work)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.simulator.at(self._free_ns, self._run_next)
+
+    def _run_next(self) -> None:
+        self._scheduled = False
+        self.run(self._queue.popleft()())
+        if self._queue:
+            self._schedule()
+        else:
+            self.idle.wake(self._free_ns - self.simulator.now_ns)
+
+    def run(self, work: Step) -> None:
+        """Run a piece of work now, to its end; timers use this too."""
+        if self._running:
+            raise RuntimeError("softirq work does not nest")
+        self._running = True
+        self.lead_ns = max(0, self._free_ns - self.simulator.now_ns)
+        try:
+            for spent in work:
+                if isinstance(spent, int):
+                    self.lead_ns += spent
+        finally:
+            self._free_ns = self.simulator.now_ns + self.lead_ns
+            self.lead_ns = 0
+            self._running = False
+
+    def drain(self) -> Step:
+        """Wait until all raised work has run: where a system call re-enables softirqs after sending."""
+        while self._queue or self._raised:
+            yield self.idle
+        if self._free_ns > self.simulator.now_ns:
+            yield self._free_ns - self.simulator.now_ns
