@@ -1,0 +1,53 @@
+"""What to run: a scenario file (TOML) to frozen dataclasses, and back.
+
+Knows: the keys of a scenario, their bounds, defaults and meaning (`model` is the table that reading,
+messages and docs/scenario.md derive from); the bytes that the reference programs write (`application`).
+Must not know: how a run is done.
+"""
+
+from __future__ import annotations
+
+from pcaptool.scenario.application import body, find_route, request_bytes, response_head, route_body
+from pcaptool.scenario.costs import Costs
+from pcaptool.scenario.dump import dump_scenario
+from pcaptool.scenario.kinds import Request
+from pcaptool.scenario.load import load_scenario, parse_scenario
+from pcaptool.scenario.model import (
+    Client,
+    Drop,
+    Hook,
+    Host,
+    Hosts,
+    Late,
+    Limits,
+    Link,
+    Offload,
+    Route,
+    Scenario,
+    Server,
+)
+
+__all__ = [
+    "Client",
+    "Costs",
+    "Drop",
+    "Hook",
+    "Host",
+    "Hosts",
+    "Late",
+    "Limits",
+    "Link",
+    "Offload",
+    "Request",
+    "Route",
+    "Scenario",
+    "Server",
+    "body",
+    "dump_scenario",
+    "find_route",
+    "load_scenario",
+    "parse_scenario",
+    "request_bytes",
+    "response_head",
+    "route_body",
+]

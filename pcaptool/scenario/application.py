@@ -1,0 +1,100 @@
+"""The bytes that the reference programs write: requests, response heads, bodies.
+
+Knows: HTTP/1.1 message syntax as far as these programs use it (RFC 9112).
+Must not know: sockets, or when anything is written. The modelled stack and the real server share it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from pcaptool.scenario.model import Route, Scenario, Server
+
+__all__ = ["body", "find_route", "request_bytes", "response_head", "route_body"]
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_MAX_BODY = 2**31 - 1
+
+
+def body(size: int) -> bytes:
+    """A deterministic body: the letters a-z over and over.
+
+    Examples
+    --------
+    >>> body(28)
+    b'abcdefghijklmnopqrstuvwxyzab'
+    """
+    return (_LETTERS * (size // 26 + 1))[:size]
+
+
+def request_bytes(scenario: Scenario, index: int) -> bytes:
+    r"""The client's request number `index` (from 0) of a connection.
+
+    Examples
+    --------
+    >>> request_bytes(Scenario(), 0)
+    b'GET /bytes/1024 HTTP/1.1\r\nHost: 192.0.2.1\r\nUser-Agent: lab\r\n\r\n'
+    """
+    client = scenario.client
+    request = client.requests[index]
+    fields = [(n, v.replace("{host}", scenario.authority)) for n, v in client.headers]
+    fields += [] if client.keepalive else [("Connection", "close")]
+    return _head(f"{request.method} {request.path} HTTP/1.1", fields)
+
+
+def find_route(server: Server, path: str) -> tuple[Route, int] | None:
+    """The first route that answers a path, and the size of its body; None where none does.
+
+    Examples
+    --------
+    >>> find_route(Server(), "/bytes/17")[1]
+    17
+    """
+    for route in server.routes:
+        before, marker, after = route.path.partition("{n}")
+        match = re.fullmatch(
+            re.escape(before) + ("([0-9]{1,10})" if marker else "()") + re.escape(after), path
+        )
+        if match is None:
+            continue
+        if not marker:
+            return route, len(route_body(route, route.body_bytes or 0))
+        if int(match.group(1)) <= _MAX_BODY:
+            return route, int(match.group(1))
+    return None
+
+
+def route_body(route: Route, size: int) -> bytes:
+    """The body that a route sends: its text, or `size` letters."""
+    return body(size) if route.body is None else route.body.encode()
+
+
+def response_head(server: Server, route: Route, size: int, *, close: bool, now_ns: int) -> bytes:
+    r"""The head of a response with `size` bytes of body, up to and with the empty line.
+
+    Parameters
+    ----------
+    close : bool
+        Whether the connection ends with this response.
+    now_ns : int
+        Nanoseconds since 1970, for {date}.
+
+    Examples
+    --------
+    >>> response_head(Server(headers=(("Date", "{date}"),)), Route(), 5, close=False, now_ns=0)
+    b'HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n'
+    """
+    words = {
+        "{length}": str(size),
+        "{connection}": "close" if close else "keep-alive",
+        "{date}": format_datetime(datetime.fromtimestamp(now_ns // 1_000_000_000, UTC), usegmt=True),
+    }
+    fields = [(n, re.sub(r"\{[a-z]+\}", lambda m: words[m.group()], v)) for n, v in server.headers]
+    return _head(f"HTTP/1.1 {route.status}", fields)
+
+
+def _head(first: str, fields: list[tuple[str, str]]) -> bytes:
+    lines = [first, *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1")

@@ -1,0 +1,113 @@
+"""Values that are allowed each, but not together.
+
+Knows: which keys of a scenario contradict each other.
+Must not know: files and lines (`load`), or what the modelled stack can do (`capabilities`).
+
+Each check yields (place, what is wrong); the place is that of the key which is the easiest to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pcaptool.scenario.application import find_route
+from pcaptool.scenario.model import Client, Route, Scenario, Server
+
+__all__ = ["contradictions"]
+
+_Fault = tuple[tuple[str | int, ...], str]
+
+
+def contradictions(scenario: Scenario) -> Iterator[_Fault]:
+    """What does not fit together; empty where everything does.
+
+    Examples
+    --------
+    >>> list(contradictions(Scenario(server=Server(close_after=2))))
+    [(('server', 'close_after'), 'the server ends nothing with close = "client"')]
+    """
+    for index, route in enumerate(scenario.server.routes):
+        yield from _route(route, ("server", "route", index))
+    yield from _server(scenario.server)
+    yield from _client(scenario.client)
+    yield from _both(scenario)
+    yield from _hosts(scenario)
+
+
+def _route(route: Route, at: tuple[str | int, ...]) -> Iterator[_Fault]:
+    sized = "{n}" in route.path
+    if route.path.count("{n}") > 1:
+        yield (*at, "path"), "{n} may stand once"
+    if route.body is not None and route.body_bytes is not None:
+        yield (*at, "body"), "body and body_bytes exclude each other"
+    if sized and (route.body is not None or route.body_bytes is not None):
+        key = "body" if route.body is not None else "body_bytes"
+        yield (*at, key), "the size of the body is said by {n} in the path already"
+    if not sized and route.body is None and route.body_bytes is None:
+        yield (*at, "path"), "no body: give body_bytes, body, or {n} in the path"
+    if route.pause_ns and route.write != "chunks":
+        yield (*at, "pause_ms"), 'a pause is between pieces: it needs write = "chunks"'
+    if route.chunk_bytes != Route().chunk_bytes and route.write != "chunks":
+        yield (*at, "chunk_bytes"), 'it needs write = "chunks"'
+    if route.more and route.write != "head-then-body":
+        yield (*at, "more"), 'it needs write = "head-then-body"'
+
+
+def _server(server: Server) -> Iterator[_Fault]:
+    if not server.routes:
+        yield ("server", "route"), "a server needs a route"
+    if server.close == "client" and server.close_after:
+        yield ("server", "close_after"), 'the server ends nothing with close = "client"'
+    if server.close == "server" and not server.close_after:
+        yield ("server", "close"), 'close = "server" needs close_after: how many responses until then'
+    if server.close == "rst" and server.shutdown:
+        yield ("server", "shutdown"), 'an end by shutdown excludes close = "rst"'
+
+
+def _client(client: Client) -> Iterator[_Fault]:
+    if client.rst_after_bytes and client.close in ("client", "server"):
+        yield ("client", "close"), "rst_after_bytes ends the connection with a reset"
+    if not client.keepalive and len(client.requests) > 1:
+        many = len(client.requests)
+        yield (
+            ("client", "keepalive"),
+            f"false ends a connection with its first response, but there are {many} requests",
+        )
+    if client.port is not None and client.port + client.connections > 65536:
+        yield (
+            ("client", "port"),
+            f"{client.connections} connections from port {client.port} on go beyond 65535",
+        )
+    if client.pause_ns and client.pipeline:
+        yield ("client", "pause_ms"), "pipelined requests are sent in one call, without pauses"
+
+
+def _both(scenario: Scenario) -> Iterator[_Fault]:
+    server, client = scenario.server, scenario.client
+    for index, request in enumerate(client.requests):
+        if find_route(server, request.path) is None:
+            known = ", ".join(r.path for r in server.routes)
+            yield ("client", "requests", index), f"no route answers {request.path} (routes: {known})"
+    waits = client.ended_by == "server" and server.close == "client"
+    if waits and client.keepalive and not client.half_close:
+        yield (
+            ("client", "close"),
+            'the client waits for the server to end, which needs server.close = "server"',
+        )
+    if server.close_after and server.close_after < len(client.requests):
+        yield (
+            ("server", "close_after"),
+            f"the server ends after {server.close_after}, but the client has {len(client.requests)} requests",
+        )
+
+
+def _hosts(scenario: Scenario) -> Iterator[_Fault]:
+    server, client, link = scenario.host.server, scenario.host.client, scenario.link
+    for name in ("mac", "ipv4", "ipv6"):
+        if getattr(server, name) == getattr(client, name):
+            yield ("host", "client", name), f"both hosts have {getattr(client, name)}"
+    for side, host in (("server", server), ("client", client)):
+        if scenario.family == 6 and host.mtu < 1280:
+            yield ("host", side, "mtu"), f"{host.mtu} is less than 1280, the least that IPv6 needs (RFC 8200)"
+    if link.queue_packets and not (link.rate_bps or link.spacing_ns):
+        yield ("link", "queue_packets"), "nothing waits for a link without rate_mbit or spacing_ms"
