@@ -1,0 +1,193 @@
+"""Which packet of one side is which of the other.
+
+Knows: keys of decreasing strictness within a group (a flow's direction, or packets of one kind), the packet that
+was aligned before (anchor), and byte ranges for data that was cut differently.
+Must not know: what the keys are made of, or which values differ in the end.
+
+Passes, each over what the ones before left:
+ 1. rows whose key occurs equally often on both sides, in order (identity, content, place);
+ 2. the same keys between equal anchors, then anywhere, in order;
+ 3. data whose ranges overlap: cut differently;
+ 4. packets of one kind and length, then of one place, between equal anchors: a field of the key itself differs.
+Complexity: hash joins and sorts, O(n log n); never all against all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+__all__ = ["HOW", "Alignment", "align"]
+
+Ints = npt.NDArray[np.int64]
+
+HOW = ("identity", "content", "place", "segmentation", "kind", "stray")
+_IDENTITY, _CONTENT, _PLACE, _SEGMENTATION, _KIND, _STRAY = range(6)
+_SPAN = 1 << 44
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Rows that belong together.
+
+    Parameters
+    ----------
+    one_a, one_b : numpy.ndarray of int64
+        Row numbers of packets aligned one to one.
+    one_how : numpy.ndarray of int64
+        Index into `HOW`.
+    seg_a, seg_b : numpy.ndarray of int64
+        Row numbers of overlapping data packets where one side cut the bytes differently.
+    seg_run : numpy.ndarray of int64
+        Number of the run of bytes each of these rows belongs to.
+    only_a, only_b : numpy.ndarray of int64
+        Rows without a counterpart.
+    """
+
+    one_a: Ints
+    one_b: Ints
+    one_how: Ints
+    seg_a: Ints
+    seg_b: Ints
+    seg_run: Ints
+    only_a: Ints
+    only_b: Ints
+
+
+class _State:
+    """Rows of both sides while they find their partners."""
+
+    def __init__(self, a: pl.DataFrame, b: pl.DataFrame) -> None:
+        self.a, self.b = a, b
+        self.to_b = np.full(a.height, -1, np.int64)
+        self.to_a = np.full(b.height, -1, np.int64)
+        self.how = np.full(a.height, -1, np.int64)
+        self.in_run_a = np.zeros(a.height, np.bool_)
+        self.in_run_b = np.zeros(b.height, np.bool_)
+
+    def rest(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        free_a = np.flatnonzero((self.to_b < 0) & ~self.in_run_a)
+        free_b = np.flatnonzero((self.to_a < 0) & ~self.in_run_b)
+        return self.a[free_a], self.b[free_b]
+
+    def take(self, on: list[str], how: int, *, equal: bool = False, where: pl.Expr | None = None) -> None:
+        a, b = self.rest()
+        if where is not None:
+            a, b = a.filter(where), b.filter(where)
+        if not a.height or not b.height:
+            return
+        if "anchor" in on:
+            a, b = self._anchored(a, self.a, self.to_b >= 0), self._anchored(b, self.b, self.to_a >= 0)
+        columns = [pl.int_range(pl.len()).over(on).alias("_k")]
+        if equal:
+            columns.append(pl.len().over(on).alias("_c"))
+        keys = [*on, "_k", *(["_c"] if equal else [])]
+        pairs = (
+            a.with_columns(columns)
+            .select(*keys, "row")
+            .join(b.with_columns(columns).select(*keys, "row"), on=keys, suffix="_b", nulls_equal=True)
+        )
+        self.put(pairs["row"].to_numpy(), pairs["row_b"].to_numpy(), how)
+
+    def put(self, rows_a: npt.NDArray[Any], rows_b: npt.NDArray[Any], how: int) -> None:
+        self.to_b[rows_a] = rows_b
+        self.to_a[rows_b] = rows_a
+        self.how[rows_a] = how
+
+    def _anchored(self, some: pl.DataFrame, whole: pl.DataFrame, done: npt.NDArray[np.bool_]) -> pl.DataFrame:
+        """Adds the nearest aligned row before each row in its group, as a row number of side A, or -1."""
+        at = np.maximum.accumulate(np.where(done, np.arange(whole.height), -1))
+        group = whole["g"].to_numpy()
+        ok = at >= 0
+        ok[ok] = group[at[ok]] == group[ok]
+        name = at if whole is self.a else np.where(ok, self.to_a[at], -1)
+        anchor = np.where(ok, name, -1)
+        return some.with_columns(anchor=pl.Series(anchor[some["row"].to_numpy()], dtype=pl.Int64))
+
+
+def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
+    """Align two sets of rows.
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        Sorted by `g` and then by time order, with columns row (0, 1, 2 ...), g (group, negative: only stray),
+        identity, content, place, stray (keys, u64; null: none), kind, start, end.
+
+    Returns
+    -------
+    Alignment
+    """
+    state = _State(a, b)
+    grouped = pl.col("g") >= 0
+    for key, how in (("identity", _IDENTITY), ("content", _CONTENT), ("place", _PLACE)):
+        state.take(["g", key], how, equal=True, where=grouped & pl.col(key).is_not_null())
+    for extra in (["anchor"], []):
+        for key, how in (("content", _CONTENT), ("place", _PLACE)):
+            state.take(["g", key, *extra], how, where=grouped & pl.col(key).is_not_null())
+    runs = _take_runs(state)
+    size = pl.col("end") - pl.col("start")
+    state.a, state.b = state.a.with_columns(size=size), state.b.with_columns(size=size)
+    state.take(["g", "kind", "size", "anchor"], _KIND, where=grouped)
+    state.take(["g", "start", "size", "anchor"], _KIND, where=grouped & pl.col("start").is_not_null())
+    state.take(["stray"], _STRAY, equal=True, where=pl.col("stray").is_not_null())
+    one = np.flatnonzero(state.to_b >= 0)
+    return Alignment(
+        one, state.to_b[one], state.how[one], *runs,
+        np.flatnonzero((state.to_b < 0) & ~state.in_run_a), np.flatnonzero((state.to_a < 0) & ~state.in_run_b),
+    )  # fmt: skip
+
+
+def _take_runs(state: _State) -> tuple[Ints, Ints, Ints]:
+    """Data ranges that overlap: runs of bytes that both sides sent, cut differently."""
+    none = np.zeros(0, np.int64)
+    a, b = (x.filter((pl.col("g") >= 0) & pl.col("kind").is_in(["data", "fin"])) for x in state.rest())
+    if not a.height or not b.height:
+        return none, none, none
+    both = pl.concat(
+        [x.select("g", "start", "end", "row", side=pl.lit(s, pl.Int8)) for s, x in enumerate((a, b))]
+    ).filter(pl.col("start").is_not_null())
+    base = (pl.col("g").rank("dense").cast(pl.Int64)) * _SPAN
+    both = both.with_columns(_s=base + pl.col("start"), _e=base + pl.col("end")).sort(
+        "_s", "_e", "side", "row"
+    )
+    begin, end = both["_s"].to_numpy(), both["_e"].to_numpy()
+    side, row = both["side"].to_numpy(), both["row"].to_numpy()
+    reach = np.maximum.accumulate(end)
+    run = np.cumsum(np.r_[True, begin[1:] >= reach[:-1]]) - 1
+    has_a = np.bincount(run, side == 0) > 0
+    has_b = np.bincount(run, side == 1) > 0
+    lone = (np.bincount(run) == 2) & has_a & has_b
+    pair = np.flatnonzero(lone[run])
+    state.put(row[pair[side[pair] == 0]], row[pair[side[pair] == 1]], _PLACE)
+    mixed = (has_a & has_b & ~lone)[run]
+    return _overlaps(state, begin[mixed], end[mixed], side[mixed], row[mixed], run[mixed])
+
+
+def _overlaps(
+    state: _State, begin: Ints, end: Ints, side: npt.NDArray[Any], row: npt.NDArray[Any], run: Ints
+) -> tuple[Ints, Ints, Ints]:
+    """Pairs of overlapping rows in runs: each row with the other side's row in which it begins."""
+    pairs = []
+    for mine, other in ((0, 1), (1, 0)):
+        at = np.flatnonzero(side == mine)
+        theirs = np.flatnonzero(side == other)
+        # Of the other side's rows that begin no later, the one that reaches furthest.
+        furthest = np.maximum.accumulate(end[theirs])
+        best = np.maximum.accumulate(np.where(end[theirs] == furthest, np.arange(len(theirs)), 0))
+        found = np.searchsorted(begin[theirs], begin[at], side="right") - 1
+        ok = found >= 0
+        found = best[found]
+        ok[ok] = end[theirs[found[ok]]] > begin[at[ok]]
+        left, right = row[at[ok]], row[theirs[found[ok]]]
+        pairs.append(np.stack([left, right, run[at[ok]]] if mine == 0 else [right, left, run[at[ok]]]))
+    joined = np.unique(np.concatenate(pairs, axis=1), axis=1)
+    state.in_run_a[joined[0]] = True
+    state.in_run_b[joined[1]] = True
+    order = np.lexsort((joined[1], joined[0]))
+    seg_a, seg_b, seg_run = (np.ascontiguousarray(x[order], dtype=np.int64) for x in joined)
+    return seg_a, seg_b, seg_run

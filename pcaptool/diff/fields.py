@@ -1,0 +1,108 @@
+"""The fields that are compared, as a table: layer, column, rules that may explain a difference, weight.
+
+Knows: which column of which report table is a field of which layer.
+Must not know: how rules decide, or how packets were aligned.
+Names are `table.column`; `tcp.seq`, `tcp.ack` and the SACK edges are the relative numbers that `units` adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FIELDS", "FIELD_BY_NAME", "LAYERS", "ComparedField"]
+
+LAYERS = ("link", "network", "transport", "application")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedField:
+    """One compared field.
+
+    Parameters
+    ----------
+    name : str
+        `table.column`, as people see it.
+    layer : str
+        One of `LAYERS`.
+    weight : int
+        Differences of heavier fields are told first.
+    rules : tuple of str
+        Names in `rules.RULES` that may make two differing values equal; the first that does is credited.
+    column : str
+        Column of the units that holds the raw value; the name if empty.
+    shown : str
+        Column that is shown to people; the raw one if empty.
+    per_segment : bool
+        Whether it is still comparable where one side's frame is several of the other's.
+    follows : tuple of str
+        Fields whose difference in the same packet explains this one.
+    """
+
+    name: str
+    layer: str
+    weight: int
+    rules: tuple[str, ...] = ()
+    column: str = ""
+    shown: str = ""
+    per_segment: bool = False
+    follows: tuple[str, ...] = ()
+
+
+def _fields() -> tuple[ComparedField, ...]:
+    field = ComparedField
+    return (
+        field("link.kind", "link", 50, per_segment=True),
+        field("link.src", "link", 20, ("mac-map",), per_segment=True),
+        field("link.dst", "link", 20, ("mac-map",), per_segment=True),
+        field("link.type", "link", 50, per_segment=True, follows=("ip.version",)),
+        field("link.vlan_id", "link", 50, per_segment=True),
+        field("link.vlan_priority", "link", 40, per_segment=True),
+        field("link.padding_bytes", "link", 30),
+        field("arp.opcode", "network", 60),
+        field("arp.hw_type", "network", 40),
+        field("arp.proto_type", "network", 40),
+        field("arp.src_hw_mac", "network", 30, ("mac-map",)),
+        field("arp.src_proto_ipv4", "network", 40, ("address-map",)),
+        field("arp.dst_hw_mac", "network", 30, ("mac-map",)),
+        field("arp.dst_proto_ipv4", "network", 40, ("address-map",)),
+        field("ip.version", "network", 60, per_segment=True),
+        field("ip.src", "network", 60, ("address-map",), per_segment=True),
+        field("ip.dst", "network", 60, ("address-map",), per_segment=True),
+        field("ip.hdr_len", "network", 40),
+        field("ip.dsfield", "network", 55, per_segment=True),
+        field("ip.len", "network", 30, follows=("tcp.len", "tcp.hdr_len", "udp.length", "payload.bytes")),
+        field("ip.id", "network", 35, ("ip-id-start",)),
+        field("ip.flags", "network", 50, per_segment=True),
+        field("ip.frag_offset", "network", 50),
+        field("ip.ttl", "network", 55, per_segment=True),
+        field("ip.proto", "network", 60, per_segment=True),
+        field("ip.checksum", "network", 25, ("checksum",), column="ip.checksum_state"),
+        field("ip.flow_label", "network", 35, ("flow-label",), per_segment=True),
+        field("tcp.srcport", "transport", 60, ("client-port",), per_segment=True),
+        field("tcp.dstport", "transport", 60, ("client-port",), per_segment=True),
+        field("tcp.seq", "transport", 80, ("isn",), column="tcp.seq_raw", shown="tcp.seq"),
+        field("tcp.ack", "transport", 78, ("isn",), column="tcp.ack_raw", shown="tcp.ack"),
+        field("tcp.flags", "transport", 75),
+        field("tcp.window_size_value", "transport", 70),
+        field("tcp.urgent_pointer", "transport", 50),
+        field("tcp.len", "transport", 85),
+        field("tcp.option_kinds", "transport", 72),
+        field("tcp.hdr_len", "transport", 40, follows=("tcp.option_kinds", "tcp.options_sack")),
+        field("tcp.options_mss_val", "transport", 74),
+        field("tcp.options_wscale_shift", "transport", 74),
+        field("tcp.options_sack_perm", "transport", 74, follows=("tcp.option_kinds",)),
+        field("tcp.options_timestamp_tsval", "transport", 45, ("tsval-clock",)),
+        field("tcp.options_timestamp_tsecr", "transport", 45, ("tsecr-echo",)),
+        field("tcp.options_sack", "transport", 73, ("isn",), column="tcp.sack_raw", shown="tcp.sack"),
+        field("tcp.checksum", "transport", 25, ("checksum",), column="tcp.checksum_state"),
+        field("udp.srcport", "transport", 60, ("client-port",)),
+        field("udp.dstport", "transport", 60, ("client-port",)),
+        field("udp.length", "transport", 80),
+        field("udp.checksum", "transport", 25, ("checksum",), column="udp.checksum_state"),
+        field("payload.bytes", "application", 88),
+        field("payload", "application", 90, ("http-date",), column="payload_print"),
+    )
+
+
+FIELDS = _fields()
+FIELD_BY_NAME = {f.name: f for f in FIELDS}

@@ -1,0 +1,235 @@
+"""How each rule decides: given aligned packets whose raw values differ, which of them are equal all the same.
+
+Knows: the law behind each rule (`rules` says it in words).
+Must not know: which rules are on, or what is told to whom.
+All functions take the pairs and the differing rows and return a mask over these rows.
+Complexity: linear in rows, with hash joins over distinct values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pcaptool.diff.fields import ComparedField
+
+__all__ = ["NORMALISERS", "Pairs", "clock_error"]
+
+Mask = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+# A timestamp that is taken when the segment is built and read off a whole-tick clock lies within one tick of
+# its capture time, seen from the middle of the connection's errors; the rest is for the tap's own delay.
+_TICK_SLACK = 1.05
+_RATES_HZ = (1000, 100, 250, 200, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Aligned packets: row i of `a` belongs to row i of `b`.
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        Units of both sides, gathered; each with `pair` (-1: none) and `dir`.
+    broken : numpy.ndarray of bool
+        Whether, since the pair before in the same flow and direction, some packet had no counterpart or was
+        cut differently: what counts packets cannot be compared across it.
+    links : polars.DataFrame
+        Which values stand for which: kind (mac, address), x, y.
+    ports : polars.DataFrame
+        Originators' ports: pair, port_a, port_b.
+    """
+
+    a: pl.DataFrame
+    b: pl.DataFrame
+    broken: Mask
+    links: pl.DataFrame
+    ports: pl.DataFrame
+
+    def pick(self, rows: Ints, column: str) -> tuple[pl.Series, pl.Series]:
+        """A column of both sides at some rows."""
+        return self.a[column].gather(rows), self.b[column].gather(rows)
+
+
+def _same(x: pl.Series, y: pl.Series) -> Mask:
+    return x.eq_missing(y).to_numpy()
+
+
+def _relative(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    column = {"tcp.options_sack": "tcp.sack"}.get(field.name, field.name)
+    x, y = pairs.pick(rows, column)
+    return _same(x, y) & x.is_not_null().to_numpy()
+
+
+def _ports(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    x, y = pairs.pick(rows, field.name)
+    own = pairs.a["dir"].gather(rows).to_numpy() == (0 if field.name.endswith("srcport") else 1)
+    known = pl.DataFrame({"pair": pairs.a["pair"].gather(rows), "x": x, "y": y})
+    known = known.join(pairs.ports, on="pair", how="left", maintain_order="left")
+    right = (pl.col("x") == pl.col("port_a")) & (pl.col("y") == pl.col("port_b"))
+    return own & known.select(right.fill_null(value=False)).to_series().to_numpy()
+
+
+def _linked(kind: str) -> Callable[[Pairs, ComparedField, Ints], Mask]:
+    def decide(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+        x, y = pairs.pick(rows, field.name)
+        known = pairs.links.filter(pl.col("kind") == kind).select("x", "y", ok=pl.lit(value=True))
+        asked = pl.DataFrame({"x": x, "y": y}).join(known, on=["x", "y"], how="left", maintain_order="left")
+        return asked["ok"].fill_null(value=False).to_numpy()
+
+    return decide
+
+
+def _labels(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    """One label of a direction stands for one of the other side, by majority."""
+    whole = pl.DataFrame(
+        {"pair": pairs.a["pair"], "dir": pairs.a["dir"], "x": pairs.a[field.name], "y": pairs.b[field.name]}
+    )
+    counted = whole.group_by("pair", "dir", "x", "y", maintain_order=True).len()
+    best_x = pl.col("len") == pl.col("len").max().over("pair", "dir", "x")
+    best_y = pl.col("len") == pl.col("len").max().over("pair", "dir", "y")
+    good = counted.filter(best_x & best_y).unique(["pair", "dir", "x"], keep="first", maintain_order=True)
+    good = good.unique(["pair", "dir", "y"], keep="first", maintain_order=True)
+    on = ["pair", "dir", "x", "y"]
+    found = whole[rows].join(
+        good.with_columns(ok=pl.lit(value=True)), on=on, how="left", maintain_order="left"
+    )
+    one_null = (found["x"].is_null() | found["y"].is_null()).to_numpy()
+    return found["ok"].fill_null(value=False).to_numpy() & ~one_null
+
+
+def clock_error(units: pl.DataFrame) -> pl.Series:
+    """How far each TSval is from its frame's capture time, in ticks, seen from the direction's median.
+
+    The clock's rate is the one of the usual rates that fits the direction best.
+    """
+    keys = ["flow", "dir"]
+    value = pl.col("tcp.options_timestamp_tsval").cast(pl.Int64)
+    first = value.drop_nulls().first().over(keys)
+    ticks = (value - first + 2**31 + 2**32) % 2**32 - 2**31
+    elapsed = pl.col("ts") - pl.col("ts").first().over(keys)
+    best: pl.DataFrame | None = None
+    for rate in _RATES_HZ:
+        error = ticks.cast(pl.Float64) - elapsed.cast(pl.Float64) * (rate / 1e9)
+        one = units.select(*keys, error=error - error.median().over(keys))
+        one = one.with_columns(spread=pl.col("error").abs().median().over(keys) * (1000 / rate))
+        if best is None:
+            best = one
+        else:
+            better = (one["spread"] < best["spread"] - 2.0).fill_null(value=False)
+            best = best.with_columns(
+                error=pl.when(better).then(one["error"]).otherwise(best["error"]),
+                spread=pl.when(better).then(one["spread"]).otherwise(best["spread"]),
+            )
+    assert best is not None  # noqa: S101 - there is at least one rate
+    return best["error"]
+
+
+def _tsval(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    x, y = pairs.pick(rows, "tcp.clock_error")
+    a, b = x.cast(pl.Float64).fill_null(np.nan).to_numpy(), y.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    both = (np.abs(a) <= _TICK_SLACK) & (np.abs(b) <= _TICK_SLACK)
+    return both | (np.abs(a - b) <= _TICK_SLACK)
+
+
+def _tsecr(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    """Echoes are equal if some aligned pair of the peer's frames carried these two values.
+
+    Where no such frame was captured, the distance from the peer's usual offset between the sides decides.
+    """
+    val, ecr = "tcp.options_timestamp_tsval", field.name
+    pair, way = pairs.a["pair"], pairs.a["dir"]
+    sent = (
+        pl.DataFrame({"pair": pair, "dir": 1 - way, "x": pairs.a[val], "y": pairs.b[val]})
+        .drop_nulls()
+        .unique()
+    )
+    asked = pl.DataFrame({"pair": pair, "dir": way, "x": pairs.a[ecr], "y": pairs.b[ecr]})[rows]
+    on = ["pair", "dir", "x", "y"]
+    found = asked.join(sent.with_columns(ok=pl.lit(value=True)), on=on, how="left", maintain_order="left")
+    seen = sent.select("pair", "dir", "x", was=pl.lit(value=True)).unique()
+    seen_b = sent.select("pair", "dir", "y", was_b=pl.lit(value=True)).unique()
+    found = found.join(seen, on=["pair", "dir", "x"], how="left", maintain_order="left")
+    found = found.join(seen_b, on=["pair", "dir", "y"], how="left", maintain_order="left")
+    step = (pl.col("y").cast(pl.Int64) - pl.col("x").cast(pl.Int64)) % 2**32
+    usual = sent.select("pair", "dir", step=step).group_by("pair", "dir").agg(usual=pl.col("step").median())
+    found = found.join(usual, on=["pair", "dir"], how="left", maintain_order="left")
+    unseen = pl.col("was").is_null() & pl.col("was_b").is_null() & (pl.col("x") != 0) & (pl.col("y") != 0)
+    near = unseen & ((step - pl.col("usual")).abs() <= _TICK_SLACK)
+    return (
+        found.select((pl.col("ok").fill_null(value=False) | near).fill_null(value=False))
+        .to_series()
+        .to_numpy()
+    )
+
+
+def _ip_ids(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    """Equal increments: the difference between the sides stays what it was in this flow and direction.
+
+    A single packet off is told once, and so is a step; a step over a place where a packet is missing is
+    no news. 0 equals 0 only. A direction whose identifications follow no counter on either side is not compared.
+    """
+    whole = pl.DataFrame(
+        {
+            "row": np.arange(pairs.a.height),
+            "pair": pairs.a["pair"],
+            "dir": pairs.a["dir"],
+            "x": pairs.a[field.name].cast(pl.Int64),
+            "y": pairs.b[field.name].cast(pl.Int64),
+            "broken": pairs.broken,
+        }
+    ).filter((pl.col("x") > 0) & (pl.col("y") > 0) & (pl.col("pair") >= 0))
+    keys = ["pair", "dir"]
+    offset = (pl.col("y") - pl.col("x")) % 65536
+    whole = whole.with_columns(offset=offset).with_columns(
+        before=pl.col("offset").shift(1).over(keys),
+        after=pl.col("offset").shift(-1).over(keys),
+        counted=(((pl.col("x").diff() % 65536) <= 64) & ((pl.col("y").diff() % 65536) <= 64))
+        .mean()
+        .over(keys),
+    )
+    step = (pl.col("offset") != pl.col("before")).fill_null(value=False) & ~pl.col("broken")
+    # The way back from a single packet that was off is no second difference.
+    earlier = pl.col("before").shift(1).over(keys)
+    back = (pl.col("offset") == earlier).fill_null(value=False) & (pl.col("before") != earlier)
+    # The first one has no packet before it: it is the odd one if the two behind it agree on another offset.
+    odd_first = pl.col("before").is_null() & (pl.col("offset") != pl.col("after"))
+    odd_first &= (pl.col("after").shift(-1).over(keys) == pl.col("after")) & ~pl.col("broken").shift(-1).over(
+        keys
+    )
+    whole = whole.with_columns(odd=odd_first.fill_null(value=False))
+    behind_odd = pl.col("odd").shift(1).over(keys).fill_null(value=False)
+    wrong = ((step & ~back & ~behind_odd) | pl.col("odd")) & (pl.col("counted").fill_null(1.0) >= 0.5)
+    ok = np.zeros(pairs.a.height, np.bool_)
+    ok[whole.filter(~wrong)["row"].to_numpy()] = True
+    return ok[rows]
+
+
+def _status(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    x, y = pairs.pick(rows, field.column)
+    return _same(x // 0x10000, y // 0x10000)
+
+
+def _dates(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    x, y = pairs.pick(rows, "masked_print")
+    return _same(x, y) & x.is_not_null().to_numpy()
+
+
+NORMALISERS: dict[str, Callable[[Pairs, ComparedField, Ints], Any]] = {
+    "isn": _relative,
+    "client-port": _ports,
+    "mac-map": _linked("mac"),
+    "address-map": _linked("address"),
+    "tsval-clock": _tsval,
+    "tsecr-echo": _tsecr,
+    "ip-id-start": _ip_ids,
+    "flow-label": _labels,
+    "checksum": _status,
+    "http-date": _dates,
+}

@@ -1,0 +1,178 @@
+"""What a comparison found.
+
+Knows: the shape of the answer, and how it becomes JSON.
+Must not know: how it was found, how it is drawn (`report.diff`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+__all__ = ["ALIGNMENT_SCHEMA", "DIFFERENCE_SCHEMA", "Diff", "FieldResult", "LayerResult", "RuleUse", "Timing"]
+
+DIFFERENCE_SCHEMA: dict[str, Any] = {
+    "layer": pl.String,
+    "field": pl.String,
+    "flow": pl.Int64,
+    "direction": pl.String,
+    "n_a": pl.UInt32,
+    "n_b": pl.UInt32,
+    "value_a": pl.String,
+    "value_b": pl.String,
+    "cause": pl.String,
+    "weight": pl.Int64,
+}
+
+ALIGNMENT_SCHEMA: dict[str, Any] = {
+    "flow": pl.Int64,
+    "direction": pl.String,
+    "n_a": pl.UInt32,
+    "n_b": pl.UInt32,
+    "how": pl.String,
+    "time_a_ns": pl.Int64,
+    "time_b_ns": pl.Int64,
+    "delta_ns": pl.Int64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldResult:
+    """Counts of one field over all aligned packets that have it.
+
+    `compared` is the sum of `equal` (the values are the same), `normalised` (a rule makes them equal) and
+    `differing`.
+    """
+
+    name: str
+    layer: str
+    compared: int
+    equal: int
+    normalised: int
+    differing: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """A layer's fields."""
+
+    name: str
+    fields: tuple[FieldResult, ...]
+
+    def total(self, what: str) -> int:
+        """Sum of one of FieldResult's counts."""
+        return sum(getattr(f, what) for f in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleUse:
+    """A rule, whether it was on, and how many differing values it made equal."""
+
+    name: str
+    what: str
+    why: str
+    on: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Differences of times, B minus A, in nanoseconds: how many and their quantiles.
+
+    `what` is packet (time since the flow's first packet), server_time or transfer_time (each HTTP exchange),
+    one_way_fwd or one_way_rev (relation path).
+    """
+
+    what: str
+    count: int
+    min_ns: int
+    p50_ns: int
+    p95_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The answer.
+
+    Parameters
+    ----------
+    relation : str
+        model, path or exact.
+    exit_code : int
+        0 the same, 1 they differ, 2 they cannot be compared.
+    verdict : str
+        One paragraph for a person.
+    name_a, name_b : str
+        What was compared.
+    layers : tuple of LayerResult
+    rules : tuple of RuleUse
+    alignment : polars.DataFrame
+        Columns of `ALIGNMENT_SCHEMA`; n_a or n_b is null where a packet has no counterpart. Times count
+        from the flow's first packet (of the capture for packets of no flow).
+    differences : polars.DataFrame
+        Columns of `DIFFERENCE_SCHEMA`, most important first; at most a bounded number for each field.
+    differing : int
+        Number of differences, also those that `differences` leaves out.
+    timing : tuple of Timing
+    listing : polars.DataFrame
+        Aligned packets as people read them; see `diff.listing`.
+    flows : polars.DataFrame
+        Pairs of flows.
+    notes : tuple of str
+        What was not compared, and why.
+    set_aside : int
+        Differences on the side that does not count (`side`).
+    """
+
+    relation: str
+    exit_code: int
+    verdict: str
+    name_a: str
+    name_b: str
+    layers: tuple[LayerResult, ...] = ()
+    rules: tuple[RuleUse, ...] = ()
+    alignment: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ALIGNMENT_SCHEMA))
+    differences: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIFFERENCE_SCHEMA))
+    differing: int = 0
+    timing: tuple[Timing, ...] = ()
+    listing: pl.DataFrame = field(default_factory=pl.DataFrame)
+    flows: pl.DataFrame = field(default_factory=pl.DataFrame)
+    notes: tuple[str, ...] = ()
+    set_aside: int = 0
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing that counts differs."""
+        return self.exit_code == 0
+
+    def to_json(self, *, limit: int = 1000) -> str:
+        """Everything but the packet listing as one JSON document.
+
+        Parameters
+        ----------
+        limit : int
+            Rows of `differences` and `alignment` to write; the counts tell how many there are.
+        """
+        document = {
+            "relation": self.relation,
+            "exit_code": self.exit_code,
+            "verdict": self.verdict,
+            "a": self.name_a,
+            "b": self.name_b,
+            "layers": [
+                {"name": x.name, "fields": [asdict(f) for f in x.fields if f.compared]} for x in self.layers
+            ],
+            "rules": [asdict(r) for r in self.rules],
+            "timing": [asdict(t) for t in self.timing],
+            "differing": self.differing,
+            "set_aside": self.set_aside,
+            "differences": self.differences.head(limit).drop("weight").to_dicts(),
+            "aligned": self.alignment.height,
+            "alignment": self.alignment.head(limit).to_dicts(),
+            "notes": list(self.notes),
+        }
+        return json.dumps(document, indent=1, ensure_ascii=True)

@@ -1,0 +1,245 @@
+"""The comparison from end to end.
+
+Knows: the order of the steps.
+Must not know: how files are read, or how a result is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pcaptool.diff.align import Alignment, align
+from pcaptool.diff.causes import explain
+from pcaptool.diff.compare import Comparison, compare
+from pcaptool.diff.context import pairs_of
+from pcaptool.diff.fields import LAYERS
+from pcaptool.diff.listing import alignment_table, listing_of
+from pcaptool.diff.normalise import Pairs, clock_error
+from pcaptool.diff.path import one_way_timing
+from pcaptool.diff.prepare import Prepared, prepare
+from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
+from pcaptool.diff.rules import RULES, rules_in_force
+from pcaptool.diff.segments import runs_of
+from pcaptool.diff.side import Side
+from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
+from pcaptool.diff.timing import add_times, exchange_timing, quantiles, with_elapsed
+from pcaptool.diff.tolerance import Tolerance, parse_tolerances
+
+__all__ = ["Relation", "Which", "diff_sides"]
+
+Relation = Literal["model", "path", "exact"]
+Which = Literal["server", "client"]
+Mask = npt.NDArray[np.bool_]
+
+
+def diff_sides(
+    a: Side,
+    b: Side,
+    *,
+    relation: Relation | None = None,
+    rules: Mapping[str, bool] | None = None,
+    tolerances: Mapping[str, str | float] | None = None,
+    side: Which | None = None,
+) -> Diff:
+    """Compare two loaded sides; see `pcaptool.diff.diff`."""
+    allowed = parse_tolerances(tolerances)
+    rules_in_force(relation or "model", rules)  # a wrong name is told before any work
+    short = _nothing_to_compare(a, b, relation or "model")
+    if short is not None:
+        return short
+    ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
+    relation = relation or _detected(a, b, ready)
+    force = rules_in_force(relation, rules)
+    left, right = (
+        with_elapsed(u.with_columns(clock_error(u).alias("tcp.clock_error"))) for u in (ready.a, ready.b)
+    )
+    if relation == "model":
+        left, right = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (left, right))
+    alignment = align(left, right)
+    if _nothing_in_common(alignment, left, right, ready):
+        return _strangers(a, b, relation, ready)
+    found, aside = _compared(ready, left, right, alignment, force, allowed, side, relation)
+    pairs, _ = pairs_of(alignment, left, right, ready.flows)
+    differences = _ordered(found.differences)
+    verdict, differences = explain(
+        differences, found, relation, ready, left, right, alignment, side, (a.name, b.name)
+    )
+    table = alignment_table(alignment, left, right)
+    notes = _notes(a, b, ready, found, differences)
+    return Diff(
+        relation, int(found.differing > 0), verdict, a.name, b.name, _layers(found), _rule_uses(found, force, ready.noise),
+        table.drop("row_a", "row_b"), differences, found.differing, tuple(_timing(a, b, ready, pairs, relation)),
+        listing_of(table, left, right, differences), ready.flows.drop("syn_0_a", "syn_0_b"), notes, aside,
+    )  # fmt: skip
+
+
+def _nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
+    if a.packets and b.packets:
+        return None
+    if not a.packets and not b.packets:
+        return Diff(relation, 2, "Neither side holds a packet: there is nothing to compare.", a.name, b.name)
+    full, empty = ("B", "A") if b.packets else ("A", "B")
+    count = a.packets or b.packets
+    return Diff(relation, 1, f"{empty} holds no packets; {full} holds {count}.", a.name, b.name, differing=1)
+
+
+def _detected(a: Side, b: Side, ready: Prepared) -> Relation:
+    """Other connections: model. The same ones at the same times: exact; else path."""
+    if ready.flows.height == 0:
+        same = a.packets == b.packets and a.frames["packets"]["ts"].equals(b.frames["packets"]["ts"])
+        return "exact" if same else "model"
+    if not ready.same_connections:
+        return "model"
+    common = pl.concat([ready.a["ts"].unique(), ready.b["ts"].unique()])
+    shared = common.len() - common.n_unique()
+    return "exact" if shared * 2 >= min(ready.a["ts"].n_unique(), ready.b["ts"].n_unique()) else "path"
+
+
+def _nothing_in_common(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, ready: Prepared) -> bool:
+    """Whether no payload is the same although both sides have some, or nothing was aligned at all."""
+    if not len(alignment.one_a) and not len(alignment.seg_a):
+        return True
+    said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
+    if not all(said) or not ready.bytes_known:
+        return False
+    x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
+    sized = (a["payload.bytes"].gather(alignment.one_a) > 0) & (a["proto"].gather(alignment.one_a) != "other")
+    if ((x == y) & sized).any():
+        return False
+    return not any(r.bytes_equal(masked=True) for r in runs_of(alignment, a, b))
+
+
+def _strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:
+    flows = [ready.flows.height + lone.height for lone in (ready.lone_a, ready.lone_b)]
+    verdict = (
+        f"Nothing in common: A has {a.packets} packets in {flows[0]} flows, B has {b.packets} in {flows[1]},"
+        " and no flow of one says what a flow of the other says."
+    )
+    return Diff(relation, 1, verdict, a.name, b.name, differing=1)
+
+
+def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -> Mask:
+    if side is None:
+        return np.ones(units.height, np.bool_)
+    own = pl.col("dir") == (1 if side == "server" else 0)
+    is_server = pl.col("sender").is_in(list(servers))
+    other = is_server if side == "server" else ~is_server
+    return (
+        units.select(pl.when(pl.col("flow").is_not_null()).then(own).otherwise(other))
+        .to_series()
+        .fill_null(value=False)
+        .to_numpy()
+    )
+
+
+def _compared(
+    ready: Prepared,
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    alignment: Alignment,
+    rules: frozenset[str],
+    tolerances: dict[str, Tolerance],
+    side: Which | None,
+    relation: str,
+) -> tuple[Comparison, int]:
+    """The comparison, and how many differences lie on the side that does not count."""
+    wanted = [_counted(u, side, ready.servers) for u in (a, b)]
+    found = _one_comparison(ready, a, b, alignment, rules, tolerances, wanted, relation)
+    if side is None:
+        return found, 0
+    other = _one_comparison(ready, a, b, alignment, rules, tolerances, [~w for w in wanted], relation)
+    return found, other.differing
+
+
+def _one_comparison(
+    ready: Prepared,
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    alignment: Alignment,
+    rules: frozenset[str],
+    tolerances: dict[str, Tolerance],
+    counted: list[Mask],
+    relation: str,
+) -> Comparison:
+    one, cut = pairs_of(alignment, a, b, ready.flows)
+    known = ready.bytes_known
+    out = compare(one, counted[0][alignment.one_a], rules, tolerances, bytes_known=known)
+    segments = compare(cut, counted[0][alignment.seg_a], rules, tolerances, segments=True, bytes_known=known)
+    _merge(out, segments)
+    add_runs(out, runs_of(alignment, a, b), a, b, counted[0], rules)
+    add_missing(out, a, alignment.only_a, counted[0], side="a")
+    add_missing(out, b, alignment.only_b, counted[1], side="b")
+    add_flows(out, ready.lone_a, a, alignment.only_a[counted[0][alignment.only_a]], side="a")
+    add_flows(out, ready.lone_b, b, alignment.only_b[counted[1][alignment.only_b]], side="b")
+    add_order(out, alignment, a, b, counted[0], everywhere=relation == "exact")
+    add_times(out, one.a, one.b, counted[0][alignment.one_a], rules, tolerances)
+    return out
+
+
+def _merge(out: Comparison, more: Comparison) -> None:
+    from pcaptool.diff.fields import FIELD_BY_NAME  # noqa: PLC0415
+
+    for name, r in more.fields.items():
+        out.add(FIELD_BY_NAME[name], r.compared, r.equal, r.normalised, r.differing)
+    out.differences.extend(more.differences)
+    out.uses.update(more.uses)
+
+
+def _ordered(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    if not parts:
+        return pl.DataFrame(schema=DIFFERENCE_SCHEMA)
+    whole = pl.concat(parts).with_columns(_at=pl.coalesce("n_a", "n_b"))
+    return whole.sort(["weight", "_at", "field"], descending=[True, False, False]).drop("_at")
+
+
+def _layers(found: Comparison) -> tuple[LayerResult, ...]:
+    return tuple(LayerResult(x, tuple(f for f in found.fields.values() if f.layer == x)) for x in LAYERS)
+
+
+def _rule_uses(found: Comparison, force: frozenset[str], noise: int) -> tuple[RuleUse, ...]:
+    uses = found.uses.copy()
+    uses["neighbour-noise"] += noise
+    listed = [RuleUse(r.name, r.what, r.why, r.name in force, uses[r.name]) for r in RULES]
+    allowed = [
+        RuleUse(name, "values within the tolerance that was asked for", "asked for", on=True, count=count)
+        for name, count in sorted(uses.items())
+        if name.startswith("tolerance ")
+    ]
+    return tuple(listed + allowed)
+
+
+def _timing(a: Side, b: Side, ready: Prepared, pairs: Pairs, relation: str) -> list[Timing]:
+    out = []
+    in_flow = (pairs.a["pair"] >= 0).to_numpy()
+    deltas = (pairs.b["elapsed"] - pairs.a["elapsed"]).to_numpy()[in_flow]
+    if relation == "path":
+        out += one_way_timing(pairs)
+    elif len(deltas):
+        out.append(quantiles("packet", deltas))
+    return out + exchange_timing(a, b, ready.flows)
+
+
+def _notes(
+    a: Side, b: Side, ready: Prepared, found: Comparison, differences: pl.DataFrame
+) -> tuple[str, ...]:
+    notes = [f"{s.name}: {note}" for s in (a, b) for note in s.notes]
+    if not ready.bytes_known:
+        notes.append(
+            "payload bytes were not compared: a report holds none; give the captures to compare them"
+        )
+    if not ready.flows.height:
+        notes.append("no TCP or UDP conversation in common: packets were aligned by content and order")
+    cut = (
+        ready.a.filter(pl.col("cap_len") < pl.col("len")).height
+        + ready.b.filter(pl.col("cap_len") < pl.col("len")).height
+    )
+    if cut:
+        notes.append(f"{cut} packets were captured only in part: what was cut off is not compared")
+    if differences.height < found.differing:
+        notes.append(f"{found.differing - differences.height} more differences are counted but not listed")
+    return tuple(notes)

@@ -1,0 +1,53 @@
+"""One of the two things that are compared: the tables of a capture, and a fingerprint of each packet's bytes.
+
+Knows: the names of the tables that the diff reads, and the fingerprint columns.
+Must not know: how a capture or a report is read (`load`), or what is compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+__all__ = ["PRINTS_SCHEMA", "TABLES_READ", "Side"]
+
+TABLES_READ = ("packets", "link", "arp", "ip", "tcp", "udp", "flows", "http")
+
+# One row a packet; fingerprints as `diff.fingerprint` makes them. icmpv6_type is -1 where there is none.
+PRINTS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "n": pl.UInt32,
+    "frame_print": pl.UInt64,
+    "payload_print": pl.UInt64,
+    "masked_print": pl.UInt64,
+    "payload_captured": pl.UInt32,
+    "icmpv6_type": pl.Int16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A loaded capture or report.
+
+    Parameters
+    ----------
+    name : str
+        What to call it, usually its path.
+    frames : dict of str to polars.DataFrame
+        The report's tables by name; one that is absent has no rows.
+    prints : polars.DataFrame or None
+        Columns of `PRINTS_SCHEMA`; None where the bytes are not at hand (a report), so that payload is
+        compared by length only.
+    notes : list of str
+        What the reader had to say, for example that the capture is cut.
+    """
+
+    name: str
+    frames: dict[str, pl.DataFrame]
+    prints: pl.DataFrame | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def packets(self) -> int:
+        """Number of packets."""
+        return self.frames["packets"].height

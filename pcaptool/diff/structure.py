@@ -1,0 +1,196 @@
+"""Differences that are not a field of one packet: missing packets, order, segmentation, whole flows.
+
+Knows: the alignment and what each kind of packet is called.
+Must not know: fields and rules, but for `segmentation` and `http-date`.
+Complexity: linear, but for the order of a direction that really is disordered (n log n).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pcaptool.diff.align import Alignment
+from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
+from pcaptool.diff.fields import ComparedField
+from pcaptool.diff.result import DIFFERENCE_SCHEMA
+from pcaptool.diff.segments import Run
+from pcaptool.diff.text import flags_text
+
+__all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+STRUCTURE_FIELDS = {
+    "flow": ComparedField("flow", "transport", 100),
+    "frame": ComparedField("frame", "transport", 95),
+    "tcp.bytes": ComparedField("tcp.bytes", "transport", 94),
+    "tcp.segmentation": ComparedField("tcp.segmentation", "transport", 86),
+    "order": ComparedField("order", "transport", 65),
+    "payload": ComparedField("payload", "application", 90),
+}
+
+
+def _row(
+    name: str, flow: int, way: int | None, n: tuple[int | None, int | None], value: tuple[str, str]
+) -> dict[str, Any]:
+    item = STRUCTURE_FIELDS[name]
+    return {
+        "layer": item.layer, "field": name, "flow": flow, "direction": direction_text(way), "n_a": n[0], "n_b": n[1],
+        "value_a": value[0], "value_b": value[1], "cause": "", "weight": item.weight,
+    }  # fmt: skip
+
+
+def _add(out: Comparison, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        out.differences.append(pl.DataFrame(rows, schema=DIFFERENCE_SCHEMA, orient="row"))
+
+
+def packet_text(unit: dict[str, Any]) -> str:
+    """A packet in a few words: `P. 1:141 (140) ack 63 win 64`."""
+    if unit["proto"] == "tcp":
+        start, end = unit["start"], unit["end"]
+        size = unit["tcp.len"] or 0
+        span = f"{start}" if start == end else f"{start}:{end}"
+        size_text = f" ({size})" if size else ""
+        ack = f" ack {unit['tcp.ack']}" if unit["tcp.ack"] is not None else ""
+        sack = unit["tcp.sack"] or []
+        half = len(sack) // 2
+        blocks = "".join(f"[{sack[i]},{sack[i + half]}]" for i in range(half))
+        more = f" sack {blocks}" if blocks else ""
+        return f"{flags_text(unit['tcp.flags'])} {span}{size_text}{ack} win {unit['tcp.window_size_value']}{more}"
+    if unit["kind"] == "arp":
+        if unit["arp.opcode"] == 1:
+            return f"ARP who has {unit['arp.dst_proto_ipv4']}"
+        return f"ARP {unit['arp.src_proto_ipv4']} is at {unit['arp.src_hw_mac']}"
+    if unit["proto"] == "udp":
+        return f"UDP ({unit['payload.bytes']})"
+    return f"{unit['protocol']} ({unit['payload.bytes']})"
+
+
+def add_missing(out: Comparison, units: pl.DataFrame, rows: Ints, counted: Mask, *, side: str) -> None:
+    """Packets of matched flows, and packets of no flow, without a counterpart."""
+    some = units[rows[counted[rows]]].filter((pl.col("pair") >= 0) | (pl.col("proto") == "other"))
+    out.add(STRUCTURE_FIELDS["frame"], some.height, 0, 0, some.height)
+    told = []
+    for unit in some.head(DIFFERENCES_A_FIELD).iter_rows(named=True):
+        text = packet_text(unit)
+        n, value = ((unit["n"], None), (text, "-")) if side == "a" else ((None, unit["n"]), ("-", text))
+        told.append(_row("frame", unit["pair"], unit["dir"], n, value))
+    _add(out, told)
+
+
+def add_flows(out: Comparison, lone: pl.DataFrame, units: pl.DataFrame, rows: Ints, *, side: str) -> None:
+    """Flows without a counterpart, one difference each; `rows` are the packets that nothing was found for."""
+    left = units[rows].filter(pl.col("flow").is_in(lone["flow"].implode()))
+    sizes = left.group_by("flow").agg(count=pl.len(), first=pl.col("n").min())
+    some = lone.join(sizes, on="flow", how="inner", maintain_order="left")
+    out.add(STRUCTURE_FIELDS["flow"], some.height, 0, 0, some.height)
+    told = []
+    for f in some.head(DIFFERENCES_A_FIELD).iter_rows(named=True):
+        text = f"{f['proto']} {f['src']}:{f['srcport']} to {f['dst']}:{f['dstport']}, {f['count']} packets"
+        n, value = ((f["first"], None), (text, "-")) if side == "a" else ((None, f["first"]), ("-", text))
+        told.append(_row("flow", -1, None, n, value))
+    _add(out, told)
+
+
+def add_order(
+    out: Comparison,
+    alignment: Alignment,
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    counted: Mask,
+    *,
+    everywhere: bool,
+) -> None:
+    """Packets that stand elsewhere in their direction's order: those outside the longest common order."""
+    rows_a, rows_b = alignment.one_a, alignment.one_b
+    group_a, group_b = a["g"].to_numpy()[rows_a], b["g"].to_numpy()[rows_b]
+    in_flow = (a["pair"].to_numpy()[rows_a] >= 0) | everywhere
+    usable = (group_a == group_b) & in_flow & counted[rows_a]
+    group, place = group_a[usable], rows_b[usable]
+    fine = np.r_[True, (np.diff(place) > 0) | (np.diff(group) != 0)] if len(place) else np.zeros(0, np.bool_)
+    told: list[dict[str, Any]] = []
+    moved_total = 0
+    for g in np.unique(group[~fine]):
+        at = np.flatnonzero(group == g)
+        moved = at[_outside_longest(place[at])]
+        moved_total += len(moved)
+        for i in moved[: DIFFERENCES_A_FIELD - len(told)]:
+            row_a, row_b = int(rows_a[usable][i]), int(place[i])
+            unit, other = a.row(row_a, named=True), b.row(row_b, named=True)
+            before_a = _before(a, row_a)
+            before_b = _before(b, row_b)
+            told.append(
+                _row("order", unit["pair"], unit["dir"], (unit["n"], other["n"]), (before_a, before_b))
+            )
+    out.add(STRUCTURE_FIELDS["order"], len(place), len(place) - moved_total, 0, moved_total)
+    _add(out, told)
+
+
+def _before(units: pl.DataFrame, row: int) -> str:
+    if row and units["g"][row - 1] == units["g"][row]:
+        return f"behind frame {units['n'][row - 1]}"
+    return "first"
+
+
+def _outside_longest(places: Ints) -> list[int]:
+    """Indices that do not belong to one longest increasing subsequence."""
+    tails: list[int] = []
+    last: list[int] = []
+    previous: list[int] = []
+    for i, place in enumerate(places.tolist()):
+        at = bisect_left(tails, place)
+        previous.append(last[at - 1] if at else -1)
+        if at == len(tails):
+            tails.append(place)
+            last.append(i)
+        else:
+            tails[at] = place
+            last[at] = i
+    keep = set()
+    i = last[-1] if last else -1
+    while i >= 0:
+        keep.add(i)
+        i = previous[i]
+    return [i for i in range(len(places)) if i not in keep]
+
+
+def add_runs(
+    out: Comparison, runs: list[Run], a: pl.DataFrame, b: pl.DataFrame, counted: Mask, rules: frozenset[str]
+) -> None:
+    """Runs of bytes that were cut differently: one difference of segmentation each, plus holes and bytes."""
+    pair, way, n_a, n_b = a["pair"], a["dir"], a["n"], b["n"]
+    told = []
+    for run in runs:
+        row_a, row_b = run.a.rows[0], run.b.rows[0]
+        if not counted[row_a]:
+            continue
+        place = (int(pair[row_a]), way[row_a], (n_a[row_a], n_b[row_b]))
+        cut_normal = "segmentation" in rules
+        out.uses["segmentation"] += cut_normal
+        out.add(STRUCTURE_FIELDS["tcp.segmentation"], 1, 0, int(cut_normal), int(not cut_normal))
+        if not cut_normal:
+            told.append(_row("tcp.segmentation", *place, (run.a.text(), run.b.text())))
+        lacks_a, lacks_b = run.missing
+        if lacks_a or lacks_b:
+            out.add(STRUCTURE_FIELDS["tcp.bytes"], 1, 0, 0, 1)
+            told.append(_row("tcp.bytes", *place, (_ranges(lacks_a), _ranges(lacks_b))))
+        equal = run.bytes_equal(masked=False)
+        if equal is None:
+            continue
+        dated = not equal and "http-date" in rules and bool(run.bytes_equal(masked=True))
+        out.uses["http-date"] += dated
+        out.add(STRUCTURE_FIELDS["payload"], 1, int(equal), int(dated), int(not equal and not dated))
+        if not equal and not dated:
+            told.append(_row("payload", *place, (run.a.text(), run.b.text() + ", other bytes")))
+    _add(out, told[:DIFFERENCES_A_FIELD])
+
+
+def _ranges(lacks: list[tuple[int, int]]) -> str:
+    return "lacks " + ", ".join(f"{x}:{y}" for x, y in lacks[:4]) if lacks else "complete"

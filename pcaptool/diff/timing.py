@@ -1,0 +1,108 @@
+"""When packets passed, on both sides: differences of packet times and of exchanges.
+
+Knows: times count from the first packet of the flow (of the capture for packets of no flow), integers in ns.
+Must not know: what else differs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
+from pcaptool.diff.fields import ComparedField
+from pcaptool.diff.result import DIFFERENCE_SCHEMA, Timing
+from pcaptool.diff.side import Side
+from pcaptool.diff.tolerance import Tolerance
+
+__all__ = ["add_times", "exchange_timing", "quantiles", "with_elapsed"]
+
+_TIME = ComparedField("frame.time", "link", 15)
+
+
+def with_elapsed(units: pl.DataFrame) -> pl.DataFrame:
+    """Adds `elapsed`: ns since the flow's first packet, or the capture's for packets of no flow."""
+    flow_start = pl.col("ts").min().over("flow")
+    start = pl.when(pl.col("flow").is_not_null()).then(flow_start).otherwise(pl.col("ts").min())
+    return units.with_columns(elapsed=pl.col("ts") - start)
+
+
+def quantiles(what: str, deltas: npt.NDArray[np.int64]) -> Timing:
+    """Quantiles by rank, so that every figure is one that occurred."""
+    ordered = np.sort(deltas)
+    last = len(ordered) - 1
+    p50, p95 = int(ordered[last // 2]), int(ordered[-(-last * 95 // 100)])
+    return Timing(what, len(ordered), int(ordered[0]), p50, p95, int(ordered[-1]))
+
+
+def add_times(
+    out: Comparison,
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    counted: npt.NDArray[np.bool_],
+    rules: frozenset[str],
+    tolerances: dict[str, Tolerance],
+) -> None:
+    """Compares capture times of aligned packets.
+
+    With a tolerance for `time`, the times since the flow's start must agree within it; else the capture
+    times themselves, unless the rule `absolute-time` is in force.
+    """
+    total = int(np.count_nonzero(counted))
+    by_clock = "time" not in tolerances
+    x, y = (a["ts"], b["ts"]) if by_clock else (a["elapsed"], b["elapsed"])
+    differs = (x != y).to_numpy() & counted
+    equal = total - int(np.count_nonzero(differs))
+    if by_clock and "absolute-time" in rules:
+        out.uses["absolute-time"] += total - equal
+        out.add(_TIME, total, equal, total - equal, 0)
+        return
+    if not by_clock:
+        differs &= ~tolerances["time"].within(x, y)
+    rows = np.flatnonzero(differs)
+    out.uses["tolerance time"] += (total - equal - len(rows)) if not by_clock else 0
+    out.add(_TIME, total, equal, total - equal - len(rows), len(rows))
+    if len(rows):
+        some = rows[:DIFFERENCES_A_FIELD]
+        out.differences.append(_told(a[some], b[some], x.gather(some), y.gather(some)))
+
+
+def _told(a: pl.DataFrame, b: pl.DataFrame, x: pl.Series, y: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "layer": [_TIME.layer] * a.height,
+            "field": [_TIME.name] * a.height,
+            "flow": a["pair"],
+            "direction": [direction_text(d) for d in a["dir"]],
+            "n_a": a["n"],
+            "n_b": b["n"],
+            "value_a": [_seconds(v) for v in x.to_list()],
+            "value_b": [_seconds(v) for v in y.to_list()],
+            "cause": [""] * a.height,
+            "weight": [_TIME.weight] * a.height,
+        },
+        schema=DIFFERENCE_SCHEMA,
+    )
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns // 1_000_000_000}.{ns % 1_000_000_000:09d} s"
+
+
+def exchange_timing(side_a: Side, side_b: Side, flows: pl.DataFrame) -> list[Timing]:
+    """Server time and transfer time of HTTP exchanges, paired by flow and number on the connection."""
+    a, b = side_a.frames.get("http"), side_b.frames.get("http")
+    if a is None or b is None or not a.height or not b.height or not flows.height:
+        return []
+    columns = ["server_time_ns", "transfer_time_ns"]
+    keys = [pl.col("flow").cast(pl.UInt32), pl.col("exchange")]
+    left = a.select(*keys, *columns).join(flows.select("pair", flow="flow_a"), on="flow")
+    right = b.select(*keys, *columns).join(flows.select("pair", flow="flow_b"), on="flow")
+    both = left.join(right, on=["pair", "exchange"], suffix="_b")
+    out = []
+    for column in columns:
+        deltas = both.select((pl.col(f"{column}_b") - pl.col(column)).drop_nulls()).to_series().to_numpy()
+        if len(deltas):
+            out.append(quantiles(column.removesuffix("_ns"), deltas.astype(np.int64)))
+    return out

@@ -1,0 +1,193 @@
+"""One row a packet with every compared field side by side, and the relative TCP numbers.
+
+Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293 3.4).
+Must not know: the other side.
+Leaves out: headers behind the first IP header of a tunnel (only the outermost `ip` row and the packet's first
+`tcp` or `udp` row are compared).
+Complexity: a few sorted joins and cumulative sums, O(n log n) in packets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from pcaptool.diff.side import PRINTS_SCHEMA, Side
+from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
+
+__all__ = ["bases_of", "relative", "units_of"]
+
+_FIN, _SYN, _RST, _ACK = 0x001, 0x002, 0x004, 0x010
+_EMPTY: dict[str, Any] = {
+    "bool": pl.Boolean, "u8": pl.UInt8, "u16": pl.UInt16, "u32": pl.UInt32, "u64": pl.UInt64, "i32": pl.Int32,
+    "i64": pl.Int64, "f64": pl.Float64, "time": pl.Datetime("ns", "UTC"), "text": pl.String,
+    "string": pl.String, "u8_list": pl.List(pl.UInt8), "u32_list": pl.List(pl.UInt32),
+    "text_list": pl.List(pl.String),
+}  # fmt: skip
+
+
+def units_of(side: Side) -> pl.DataFrame:
+    """The packets of a side, sorted by number, with the columns `table.column` of all layers.
+
+    Beside them: `n`, `ts` (ns, i64), `flow`, `proto` (tcp, udp or other), `dir` (0 from the originator),
+    `sender` (address), `protocol`, `len`, `cap_len`, `payload.bytes` and the fingerprint columns.
+    """
+    flows = side.frames.get("flows")
+    units = _with_direction(_packet_list(side), flows)
+    for table in (LINK, ARP, IP, TCP, UDP):
+        units = units.join(_one_row_a_packet(side, table), on="n", how="left", maintain_order="left")
+    prints = side.prints if side.prints is not None else pl.DataFrame(schema=PRINTS_SCHEMA)
+    units = units.join(prints, on="n", how="left", maintain_order="left")
+    proto = pl.when(pl.col("tcp.seq_raw").is_not_null() & pl.col("flow").is_not_null()).then(pl.lit("tcp"))
+    proto = proto.when(pl.col("udp.length").is_not_null() & pl.col("flow").is_not_null()).then(pl.lit("udp"))
+    state = [_checksum_state(t) for t in ("ip", "tcp", "udp")]
+    return units.with_columns(
+        proto.otherwise(pl.lit("other")).alias("proto"),
+        pl.coalesce("arp.src_proto_ipv4", "ip.src", "link.src").alias("sender"),
+        *state,
+    )
+
+
+def _packet_list(side: Side) -> pl.DataFrame:
+    packets = side.frames["packets"].sort("n")
+    return packets.select(
+        pl.col("n").cast(pl.UInt32),
+        pl.col("ts").cast(pl.Datetime("ns", "UTC")).to_physical().alias("ts"),
+        pl.col("len").cast(pl.Int64),
+        pl.col("cap_len").cast(pl.Int64),
+        pl.col("linktype").cast(pl.UInt16),
+        pl.col("protocol").cast(pl.String),
+        pl.col("src").cast(pl.String),
+        pl.col("srcport").cast(pl.UInt16),
+        pl.col("flow").cast(pl.UInt32),
+        pl.col("payload_bytes").cast(pl.Int64).alias("payload.bytes"),
+    )
+
+
+def _with_direction(units: pl.DataFrame, flows: pl.DataFrame | None) -> pl.DataFrame:
+    if flows is None or not flows.height:
+        return units.with_columns(dir=pl.lit(None, pl.Int8))
+    origin = flows.select(
+        pl.col("flow").cast(pl.UInt32),
+        pl.col("src").cast(pl.String).alias("_src"),
+        pl.col("srcport").cast(pl.UInt16).alias("_port"),
+    )
+    units = units.join(origin, on="flow", how="left", maintain_order="left")
+    same = (pl.col("src") == pl.col("_src")) & (pl.col("srcport") == pl.col("_port"))
+    known = pl.when(pl.col("flow").is_not_null()).then(pl.when(same).then(0).otherwise(1))
+    return units.with_columns(known.cast(pl.Int8).alias("dir")).drop("_src", "_port")
+
+
+def _one_row_a_packet(side: Side, table: Table) -> pl.DataFrame:
+    frame = side.frames.get(table.name)
+    if frame is None:
+        frame = pl.DataFrame(schema={c.name: _EMPTY[c.kind] for c in table.columns})
+    if "depth" in frame.columns:
+        frame = frame.sort("n", "depth").unique("n", keep="first", maintain_order=True)
+    keep = [c for c in table.columns if c.name not in ("n", "depth", "flow") and c.name in frame.columns]
+    casts = [pl.col(c.name).cast(_EMPTY[c.kind]).alias(f"{table.name}.{c.name}") for c in keep]
+    return frame.select(pl.col("n").cast(pl.UInt32), *casts)
+
+
+def _checksum_state(table: str) -> pl.Expr:
+    """Value, status and partial mark as one number, so that one comparison sees all three."""
+    value = pl.col(f"{table}.checksum").cast(pl.Int64)
+    status = pl.col(f"{table}.checksum_status").cast(pl.Int64)
+    total = value + status * 0x10000
+    if table != "ip":
+        total = total + pl.col(f"{table}.checksum_partial").cast(pl.Int64) * 0x100000
+    return total.alias(f"{table}.checksum_state")
+
+
+def bases_of(units: pl.DataFrame) -> pl.DataFrame:
+    """Initial sequence number of each TCP direction: flow, dir, base, has_syn.
+
+    The SYN's number, unless two later witnesses (what the peer acknowledges, the first segment behind it)
+    agree on another; without a SYN one less than the first number seen.
+    """
+    tcp = units.filter(pl.col("proto") == "tcp").select(
+        "flow",
+        "dir",
+        flags="tcp.flags",
+        seq=pl.col("tcp.seq_raw").cast(pl.Int64),
+        ack=pl.col("tcp.ack_raw").cast(pl.Int64),
+    )
+    syn, ack = pl.col("flags") & _SYN != 0, pl.col("flags") & _ACK != 0
+    keys = ["flow", "dir"]
+    own = tcp.group_by(keys).agg(
+        syn_seq=pl.col("seq").filter(syn).first(),
+        next_seq=(pl.col("seq").filter(~syn & (pl.col("flags") & _RST == 0)).first() - 1) % 2**32,
+        any_seq=pl.col("seq").first(),
+    )
+    peer = (
+        tcp.filter(ack)
+        .group_by(keys)
+        .agg(acked=(pl.col("ack").first() - 1) % 2**32)
+        .with_columns(dir=1 - pl.col("dir"))
+    )
+    both = own.join(peer, on=keys, how="left")
+    outvoted = (pl.col("next_seq") == pl.col("acked")) & (pl.col("syn_seq") != pl.col("next_seq"))
+    base = pl.when(outvoted).then(pl.col("next_seq")).otherwise(pl.coalesce("syn_seq", "next_seq", "any_seq"))
+    return both.select(*keys, base=base, has_syn=pl.col("syn_seq").is_not_null())
+
+
+def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
+    """Adds tcp.seq, tcp.ack (i64, unwrapped), tcp.sack, tcp.sack_raw, kind, start, end to the units.
+
+    `kind` is syn, syn-ack, rst, data, fin, probe (no data, one below the highest number sent), ack; or
+    datagram; or the protocol of other packets. `start` and `end` bound the sequence space it takes.
+    """
+    peer = bases.select("flow", dir=1 - pl.col("dir"), peer_base="base")
+    units = units.join(
+        bases.select("flow", "dir", "base"), on=["flow", "dir"], how="left", maintain_order="left"
+    )
+    units = units.join(peer, on=["flow", "dir"], how="left", maintain_order="left")
+    flags = pl.col("tcp.flags")
+    ack = pl.when((flags & _ACK) != 0).then(pl.col("tcp.ack_raw"))
+    units = units.with_columns(
+        _unwrapped(pl.col("tcp.seq_raw"), pl.col("base")).alias("tcp.seq"),
+        _unwrapped(ack, pl.col("peer_base")).alias("tcp.ack"),
+        **_sack_columns(),
+    )
+    length = pl.col("tcp.len").fill_null(0).cast(pl.Int64)
+    space = length + ((flags & _SYN) != 0).cast(pl.Int64) + ((flags & _FIN) != 0).cast(pl.Int64)
+    units = units.with_columns(
+        start=pl.col("tcp.seq"),
+        end=pl.col("tcp.seq") + space,
+        **{
+            "tcp.sack": pl.concat_list("_le", "_re"),
+            "tcp.sack_raw": pl.concat_list("tcp.options_sack_le", "tcp.options_sack_re"),
+        },
+    )
+    sent = pl.col("end").cum_max().shift(1).over("flow", "dir")
+    kind = (
+        pl.when(pl.col("proto") == "udp").then(pl.lit("datagram"))
+        .when(pl.col("proto") != "tcp").then(pl.col("protocol"))
+        .when((flags & _RST) != 0).then(pl.lit("rst"))
+        .when((flags & (_SYN | _ACK)) == (_SYN | _ACK)).then(pl.lit("syn-ack"))
+        .when((flags & _SYN) != 0).then(pl.lit("syn"))
+        .when(length > 0).then(pl.lit("data"))
+        .when((flags & _FIN) != 0).then(pl.lit("fin"))
+        .when(pl.col("start") == sent - 1).then(pl.lit("probe"))
+        .otherwise(pl.lit("ack"))
+    )  # fmt: skip
+    return units.with_columns(kind=kind).drop("_le", "_re")
+
+
+def _unwrapped(raw: pl.Expr, base: pl.Expr) -> pl.Expr:
+    """Distance from the base without wrap-around: the first one signed, then the sum of signed steps."""
+    value = raw.cast(pl.Int64)
+    before = value.forward_fill().shift(1).over("flow", "dir")
+    step = value - pl.coalesce(before, base)
+    signed = (step + 2**31 + 2**32) % 2**32 - 2**31
+    known = signed.fill_null(0).cum_sum().over("flow", "dir")
+    return pl.when(raw.is_not_null() & base.is_not_null()).then(known)
+
+
+def _sack_columns() -> dict[str, pl.Expr]:
+    base = pl.col("peer_base").cast(pl.UInt32)
+    return {
+        "_le": pl.col("tcp.options_sack_le") - base,
+        "_re": pl.col("tcp.options_sack_re") - base,
+    }
