@@ -11,9 +11,10 @@ FLOWS = Table(
     version=1,
     row="transport conversation",
     doc=(
-        "TCP and UDP conversations, both directions. `fwd` is from the originator: who sent the SYN, else who"
-        " sent first; `rev` the other way. A new SYN with another sequence number on a known four-tuple begins a"
-        " new flow, as in Wireshark."
+        "TCP and UDP conversations, both directions. `fwd` is from the originator: who sent the first"
+        " packet, or whom a SYN-ACK answers if that came first; `rev` the other way. A SYN with another"
+        " sequence number on a known four-tuple begins a new flow, as in Wireshark; addresses and ports"
+        " alone tell flows apart, not VLANs or interfaces."
     ),
     columns=(
         Column("flow", "u32", "number in order of appearance, 0-based, over TCP and UDP"),
@@ -34,7 +35,12 @@ FLOWS = Table(
         Column("payload_bytes_rev", "u64", "transport payload from the responder, repeats included"),
         Column("syn_n", "u32", "last SYN of the handshake", nullable=True),
         Column("synack_n", "u32", "last SYN-ACK of the handshake", nullable=True),
-        Column("handshake_rtt_ns", "i64", "from that SYN to the first ACK after the SYN-ACK", nullable=True),
+        Column(
+            "handshake_rtt_ns",
+            "i64",
+            "from that SYN to the first segment with ACK and neither SYN nor RST",
+            nullable=True,
+        ),
         Column("mss_fwd", "u16", "MSS that the originator announced", nullable=True, low_cardinality=True),
         Column("mss_rev", "u16", "MSS that the responder announced", nullable=True, low_cardinality=True),
         Column("wscale_fwd", "u8", "originator's window scale", nullable=True, low_cardinality=True),
@@ -44,6 +50,8 @@ FLOWS = Table(
         Column("fin_fwd_n", "u32", "originator's first FIN", nullable=True),
         Column("fin_rev_n", "u32", "responder's first FIN", nullable=True),
         Column("rst_n", "u32", "first RST", nullable=True),
-        Column("end", "text", "fin (both sides), half (one FIN), rst, open", low_cardinality=True),
+        Column(
+            "end", "text", "fin (both sides), half (one FIN), rst (before both), open", low_cardinality=True
+        ),
     ),
 )

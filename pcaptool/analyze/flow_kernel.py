@@ -1,0 +1,244 @@
+"""Kernel: which conversation each transport header belongs to, and what each conversation has seen.
+
+Knows: one hash table over four-tuples, one row of integers a conversation; Wireshark 4.0's rule for new TCP
+streams. Must not know: addresses as text, tables, files.
+The same source runs as plain Python (small captures) and compiled by numba (large ones): only integers,
+flat arrays and loops. The whole call tree and all constants stand in this file, because numba's cache does
+not see edits of another one.
+
+Wireshark's rule: a conversation is an unordered pair of (address, port); VLAN and interface are not part of
+it. A SYN without ACK whose sequence number differs from the one already known for its direction begins a new
+one on the same pair; nothing else ends one.
+
+Memory: WIDTH integers of 8 bytes a conversation (344 bytes), and at most 4 hash slots of 8 bytes.
+Time: O(1) a header; a full table is given back to the caller, who grows it and calls again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "BYTES",
+    "DST",
+    "END_FIN",
+    "FIN_N",
+    "FIRST_N",
+    "FIRST_TS",
+    "HANDSHAKE",
+    "KEY_HIGH",
+    "KEY_LOW",
+    "LAST_N",
+    "LAST_TS",
+    "MSS",
+    "PACKETS",
+    "PAYLOAD",
+    "PROTOCOL",
+    "RST_N",
+    "SACK_PERMITTED",
+    "SIDE",
+    "SRC",
+    "STREAM",
+    "SYNACK_N",
+    "SYN_N",
+    "TIMESTAMPS",
+    "WIDTH",
+    "WSCALE",
+    "rehash",
+    "track",
+]
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+MASK32 = 0xFFFFFFFF
+
+# Columns of a conversation's row. 0 stands for "no such packet": packet numbers begin at 1.
+KEY_LOW, KEY_HIGH = 0, 1  # smaller and larger endpoint: address << 16 | port; the protocol above KEY_HIGH
+SRC, DST = 2, 3  # originator's and responder's endpoint
+PROTOCOL, STREAM = 4, 5  # IP protocol; number among the TCP conversations, -1 for UDP
+FIRST_N, LAST_N, FIRST_TS, LAST_TS = 6, 7, 8, 9
+SYN_N, SYN_TS, SYNACK_N, HANDSHAKE, ACK_N = 10, 11, 12, 13, 14
+RST_N, END_FIN = 15, 16  # first RST; sides that had sent FIN when it came
+# Columns of each direction, originator's first: SIDE + direction * SIDE_WIDTH + one of these.
+SIDE, SIDE_WIDTH = 17, 13
+PACKETS, BYTES, PAYLOAD, BASE, BASE_KNOWN = 0, 1, 2, 3, 4
+MSS, WSCALE, SACK_PERMITTED, TIMESTAMPS, FIN_N = 5, 6, 7, 8, 9
+WIDTH = SIDE + 2 * SIDE_WIDTH
+
+# Columns of the input, one row a transport header.
+IN_PROTOCOL, IN_SRC, IN_SRCPORT, IN_DST, IN_DSTPORT, IN_N, IN_TS, IN_LEN, IN_PAYLOAD = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+)
+IN_SEQ, IN_ACK, IN_FLAGS, IN_MSS, IN_WSCALE, IN_SACK_PERMITTED, IN_TIMESTAMPS = 9, 10, 11, 12, 13, 14, 15
+# Columns of the output.
+OUT_FLOW, OUT_SIDE, OUT_STREAM, OUT_SEQ, OUT_ACK, OUT_REUSED = 0, 1, 2, 3, 4, 5
+
+
+def slot_of(low: int, high: int, mask: int) -> int:
+    """Where the search for a pair of endpoints begins: a mix that stays within signed 64 bits."""
+    h = (low ^ (low >> 29)) & MASK32
+    h = (h * 0x5BD1E995) & MASK32
+    h = h ^ (h >> 15) ^ ((high ^ (high >> 31)) & MASK32)
+    h = (h * 0x2C1B3C6D) & MASK32
+    h = h ^ (h >> 13) ^ (((high >> 16) & 0xFFFF) << 7)
+    h = (h * 0x297A2D39) & MASK32
+    return (h ^ (h >> 16)) & mask
+
+
+def rehash(flows: Any, count: int, slots: Any) -> None:
+    """Enter all conversations into an empty table; of several on one pair the newest stays."""
+    mask = len(slots) - 1
+    for flow in range(count):
+        low, high = flows[flow, KEY_LOW], flows[flow, KEY_HIGH]
+        at = slot_of(low, high, mask)
+        while slots[at] != 0:
+            known = slots[at] - 1
+            if flows[known, KEY_LOW] == low and flows[known, KEY_HIGH] == high:
+                break
+            at = (at + 1) & mask
+        slots[at] = flow + 1
+
+
+def begin(flows: Any, flow: int, stream: int, low: int, high: int, rows: Any, i: int) -> None:  # noqa: PLR0917 - kernels take flat arguments
+    """A new conversation: its keys, and who is its originator."""
+    src = (rows[i, IN_SRC] << 16) | rows[i, IN_SRCPORT]
+    dst = (rows[i, IN_DST] << 16) | rows[i, IN_DSTPORT]
+    answers = rows[i, IN_PROTOCOL] == 6 and (rows[i, IN_FLAGS] & (SYN | ACK)) == (SYN | ACK)
+    flows[flow, KEY_LOW], flows[flow, KEY_HIGH] = low, high
+    flows[flow, SRC] = dst if answers else src
+    flows[flow, DST] = src if answers else dst
+    flows[flow, PROTOCOL] = rows[i, IN_PROTOCOL]
+    flows[flow, STREAM] = stream
+    flows[flow, FIRST_N], flows[flow, FIRST_TS] = rows[i, IN_N], rows[i, IN_TS]
+    flows[flow, HANDSHAKE] = -1
+    for side in range(2):
+        flows[flow, SIDE + side * SIDE_WIDTH + MSS] = -1
+        flows[flow, SIDE + side * SIDE_WIDTH + WSCALE] = -1
+
+
+def note_handshake(flows: Any, flow: int, here: int, rows: Any, i: int) -> None:
+    """SYN, SYN-ACK, first ACK, FIN and RST: packet numbers, and what the SYNs negotiate."""
+    flags, n = rows[i, IN_FLAGS], rows[i, IN_N]
+    if flags & SYN:
+        if flags & ACK:
+            flows[flow, SYNACK_N] = n
+        elif flows[flow, ACK_N] == 0:
+            flows[flow, SYN_N], flows[flow, SYN_TS] = n, rows[i, IN_TS]
+        flows[flow, here + MSS] = rows[i, IN_MSS]
+        flows[flow, here + WSCALE] = rows[i, IN_WSCALE]
+        flows[flow, here + SACK_PERMITTED] = rows[i, IN_SACK_PERMITTED]
+        flows[flow, here + TIMESTAMPS] = rows[i, IN_TIMESTAMPS]
+    elif flags & ACK and not flags & RST and flows[flow, ACK_N] == 0:
+        flows[flow, ACK_N] = n
+        if flows[flow, SYN_N] != 0:
+            flows[flow, HANDSHAKE] = rows[i, IN_TS] - flows[flow, SYN_TS]
+    if flags & FIN and flows[flow, here + FIN_N] == 0:
+        flows[flow, here + FIN_N] = n
+    if flags & RST and flows[flow, RST_N] == 0:
+        flows[flow, RST_N] = n
+        fins = 0
+        for side in range(2):
+            if flows[flow, SIDE + side * SIDE_WIDTH + FIN_N] != 0:
+                fins += 1
+        flows[flow, END_FIN] = fins
+
+
+def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+    """Relative sequence and acknowledgement numbers; learns where each side begins."""
+    seq, ack, flags = rows[i, IN_SEQ], rows[i, IN_ACK], rows[i, IN_FLAGS]
+    if rows[i, IN_PAYLOAD] >= 0:  # a segment of unknown length teaches nothing
+        if flows[flow, here + BASE_KNOWN] == 0:
+            flows[flow, here + BASE] = seq if flags & SYN else (seq - 1) & MASK32
+            flows[flow, here + BASE_KNOWN] = 1
+        elif (flags & (SYN | ACK)) == (SYN | ACK) and seq != flows[flow, here + BASE]:
+            flows[flow, here + BASE] = seq
+            out[i, OUT_REUSED] = 1
+        if flags & ACK and flows[flow, there + BASE_KNOWN] == 0:
+            flows[flow, there + BASE] = (ack - 1) & MASK32
+            flows[flow, there + BASE_KNOWN] = 1
+    out[i, OUT_SEQ] = (seq - flows[flow, here + BASE]) & MASK32
+    out[i, OUT_ACK] = (ack - flows[flow, there + BASE]) & MASK32 if flags & ACK else ack
+
+
+def find(flows: Any, slots: Any, low: int, high: int) -> int:
+    """The slot that holds a pair of endpoints, or the empty one that is to take it."""
+    mask = len(slots) - 1
+    at = slot_of(low, high, mask)
+    while slots[at] != 0:
+        known = slots[at] - 1
+        if flows[known, KEY_LOW] == low and flows[known, KEY_HIGH] == high:
+            break
+        at = (at + 1) & mask
+    return at
+
+
+def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
+    """Give each header its conversation and count it there.
+
+    Parameters
+    ----------
+    rows : (headers, 16) int64
+        Input columns, IN_*. Payload is -1 where the headers do not say it; MSS and WSCALE -1 where absent.
+    start : int
+        First row to do.
+    flows : (capacity, WIDTH) int64
+        Conversations; zero where not used yet.
+    slots : (power of two,) int64
+        Hash table: conversation + 1, or 0.
+    counts : (2,) int64
+        Conversations, TCP conversations.
+    out : (headers, 6) int64
+        Output columns, OUT_*.
+
+    Returns
+    -------
+    int
+        The first row that was not done: all are, or the tables are full and must grow.
+    """
+    for i in range(start, len(rows)):
+        if counts[0] >= len(flows) or 2 * counts[0] >= len(slots):
+            return i
+        tcp = rows[i, IN_PROTOCOL] == 6
+        src = (rows[i, IN_SRC] << 16) | rows[i, IN_SRCPORT]
+        dst = (rows[i, IN_DST] << 16) | rows[i, IN_DSTPORT]
+        low, high = (src, dst) if src <= dst else (dst, src)
+        high |= rows[i, IN_PROTOCOL] << 56
+        at = find(flows, slots, low, high)
+        flow = slots[at] - 1
+        side = 0
+        if flow >= 0:
+            side = 0 if flows[flow, SRC] == src else 1
+            base = SIDE + side * SIDE_WIDTH
+            if (
+                tcp
+                and (rows[i, IN_FLAGS] & (SYN | ACK)) == SYN
+                and flows[flow, base + BASE_KNOWN] != 0
+                and flows[flow, base + BASE] != rows[i, IN_SEQ]
+            ):
+                flow = -1
+                out[i, OUT_REUSED] = 1
+        if flow < 0:
+            flow = counts[0]
+            begin(flows, flow, counts[1] if tcp else -1, low, high, rows, i)
+            counts[0] += 1
+            counts[1] += 1 if tcp else 0
+            slots[at] = flow + 1
+            side = 0 if flows[flow, SRC] == src else 1
+        here, there = SIDE + side * SIDE_WIDTH, SIDE + (1 - side) * SIDE_WIDTH
+        flows[flow, LAST_N], flows[flow, LAST_TS] = rows[i, IN_N], rows[i, IN_TS]
+        flows[flow, here + PACKETS] += 1
+        flows[flow, here + BYTES] += rows[i, IN_LEN]
+        if rows[i, IN_PAYLOAD] > 0:
+            flows[flow, here + PAYLOAD] += rows[i, IN_PAYLOAD]
+        out[i, OUT_FLOW], out[i, OUT_SIDE], out[i, OUT_STREAM] = flow, side, flows[flow, STREAM]
+        if tcp:
+            number(flows, flow, here, there, rows, i, out)
+            note_handshake(flows, flow, here, rows, i)
+    return len(rows)

@@ -1,0 +1,234 @@
+"""Conversations: the `flow` of each packet, relative sequence numbers, and the flows table.
+
+Knows: how columns of a batch become the kernel's rows, and the kernel's rows become tables.
+Must not know: payload. Rules and their source: `analyze.flow_kernel`.
+Memory: 376 bytes a conversation, and each distinct address once; nothing grows with packets.
+A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
+headers have no flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pcaptool.analyze import flow_kernel as fk
+from pcaptool.analyze.take import Ints, WordIds, integers
+from pcaptool.decode.batch import Batch
+from pcaptool.tables.columns import Columns, Masked, Texts
+
+__all__ = ["FlowAnalysis"]
+
+TCP, UDP = 6, 17
+FIRST_CAPACITY = 1024
+END_WORDS = ("open", "half", "fin", "rst")
+
+
+class FlowAnalysis:
+    """Fills `flow` in packets, tcp and udp, the relative numbers in tcp, and the flows table.
+
+    Parameters
+    ----------
+    track : callable, optional
+        `flow_kernel.track`, compiled or not.
+    rehash : callable, optional
+        `flow_kernel.rehash`, compiled or not.
+    """
+
+    needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
+        "packets": ("n", "ts", "len", "src", "dst", "srcport", "dstport"),
+        "tcp": (
+            *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
+            *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
+        ),
+        "udp": ("n", "depth", "srcport", "dstport", "payload_bytes"),
+    }
+
+    def __init__(self, track: Callable[..., int] = fk.track, rehash: Callable[..., None] = fk.rehash) -> None:
+        self._track = track
+        self._rehash = rehash
+        self._addresses = WordIds()
+        self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
+        self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
+        self._counts = np.zeros(2, np.int64)
+
+    @property
+    def flow_count(self) -> int:
+        """Conversations seen so far."""
+        return int(self._counts[0])
+
+    def feed(self, batch: Batch) -> dict[str, Columns]:
+        """Adds the columns `flow` (packets, tcp, udp), `stream`, `fwd`, `seq`, `ack` (tcp)."""
+        rows, tcp_rows, udp_rows = self._rows(batch)
+        out = np.full((len(rows), 6), -1, np.int64)
+        out[:, fk.OUT_REUSED] = 0
+        done = self._track(rows, 0, self._flows, self._slots, self._counts, out)
+        while done < len(rows):
+            self._grow()
+            done = self._track(rows, done, self._flows, self._slots, self._counts, out)
+        self._spread(batch, rows, tcp_rows, udp_rows, out)
+        return {}
+
+    def finish(self) -> dict[str, Columns]:
+        """The flows table."""
+        return {"flows": flow_columns(self._flows[: self.flow_count], self._addresses.words)}
+
+    def _grow(self) -> None:
+        count = self.flow_count
+        if count >= len(self._flows):
+            grown = np.zeros((2 * len(self._flows), fk.WIDTH), np.int64)
+            grown[:count] = self._flows
+            self._flows = grown
+        self._slots = np.zeros(2 * len(self._flows), np.int64)
+        self._rehash(self._flows, count, self._slots)
+
+    def _rows(self, batch: Batch) -> tuple[Ints, Ints, Ints]:
+        """Kernel rows in packet order; which tcp and udp rows they are (-1: the other protocol)."""
+        packets = batch.tables["packets"]
+        tcp, udp = batch.tables.get("tcp", {}), batch.tables.get("udp", {})
+        tcp_at, udp_at = _innermost(tcp, batch), _innermost(udp, batch)
+        udp_at[tcp_at >= 0] = -1  # TCP in a UDP tunnel is the inner one
+        src, dst = self._addresses(packets["src"]), self._addresses(packets["dst"])
+        has = ((tcp_at >= 0) | (udp_at >= 0)) & (src >= 0) & (dst >= 0)
+        at = np.flatnonzero(has)
+        tcp_rows, udp_rows = tcp_at[at], udp_at[at]
+        rows = np.zeros((len(at), 16), np.int64)
+        rows[:, fk.IN_SRC], rows[:, fk.IN_DST] = src[at], dst[at]
+        for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
+            rows[:, column] = integers(packets, name)[at]
+        _fill_tcp(rows, tcp, tcp_rows)
+        _fill_udp(rows, udp, udp_rows)
+        return rows, tcp_rows, udp_rows
+
+    def _spread(self, batch: Batch, rows: Ints, tcp_rows: Ints, udp_rows: Ints, out: Ints) -> None:
+        packet = rows[:, fk.IN_N] - batch.first_n
+        batch.tables["packets"]["flow"] = _scatter(batch.count, packet, out[:, fk.OUT_FLOW], "u4")
+        for name, at in (("tcp", tcp_rows), ("udp", udp_rows)):
+            if name not in batch.tables:
+                continue
+            table = batch.tables[name]
+            height = len(integers(table, "n"))
+            mine = at >= 0
+            place = at[mine]
+            table["flow"] = _scatter(height, place, out[mine, fk.OUT_FLOW], "u4")
+            if name == "tcp":
+                table["stream"] = _scatter(height, place, out[mine, fk.OUT_STREAM], "u4")
+                table["fwd"] = _scatter(height, place, out[mine, fk.OUT_SIDE] == 0, "?")
+                table["seq"] = _scatter(height, place, out[mine, fk.OUT_SEQ], "u4")
+                table["ack"] = _scatter(height, place, out[mine, fk.OUT_ACK], "u4")
+                batch.notes["tcp.reused_ports"] = place[out[mine, fk.OUT_REUSED] != 0]
+
+
+def _innermost(table: Columns, batch: Batch) -> Ints:
+    """For each packet of the batch the table's row of its innermost header, -1 where it has none."""
+    at = np.full(batch.count, -1, np.int64)
+    if table:
+        n = integers(table, "n")
+        order = np.lexsort((integers(table, "depth"), n))
+        at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
+    return at
+
+
+def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
+    mine = np.flatnonzero(tcp_rows >= 0)
+    if not len(mine):
+        return
+    at = tcp_rows[mine]
+    rows[mine, fk.IN_PROTOCOL] = TCP
+    for column, name in (
+        (fk.IN_SRCPORT, "srcport"),
+        (fk.IN_DSTPORT, "dstport"),
+        (fk.IN_PAYLOAD, "len"),
+        (fk.IN_SEQ, "seq_raw"),
+        (fk.IN_ACK, "ack_raw"),
+        (fk.IN_FLAGS, "flags"),
+        (fk.IN_MSS, "options_mss_val"),
+        (fk.IN_WSCALE, "options_wscale_shift"),
+        (fk.IN_SACK_PERMITTED, "options_sack_perm"),
+    ):
+        rows[mine, column] = integers(tcp, name)[at]
+    rows[mine, fk.IN_TIMESTAMPS] = integers(tcp, "options_timestamp_tsval")[at] >= 0
+
+
+def _fill_udp(rows: Ints, udp: Columns, udp_rows: Ints) -> None:
+    mine = np.flatnonzero(udp_rows >= 0)
+    if not len(mine):
+        return
+    at = udp_rows[mine]
+    rows[mine, fk.IN_PROTOCOL] = UDP
+    for column, name in (
+        (fk.IN_SRCPORT, "srcport"),
+        (fk.IN_DSTPORT, "dstport"),
+        (fk.IN_PAYLOAD, "payload_bytes"),
+    ):
+        rows[mine, column] = integers(udp, name)[at]
+
+
+def _scatter(height: int, place: Ints, values: Any, dtype: str) -> Masked:
+    full = np.zeros(height, dtype)
+    valid = np.zeros(height, np.bool_)
+    full[place] = values
+    valid[place] = True
+    return Masked(full, valid)
+
+
+def flow_columns(flows: Ints, words: list[str]) -> Columns:
+    """The flows table from the kernel's rows.
+
+    Parameters
+    ----------
+    flows : (conversations, WIDTH) int64
+    words : list of str
+        Address of each address number.
+    """
+
+    def side(which: int, column: int) -> Ints:
+        return flows[:, fk.SIDE + which * fk.SIDE_WIDTH + column]
+
+    def packet(values: Ints) -> Masked:
+        return Masked(values.astype("u4"), values > 0)
+
+    def known(values: Ints, dtype: str) -> Masked:
+        return Masked(np.maximum(values, 0).astype(dtype), values >= 0)
+
+    columns: Columns = {
+        "flow": np.arange(len(flows), dtype="u4"),
+        "protocol": Texts((flows[:, fk.PROTOCOL] == UDP).astype(np.int32), ("tcp", "udp")),
+        "src": Texts((flows[:, fk.SRC] >> 16).astype(np.int32), words),
+        "srcport": (flows[:, fk.SRC] & 0xFFFF).astype("u2"),
+        "dst": Texts((flows[:, fk.DST] >> 16).astype(np.int32), words),
+        "dstport": (flows[:, fk.DST] & 0xFFFF).astype("u2"),
+        "first_n": flows[:, fk.FIRST_N].astype("u4"),
+        "last_n": flows[:, fk.LAST_N].astype("u4"),
+        "first_ts": flows[:, fk.FIRST_TS].copy(),
+        "last_ts": flows[:, fk.LAST_TS].copy(),
+        "syn_n": packet(flows[:, fk.SYN_N]),
+        "synack_n": packet(flows[:, fk.SYNACK_N]),
+        "handshake_rtt_ns": Masked(
+            flows[:, fk.HANDSHAKE].copy(), (flows[:, fk.SYN_N] > 0) & (flows[:, fk.ACK_N] > 0)
+        ),
+        "sack_permitted": (side(0, fk.SACK_PERMITTED) > 0) & (side(1, fk.SACK_PERMITTED) > 0),
+        "timestamps": (side(0, fk.TIMESTAMPS) > 0) & (side(1, fk.TIMESTAMPS) > 0),
+        "rst_n": packet(flows[:, fk.RST_N]),
+        "end": Texts(_ends(flows), END_WORDS),
+    }
+    for which, name in ((0, "fwd"), (1, "rev")):
+        columns[f"packets_{name}"] = side(which, fk.PACKETS).astype("u4")
+        columns[f"bytes_{name}"] = side(which, fk.BYTES).astype("u8")
+        columns[f"payload_bytes_{name}"] = side(which, fk.PAYLOAD).astype("u8")
+        columns[f"mss_{name}"] = known(side(which, fk.MSS), "u2")
+        columns[f"wscale_{name}"] = known(side(which, fk.WSCALE), "u1")
+        columns[f"fin_{name}_n"] = packet(side(which, fk.FIN_N))
+    return columns
+
+
+def _ends(flows: Ints) -> npt.NDArray[np.int32]:
+    """How each conversation ended, as an index into END_WORDS: a RST after both FINs changes nothing."""
+    fins = np.zeros(len(flows), np.int32)
+    for which in range(2):
+        fins += (flows[:, fk.SIDE + which * fk.SIDE_WIDTH + fk.FIN_N] > 0).astype(np.int32)
+    reset = (flows[:, fk.RST_N] > 0) & (flows[:, fk.END_FIN] < 2)
+    return np.where(reset, 3, fins).astype(np.int32)

@@ -1,0 +1,299 @@
+"""Both directions of an HTTP/1 connection: which response answers which request.
+
+Knows: responses come in the order of requests (RFC 9112 section 9.3.2); 1xx responses belong to the request
+that is being answered (RFC 9110 section 15.2); after 101, or 2xx to CONNECT, the connection speaks something
+else.
+Must not know: packets beyond their numbers and times, tables.
+
+A response is not given to a request that its sender had not received when it began (its acknowledgement
+number tells): so a capture that misses requests does not shift all pairs behind them.
+Memory: the heads of exchanges that are not finished, at most PENDING of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from pcaptool.analyze.http_head import (
+    Framing,
+    RequestHead,
+    ResponseHead,
+    looks_like_request,
+    looks_like_response,
+    parse_request,
+    parse_response,
+    request_body,
+    response_body,
+)
+from pcaptool.analyze.http_reader import MessageReader
+from pcaptool.analyze.streams import Piece, StreamReassembler
+
+__all__ = ["PENDING", "Exchange", "HttpConnection", "Message"]
+
+PENDING = 1024  # unanswered requests; a connection of which one direction was captured would pile them up
+UNASKED = 16  # responses that wait for a request which the capture has behind them
+
+
+@dataclass(slots=True)
+class Message:
+    """What was seen of one request or response; packet number 0 stands for not seen."""
+
+    head: RequestHead | ResponseHead | None = None
+    first_n: int = 0
+    first_ts: int = 0
+    head_n: int = 0
+    head_ts: int = 0
+    last_n: int = 0
+    last_ts: int = 0
+    position: int = 0  # of the first byte, in its stream
+    received: int = 0  # what its sender had received when it began: a position in the other stream
+    body_bytes: int = 0
+    gap_bytes: int = 0
+    complete: bool = False
+    over: bool = False  # nothing more will come for it
+    trouble: str | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its response; either may be missing."""
+
+    number: int
+    request: Message | None = None
+    response: Message | None = None
+    interim_status: int = 0
+    interim_n: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will come for what it has."""
+        answered = self.response is not None and self.response.over
+        return answered and (self.request is None or self.request.over)
+
+
+class HttpConnection:
+    r"""One connection: stream events of both sides in, exchanges out.
+
+    Side 0 and 1 are the two directions; which one is the client's is learnt from the first start line.
+    Positions are kept relative, as `StreamReassembler` counts them.
+
+    Examples
+    --------
+    >>> c = HttpConnection()
+    >>> c.segment(0, 1, b"GET / HTTP/1.1\r\n\r\n", n=4, ts=10, ack=1)
+    True
+    >>> c.segment(1, 1, b"HTTP/1.1 204 No Content\r\n\r\n", n=5, ts=25, ack=19)
+    True
+    >>> [(x.request.head.method, x.response.head.status, x.response.last_n) for x in c.take_finished()]
+    [('GET', 204, 5)]
+    """
+
+    __slots__ = ("_client", "_count", "_ended", "_open", "_sides", "seen_http", "streams")
+
+    def __init__(self) -> None:
+        self.streams = (StreamReassembler(), StreamReassembler())
+        self.seen_http = False  # a whole head was found
+        self._client = -1
+        self._sides = (_Side(self, 0), _Side(self, 1))
+        self._open: deque[Exchange] = deque()
+        self._count = 0
+        self._ended = False
+
+    def segment(
+        self,
+        side: int,
+        seq: int,
+        data: memoryview | bytes,
+        n: int,
+        ts: int,
+        *,
+        missing: int = 0,
+        fin: bool = False,
+        ack: int = 0,
+    ) -> bool:
+        """Take a segment (see `StreamReassembler.push`); says whether a message ended with it."""
+        self._ended = False
+        other = self.streams[1 - side]
+        if other.has_hole:
+            for event in other.acknowledged(ack, n, ts):
+                self._sides[1 - side].reader.feed(event)
+        reader = self._sides[side].reader
+        for event in self.streams[side].push(seq, data, n, ts, missing=missing, fin=fin, ack=ack):
+            reader.feed(event)
+        return self._ended
+
+    def note_end(self) -> None:
+        """A message is over."""
+        self._ended = True
+
+    def end(self, n: int, ts: int, why: str) -> None:
+        """Nothing more will come in either direction."""
+        for side, stream in zip(self._sides, self.streams, strict=True):
+            for event in stream.flush(n, ts):
+                side.reader.feed(event)
+            side.reader.end(why, closed=False)
+
+    @property
+    def over(self) -> bool:
+        """There is nothing more to learn from it: both directions are done, or it is no HTTP."""
+        client, server = self._sides[0].reader, self._sides[1].reader
+        if self.seen_http:
+            return client.opaque and server.opaque
+        return client.lost or server.lost or client.opaque or server.opaque
+
+    def take_finished(self) -> list[Exchange]:
+        """Exchanges at the front that are finished, in the order of their requests.
+
+        A response without request waits until one behind it is finished: its request may still come, where a
+        capture has them in the wrong order.
+        """
+        ready = 0
+        for i, exchange in enumerate(self._open):
+            if not exchange.finished:
+                break
+            if exchange.request is not None or i - ready >= UNASKED:
+                ready = i + 1
+        ready = max(ready, len(self._open) - PENDING)
+        return [self._open.popleft() for _ in range(ready)]
+
+    def take_all(self) -> list[Exchange]:
+        """All that are left, finished or not."""
+        out = list(self._open)
+        self._open.clear()
+        return out
+
+    def is_client(self, side: int) -> bool:
+        """Whether a direction carries requests."""
+        return self._client == side
+
+    def may_begin(self, side: int, raw: bytes) -> bool:
+        """Whether a message of this direction may begin so."""
+        if self._client < 0:
+            return looks_like_request(raw) or looks_like_response(raw)
+        return looks_like_request(raw) if self._client == side else looks_like_response(raw)
+
+    def on_head(self, side: int, raw: bytes, message: Message) -> tuple[Framing, int]:
+        """A whole head in a direction: opens an exchange, or answers one."""
+        if self._client != 1 - side:
+            request = parse_request(raw)
+            if request is not None:
+                return self._request(side, request, message)
+        if self._client != side:
+            response = parse_response(raw)
+            if response is not None:
+                return self._response(side, response, message)
+        return Framing.LOST, 0
+
+    def _request(self, side: int, head: RequestHead, message: Message) -> tuple[Framing, int]:
+        self._client, self.seen_http = side, True
+        message.head, message.trouble = head, message.trouble or head.trouble
+        early = next((x for x in self._open if x.request is None and _covers(x.response, message)), None)
+        if early is not None:  # the capture has the response first
+            early.request = message
+        else:
+            self._open.append(self._new(request=message))
+        return request_body(head)
+
+    def _response(self, side: int, head: ResponseHead, message: Message) -> tuple[Framing, int]:
+        self._client, self.seen_http = 1 - side, True
+        message.head, message.trouble = head, message.trouble or head.trouble
+        exchange = self._answered_by(message)
+        if 100 <= head.status < 200 and head.status != 101:
+            if exchange is not None:
+                exchange.interim_status, exchange.interim_n = head.status, message.head_n
+            return Framing.NONE, 0
+        if exchange is None:
+            exchange = self._unasked()
+        exchange.response = message
+        asked = None if exchange.request is None else exchange.request.head
+        framing, length = response_body(head, asked.method if isinstance(asked, RequestHead) else None)
+        if framing is Framing.TUNNEL:
+            self._sides[1 - side].reader.become_opaque()
+        return framing, length
+
+    def _answered_by(self, message: Message) -> Exchange | None:
+        """The oldest request without a response, if the responder had received any of it."""
+        waiting = next((x for x in self._open if x.response is None), None)
+        if waiting is None or waiting.request is None or not _covers(message, waiting.request):
+            return None
+        return waiting
+
+    def _unasked(self) -> Exchange:
+        """An exchange without request, in front of those that wait for their response."""
+        exchange = self._new()
+        where = next((i for i, x in enumerate(self._open) if x.response is None), len(self._open))
+        self._open.insert(where, exchange)
+        return exchange
+
+    def _new(self, request: Message | None = None) -> Exchange:
+        self._count += 1
+        return Exchange(self._count - 1, request)
+
+
+def _covers(response: Message | None, request: Message) -> bool:
+    """Whether the responder had received anything of the request when its response began."""
+    return response is not None and response.received > request.position
+
+
+class _Side:
+    """What one direction's reader reports, put into the current message."""
+
+    __slots__ = ("_connection", "_message", "_side", "reader")
+
+    def __init__(self, connection: HttpConnection, side: int) -> None:
+        self._connection = connection
+        self._side = side
+        self.reader = MessageReader(self)
+        self._message: Message | None = None
+
+    def on_start(self, piece: Piece, at: int) -> None:
+        other = self._connection.streams[1 - self._side]
+        self._message = Message(
+            first_n=piece.n,
+            first_ts=piece.ts,
+            position=piece.at + at,
+            received=other.offset_of(piece.ack) if other.started else 0,
+        )
+
+    def on_head(self, raw: bytes, piece: Piece) -> tuple[Framing, int]:
+        message = self._message
+        if message is None:  # a reader always begins a message first
+            return Framing.LOST, 0
+        message.head_n = message.last_n = piece.n
+        message.head_ts = message.last_ts = piece.ts
+        return self._connection.on_head(self._side, raw, message)
+
+    def on_head_cut(self, raw: bytes, why: str) -> None:
+        if self._message is not None:
+            self._message.trouble = why
+            self._connection.on_head(self._side, raw, self._message)
+        self.on_broken(why)
+
+    def on_body(self, size: int, n: int, ts: int) -> None:
+        if self._message is not None:
+            self._message.body_bytes += size
+            self._message.last_n, self._message.last_ts = n, ts
+
+    def on_body_gap(self, size: int) -> None:
+        if self._message is not None:
+            self._message.gap_bytes += size
+
+    def on_end(self) -> None:
+        if self._message is not None:
+            self._message.complete = self._message.over = True
+            self._message = None
+            self._connection.note_end()
+
+    def on_broken(self, why: str) -> None:
+        if self._message is not None:
+            self._message.trouble = self._message.trouble or why
+            self._message.over = True
+            self._message = None
+            self._connection.note_end()
+
+    def on_lost(self) -> None:
+        self._message = None
+
+    def may_begin(self, raw: bytes) -> bool:
+        return self._connection.may_begin(self._side, raw)

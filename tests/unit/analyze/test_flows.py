@@ -1,0 +1,148 @@
+"""Conversations: Wireshark's rule for new streams, and what a row of `flows` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pcaptool.analyze.flows import FlowAnalysis
+from pcaptool.tables import FLOWS
+from pcaptool.tables.columns import Masked, to_arrow
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+C, S = ("10.0.0.1", "10.0.0.2", 1000, 80), ("10.0.0.2", "10.0.0.1", 80, 1000)
+
+
+def run(tools: Any, segments: list[Any], size: int = 1000) -> tuple[pl.DataFrame, dict[str, list[Any]]]:
+    analysis, tcp = FlowAnalysis(), {name: [] for name in ("flow", "stream", "fwd", "seq", "ack")}
+    for batch in tools.split(segments, size):
+        analysis.feed(batch)
+        for name, values in tcp.items():
+            column = batch.tables["tcp"][name]
+            assert isinstance(column, Masked)
+            assert column.valid.all()
+            values += column.values.tolist()
+    return pl.DataFrame(to_arrow(FLOWS, analysis.finish()["flows"])), tcp
+
+
+def test_a_syn_with_another_sequence_number_begins_a_new_flow(by_hand):
+    seg = by_hand.Segment
+    flows, tcp = run(
+        by_hand,
+        [
+            seg(*C, seq=100, flags=SYN),
+            seg(*C, seq=100, flags=SYN),  # a retransmission
+            seg(*S, seq=500, ack=101, flags=SYN | ACK),
+            seg(*C, seq=101, ack=501, flags=FIN | ACK),
+            seg(*C, seq=9000, flags=SYN),  # the port is used again
+            seg(*S, seq=501, ack=102, flags=ACK),  # now belongs to the new one, as in Wireshark
+        ],
+    )
+    assert tcp["flow"] == [0, 0, 0, 0, 1, 1]
+    assert tcp["seq"] == [0, 0, 0, 1, 0, 1]
+    assert flows["first_n"].to_list() == [1, 5]
+    assert flows["syn_n"].to_list() == [2, 5]
+
+
+def test_numbers_of_a_conversation_joined_in_its_midst_begin_at_one(by_hand):
+    seg = by_hand.Segment
+    _, tcp = run(by_hand, [seg(*S, seq=7, ack=3, data=b"x"), seg(*C, seq=3, ack=8), seg(*C, seq=3, ack=8)])
+    assert tcp["seq"] == [1, 1, 1]
+    assert tcp["ack"] == [1, 2, 2]
+
+
+def test_a_syn_ack_that_comes_first_names_the_other_side_originator(by_hand):
+    seg = by_hand.Segment
+    flows, tcp = run(by_hand, [seg(*S, seq=500, ack=101, flags=SYN | ACK), seg(*C, seq=101, ack=501)])
+    assert tcp["fwd"] == [False, True]
+    assert flows["src"].to_list() == ["10.0.0.1"]
+    assert flows["handshake_rtt_ns"].to_list() == [None]
+
+
+def test_handshake_counts_and_options(by_hand):
+    seg = by_hand.Segment
+    flows, _ = run(
+        by_hand,
+        [
+            seg(*C, seq=1, flags=SYN, ts=10, mss=1460, wscale=7, sack_permitted=True, tsval=5),
+            seg(*S, seq=2**32 - 1, ack=2, flags=SYN | ACK, ts=20, mss=1400, sack_permitted=True),
+            seg(*C, seq=2, ack=0, ts=35),
+            seg(*C, seq=2, ack=0, data=b"abc", ts=36),
+            seg(*S, seq=0, ack=5, data=b"defgh", flags=ACK | FIN, ts=40),
+            seg(*C, seq=5, ack=6, flags=RST, ts=50),
+        ],
+        size=2,
+    )
+    row = flows.row(0, named=True)
+    assert (row["handshake_rtt_ns"], row["syn_n"], row["synack_n"]) == (25, 1, 2)
+    assert (row["packets_fwd"], row["payload_bytes_fwd"], row["bytes_fwd"]) == (4, 3, 4 * 54 + 3)
+    assert (row["packets_rev"], row["payload_bytes_rev"]) == (2, 5)
+    assert (row["mss_fwd"], row["mss_rev"], row["wscale_fwd"], row["wscale_rev"]) == (1460, 1400, 7, None)
+    assert (row["sack_permitted"], row["timestamps"]) == (True, False)
+    assert (row["fin_fwd_n"], row["fin_rev_n"], row["rst_n"], row["end"]) == (None, 5, 6, "rst")
+
+
+def test_udp_flows_are_numbered_with_the_tcp_ones(by_hand):
+    seg = by_hand.Segment
+    flows, tcp = run(
+        by_hand,
+        [
+            seg(*C, udp=True, data=b"q"),
+            seg(*C, seq=1, flags=SYN),
+            seg(*S, udp=True, data=b"answer"),
+        ],
+    )
+    assert tcp["flow"] == [1]
+    assert tcp["stream"] == [0]
+    assert flows["protocol"].to_list() == ["udp", "tcp"]
+    assert flows["payload_bytes_rev"].to_list() == [6, 0]
+
+
+def test_the_table_grows_and_finds_every_flow_again(by_hand):
+    seg = by_hand.Segment
+    count = 3000
+    first = [seg("10.0.0.1", "10.0.0.2", 1024 + i, 80, seq=i, flags=SYN) for i in range(count)]
+    again = [
+        seg("10.0.0.2", "10.0.0.1", 80, 1024 + i, seq=5, ack=i + 1, flags=SYN | ACK) for i in range(count)
+    ]
+    _, tcp = run(by_hand, first + again, size=997)
+    assert tcp["flow"] == [*range(count), *range(count)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_kernel_gives_the_same_compiled(by_hand, size):
+    """The same source, plain and compiled, over a random mix of segments."""
+    numba = pytest.importorskip("numba")
+    from pcaptool.analyze import flow_kernel
+
+    names = ("slot_of", "rehash", "begin", "note_handshake", "number", "find", "track")
+    scope = dict(vars(flow_kernel))
+    for name in names:
+        function = vars(flow_kernel)[name]
+        scope[name] = numba.njit(type(function)(function.__code__, scope))
+    random = np.random.default_rng(5)
+    seg = by_hand.Segment
+    segments = [
+        seg(
+            f"10.0.0.{a}",
+            f"10.0.0.{b}",
+            int(p),
+            80,
+            seq=int(random.integers(2**32)),
+            ack=int(random.integers(2**32)),
+            flags=int(random.integers(64)),
+            data=bytes(int(random.integers(3))),
+            ts=i,
+        )
+        for i, (a, b, p) in enumerate(random.integers(1, 4, (300, 3)))
+    ]
+    results = []
+    for track, rehash in ((None, None), (scope["track"], scope["rehash"])):
+        analysis = FlowAnalysis() if track is None else FlowAnalysis(track, rehash)
+        for batch in by_hand.split(segments, size):
+            analysis.feed(batch)
+        results.append(pl.DataFrame(to_arrow(FLOWS, analysis.finish()["flows"])))
+    assert results[0].equals(results[1])
