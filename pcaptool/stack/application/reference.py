@@ -1,0 +1,93 @@
+"""The reference HTTP server: a thread per connection, blocking sockets, the writes that the route asks for.
+
+Knows: HTTP/1.1 as far as it needs: a request head ends at an empty line, requests have no body.
+Must not know: TCP.
+"""
+
+from __future__ import annotations
+
+from pcaptool.scenario import Route, Scenario, find_route, response_head, route_body
+from pcaptool.sim.events import Step
+from pcaptool.stack.host import Host
+from pcaptool.stack.syscalls import Socket, SocketError
+
+__all__ = ["reference_server"]
+
+READ_BYTES = 65536
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def reference_server(host: Host, scenario: Scenario) -> Step:
+    """The main thread: accept connections for ever."""
+    listening = Socket(host)
+    listening.listen(scenario.server.port)
+    while True:
+        connection = yield from listening.accept()
+        host.simulator.spawn(_serve(connection, host, scenario))
+
+
+def _serve(connection: Socket, host: Host, scenario: Scenario) -> Step:
+    """One connection's thread."""
+    server, costs = scenario.server, host.costs
+    yield costs.accept_ns
+    try:
+        yield from _answer_all(connection, host, scenario)
+        if server.close == "rst":
+            connection.set_linger_zero()
+        elif server.shutdown:
+            yield from connection.shutdown_write()
+            while (yield from connection.recv(READ_BYTES)):
+                pass
+    except SocketError:
+        pass  # the client is gone: nothing is left to do but to close
+    yield costs.application_ns
+    yield from connection.close()
+
+
+def _answer_all(connection: Socket, host: Host, scenario: Scenario) -> Step:
+    """Answer requests until one is the last."""
+    server = scenario.server
+    buffered, done = b"", 0
+    while True:
+        while b"\r\n\r\n" not in buffered:
+            data = yield from connection.recv(READ_BYTES)
+            if not data:
+                return
+            buffered += data
+        head, buffered = buffered.split(b"\r\n\r\n", 1)
+        lines = head.split(b"\r\n")
+        close = any(line.lower() == b"connection: close" for line in lines[1:])
+        found = find_route(server, lines[0].split(b" ")[1].decode("latin-1"))
+        yield host.costs.application_ns
+        if found is None:
+            yield from connection.send(NOT_FOUND)
+            return
+        route, size = found
+        yield route.think_time_ns
+        head = response_head(server, route, size, close=close, now_ns=host.now_ns)
+        without_body = lines[0].startswith(b"HEAD ")
+        yield from _write(connection, host, route, head, b"" if without_body else route_body(route, size))
+        done += 1
+        if close or done == server.close_after:
+            return
+
+
+def _write(connection: Socket, host: Host, route: Route, head: bytes, body: bytes) -> Step:
+    """Write a response with the calls that the route names."""
+    if route.nodelay:
+        yield from connection.set_nodelay(on=True)
+    if route.cork:
+        yield from connection.set_cork(on=True)
+    if route.write == "one":
+        yield from connection.send(head + body)
+    else:
+        pieces = [body]
+        if route.write == "chunks":
+            pieces = [body[at : at + route.chunk_bytes] for at in range(0, len(body), route.chunk_bytes)]
+        yield from connection.send(head, more=route.more)
+        for piece in pieces:
+            if piece:
+                yield route.pause_ns or host.costs.application_ns // 10
+                yield from connection.send(piece)
+    if route.cork:
+        yield from connection.set_cork(on=False)

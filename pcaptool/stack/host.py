@@ -1,0 +1,86 @@
+"""A modelled host: one of each layer, wired together.
+
+Knows: which parts a host has.
+Must not know: what they do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pcaptool.scenario import Costs
+from pcaptool.scenario import Host as HostSettings
+from pcaptool.sim.chance import Chance
+from pcaptool.sim.events import Simulator
+from pcaptool.sim.processor import Processor
+from pcaptool.stack.device import Device
+from pcaptool.stack.ip import IpLayer
+from pcaptool.stack.neighbour import Neighbours
+from pcaptool.stack.qdisc import QDISCS
+from pcaptool.stack.skbuff import SkBuffIds
+from pcaptool.stack.stages import Stages
+from pcaptool.stack.tcp.protocol import TcpProtocol
+from pcaptool.stack.timers import Jiffies
+
+__all__ = ["Host"]
+
+
+class Host:
+    """A Linux host of the model.
+
+    Parameters
+    ----------
+    name : str
+        "server" or "client", as in the `stages` table.
+    settings : pcaptool.scenario.Host
+        Addresses, sysctls, offloads, queueing discipline.
+    family : int
+        4 or 6.
+    simulator : Simulator
+    processor : Processor
+        Runs this host's softirqs; two hosts joined by veth share one.
+    chance : Chance
+        Randomness of this host.
+    costs : Costs
+    buffers : SkBuffIds
+        Numbers for buffers, one series for both hosts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: HostSettings,
+        family: int,
+        simulator: Simulator,
+        processor: Processor,
+        chance: Chance,
+        costs: Costs,
+        buffers: SkBuffIds,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.simulator = simulator
+        self.processor = processor
+        self.chance = chance
+        self.costs = costs
+        self.buffers = buffers
+        self.jiffies = Jiffies(settings.hz, chance.stream("tick phase").randrange(1_000_000_000 // settings.hz))
+        self.stages = Stages(name)
+        self.frames_sent = 0
+        self.softirq_follows = False
+        address = ipaddress.ip_address(settings.ipv4 if family == 4 else settings.ipv6).packed
+        self.device = Device(self, settings.device, settings.offload, QDISCS[settings.qdisc.split()[0]]())
+        self.neighbours = Neighbours(self, bytes.fromhex(settings.mac.replace(":", "")))
+        self.ip = IpLayer(self, address, settings.mtu, settings.ttl)
+        self.tcp = TcpProtocol(self)
+
+    @property
+    def now_ns(self) -> int:
+        """Time as the code that runs now on this host sees it."""
+        return self.processor.now_ns
+
+    def connect_link(self, peer: Host, *, delay_ns: int) -> None:
+        """Join this host's device to a peer's, in one direction."""
+        self.device.peer = peer.device
+        self.device.link.delay_ns = delay_ns
+        self.softirq_follows = self.processor is peer.processor

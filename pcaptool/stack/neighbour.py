@@ -1,0 +1,206 @@
+"""The next hop's link address: ARP and its cache, the link header (net/core/neighbour.c, net/ipv4/arp.c).
+
+Knows: the states of a neighbour entry, when it asks, what waits for the answer; Ethernet headers.
+Must not know: what the datagrams hold.
+Sources: RFC 826, RFC 4861 section 7.3.2 (the states, which the kernel uses for ARP too); facts 1-3.
+Leaves out: failure of resolution (the peer always answers), garbage collection, IPv6 (refused by the scenario).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pcaptool.stack.skbuff import SkBuff
+from pcaptool.stack.timers import KernelTimer
+from pcaptool.wire.ethernet import ARP_IPV4, ETHERNET, MAC_BROADCAST, ArpOperation, EtherType
+
+if TYPE_CHECKING:
+    from pcaptool.sim.events import Step
+    from pcaptool.stack.host import Host
+
+__all__ = ["Neighbour", "Neighbours", "NudState"]
+
+DELAY_PROBE_S = 5  # delay_first_probe_time
+RETRANS_MS = 1000  # retrans_time_ms
+BASE_REACHABLE_MS = 30_000  # base_reachable_time_ms; the kernel draws 0.5 to 1.5 times that
+ETHERNET_BYTES = 14
+
+
+class NudState(Enum):
+    """Neighbour unreachability detection, the kernel's NUD_ states."""
+
+    NONE = "none"
+    INCOMPLETE = "incomplete"
+    REACHABLE = "reachable"
+    STALE = "stale"
+    DELAY = "delay"
+    PROBE = "probe"
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """One entry of the cache."""
+
+    address: bytes
+    timer: KernelTimer
+    state: NudState = NudState.NONE
+    mac: bytes = b""
+    confirmed_jiffies: int = 0
+    reachable_jiffies: int = 0
+    waiting: list[SkBuff] = field(default_factory=list)
+
+
+class Neighbours:
+    """The neighbour table of a host's device.
+
+    Parameters
+    ----------
+    host : Host
+    mac : bytes
+        The host's own link address.
+    """
+
+    def __init__(self, host: Host, mac: bytes) -> None:
+        self.host = host
+        self.mac = mac
+        self._table: dict[bytes, Neighbour] = {}
+
+    def _entry(self, address: bytes) -> Neighbour:
+        if address not in self._table:
+            host = self.host
+            timer = KernelTimer(host.simulator, host.jiffies, lambda: self._timer(address))
+            self._table[address] = Neighbour(address, timer)
+        return self._table[address]
+
+    def _jiffies(self) -> int:
+        return self.host.jiffies.at(self.host.now_ns)
+
+    # --- down
+
+    def output(self, skb: SkBuff, now_ns: int) -> int:
+        """ip_finish_output2 and neigh_output: write the link header, or ask for the address and wait."""
+        if skb.ip is None:
+            raise ValueError("a buffer without network header reached the neighbour layer")
+        entry = self._entry(skb.ip.destination)
+        if skb.confirms_neighbour and entry.state is not NudState.NONE:
+            entry.confirmed_jiffies = self._jiffies()
+        if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
+            entry.waiting.append(skb)
+            if entry.state is NudState.NONE:
+                entry.state = NudState.INCOMPLETE
+                entry.timer.mod(self._jiffies() + self.host.jiffies.from_ms(RETRANS_MS))
+                return self._solicit(entry, now_ns)
+            return now_ns
+        if entry.state is NudState.STALE:
+            entry.state = NudState.DELAY
+            entry.timer.mod(self._jiffies() + DELAY_PROBE_S * self.host.jiffies.hz)
+        return self._finish(skb, entry, now_ns)
+
+    def _finish(self, skb: SkBuff, entry: Neighbour, now_ns: int) -> int:
+        host, costs = self.host, self.host.costs
+        skb.destination_mac, skb.source_mac = entry.mac, self.mac
+        now = now_ns + costs.neigh_output_ns
+        headers = "eth:ip:tcp" if skb.ethertype == EtherType.IPV4 else "eth:ipv6:tcp"
+        host.stages.pass_frame(skb, "neigh_output", now, headers, frame_header_bytes(skb))
+        return host.device.queue_xmit(skb, now + costs.net_dev_queue_ns)
+
+    # --- ARP
+
+    def _solicit(self, entry: Neighbour, now_ns: int) -> int:
+        """arp_solicit: a broadcast request while the address is unknown, a unicast one to probe it (fact 2)."""
+        probe = entry.mac if entry.state is NudState.PROBE else b""
+        return self._send_arp(ArpOperation.REQUEST, probe or MAC_BROADCAST, b"", entry.address, now_ns)
+
+    def _send_arp(
+        self, operation: ArpOperation, to_mac: bytes, target_mac: bytes, target: bytes, now_ns: int
+    ) -> int:
+        host = self.host
+        packet = ARP_IPV4.pack(
+            hw_type=1,
+            proto_type=EtherType.IPV4,
+            hw_size=6,
+            proto_size=4,
+            opcode=operation,
+            src_hw_mac=int.from_bytes(self.mac, "big"),
+            src_proto_ipv4=int.from_bytes(host.ip.address, "big"),
+            dst_hw_mac=int.from_bytes(target_mac, "big"),
+            dst_proto_ipv4=int.from_bytes(target, "big"),
+        )
+        number = host.buffers.take()
+        skb = SkBuff(number, number, length=len(packet), payload=memoryview(packet))
+        skb.ethertype, skb.destination_mac, skb.source_mac = EtherType.ARP, to_mac, self.mac
+        now = now_ns + host.costs.net_dev_queue_ns
+        return host.device.queue_xmit(skb, now)
+
+    def receive(self, skb: SkBuff) -> Step:
+        """arp_process: learn the sender, answer a request for our address, let go what waited."""
+        fields = ARP_IPV4.unpack(skb.payload)
+        sender = fields["src_proto_ipv4"].to_bytes(4, "big")
+        sender_mac = fields["src_hw_mac"].to_bytes(6, "big")
+        target = fields["dst_proto_ipv4"].to_bytes(4, "big")
+        host = self.host
+        if target != host.ip.address:
+            return
+        if fields["opcode"] == ArpOperation.REQUEST:
+            entry = self._entry(sender)
+            entry.mac = sender_mac
+            if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
+                entry.state = NudState.STALE
+            end_ns = self._send_arp(ArpOperation.REPLY, sender_mac, sender_mac, sender, host.now_ns)
+            yield end_ns - host.now_ns
+        else:
+            entry = self._entry(sender)
+            entry.mac = sender_mac
+            self._reachable(entry)
+        waiting, entry.waiting = entry.waiting, []
+        for held in waiting:
+            end_ns = self._finish(held, entry, host.now_ns)
+            yield end_ns - host.now_ns
+
+    def _reachable(self, entry: Neighbour) -> None:
+        entry.state = NudState.REACHABLE
+        entry.confirmed_jiffies = self._jiffies()
+        share = self.host.chance.stream("neighbour").randrange(500, 1500)
+        entry.reachable_jiffies = self.host.jiffies.from_ms(BASE_REACHABLE_MS * share // 1000)
+        entry.timer.mod(entry.confirmed_jiffies + entry.reachable_jiffies)
+
+    def _timer(self, address: bytes) -> None:
+        """neigh_timer_handler, as softirq work."""
+
+        def work() -> Step:
+            entry, now = self._table[address], self._jiffies()
+            if entry.state is NudState.REACHABLE:
+                if now <= entry.confirmed_jiffies + entry.reachable_jiffies:
+                    entry.timer.mod(entry.confirmed_jiffies + entry.reachable_jiffies)
+                else:
+                    entry.state = NudState.STALE
+            elif entry.state is NudState.DELAY and now <= entry.confirmed_jiffies + (
+                DELAY_PROBE_S * self.host.jiffies.hz
+            ):
+                self._reachable(entry)
+            elif entry.state in {NudState.DELAY, NudState.PROBE, NudState.INCOMPLETE}:
+                if entry.state is NudState.DELAY:
+                    entry.state = NudState.PROBE
+                entry.timer.mod(now + self.host.jiffies.from_ms(RETRANS_MS))
+                end_ns = self._solicit(entry, self.host.now_ns)
+                yield end_ns - self.host.now_ns
+
+        self.host.processor.raise_softirq(self.host.simulator.now_ns, work)
+
+
+def frame_header_bytes(skb: SkBuff) -> int:
+    """Bytes of all headers of a frame."""
+    return (
+        ETHERNET_BYTES + (skb.ip.header_bytes if skb.ip is not None else 0) + (skb.tcp.size if skb.tcp else 0)
+    )
+
+
+def ethernet_header(skb: SkBuff) -> bytes:
+    """The link header of a frame."""
+    return ETHERNET.pack(
+        dst=int.from_bytes(skb.destination_mac, "big"),
+        src=int.from_bytes(skb.source_mac, "big"),
+        type=skb.ethertype,
+    )

@@ -1,0 +1,159 @@
+"""A scenario in the model: two hosts, a link, two programs; what their taps saw and which stages were passed.
+
+Knows: how a scenario becomes hosts, and when a run is over.
+Must not know: files.
+Closed run: both ends are modelled. The capture goes on for 300 ms after the client program has ended, as in the lab.
+A run keeps its frames in memory; `limits` of the scenario bound time and frames, and the run says when they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pcaptool.scenario import Scenario
+from pcaptool.sim.chance import Chance
+from pcaptool.sim.events import Simulator
+from pcaptool.sim.processor import Processor
+from pcaptool.stack.application import SERVERS
+from pcaptool.stack.application.client import ClientProgram
+from pcaptool.stack.host import Host
+from pcaptool.stack.skbuff import SkBuffIds
+from pcaptool.stack.stages import StageRow
+from pcaptool.stack.tap import Tap, TapFrame
+
+__all__ = ["TAPS", "RunResult", "run_scenario"]
+
+TAPS = ("server", "client", "wire")
+LINGER_NS = 300_000_000
+SLICE_NS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run produced.
+
+    Parameters
+    ----------
+    frames : dict
+        Tap name to its frames, in the order of time.
+    stages : list of StageRow
+        Of both hosts, in the order of time.
+    events : int
+        Events that the simulator ran.
+    end_ns : int
+        Virtual time at the end.
+    notices : tuple of str
+        What the run has to say: limits reached, connections refused.
+    """
+
+    frames: dict[str, list[TapFrame]]
+    stages: list[StageRow]
+    events: int
+    end_ns: int
+    notices: tuple[str, ...] = field(default_factory=tuple)
+
+
+def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunResult:
+    """Run a scenario to its end.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    taps : sequence of str
+        Where to capture, of `TAPS`.
+
+    Raises
+    ------
+    ValueError
+        An unknown tap.
+
+    Examples
+    --------
+    >>> result = run_scenario(Scenario())
+    >>> len(result.frames["server"]), result.notices
+    (13, ())
+    """
+    unknown = [name for name in taps if name not in TAPS]
+    if unknown:
+        raise ValueError(f"unknown tap {unknown[0]!r}")
+    simulator = Simulator(scenario.start_time_ns)
+    server, client = _hosts(scenario, simulator)
+    recorders = _attach(taps, server, client)
+    if scenario.server.listen:
+        simulator.spawn(SERVERS[scenario.server.profile](server, scenario))
+    program = ClientProgram(client, scenario)
+    program.start()
+    notices = _run(simulator, scenario, program, server, client)
+    if program.refused:
+        notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
+    rows = sorted(server.stages.rows + client.stages.rows, key=lambda row: row.time_ns)
+    return RunResult(
+        frames={tap.name: tap.frames for tap in recorders},
+        stages=rows,
+        events=simulator.events_run,
+        end_ns=simulator.now_ns,
+        notices=tuple(notices),
+    )
+
+
+def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
+    buffers = SkBuffIds()
+    same_machine = scenario.link.delay_ns == 0
+    shared = Processor(simulator)
+    hosts = [
+        Host(
+            name,
+            settings,
+            scenario.family,
+            simulator,
+            shared if same_machine else Processor(simulator),
+            Chance(scenario.seed * 2 + index),
+            scenario.costs,
+            buffers,
+        )
+        for index, (name, settings) in enumerate(
+            (("server", scenario.host.server), ("client", scenario.host.client))
+        )
+    ]
+    server, client = hosts
+    server.connect_link(client, delay_ns=scenario.link.delay_ns)
+    client.connect_link(server, delay_ns=scenario.link.delay_ns)
+    return server, client
+
+
+def _attach(taps: Sequence[str], server: Host, client: Host) -> list[Tap]:
+    recorders = []
+    for name in taps:
+        tap = Tap(name, wire=name == "wire")
+        if name == "server":
+            server.device.taps.append(tap)
+        elif name == "client":
+            client.device.taps.append(tap)
+        else:
+            server.device.wire_taps.append(tap)
+            client.device.wire_taps.append(lambda t, skb, _leaving, tap=tap: tap(t, skb, False))  # noqa: FBT003
+        recorders.append(tap)
+    return recorders
+
+
+def _run(
+    simulator: Simulator, scenario: Scenario, program: ClientProgram, server: Host, client: Host
+) -> list[str]:
+    """Run in slices of virtual time until the client has ended or a limit is reached."""
+    limits = scenario.limits
+    stop_ns = scenario.start_time_ns + limits.max_time_ns
+    ended_ns: int | None = None
+    while True:
+        simulator.run(min(simulator.now_ns + SLICE_NS, stop_ns, ended_ns or stop_ns))
+        if server.frames_sent + client.frames_sent >= limits.max_frames:
+            return [f"stopped after {limits.max_frames} frames (limits.max_frames)"]
+        if ended_ns is not None and simulator.now_ns >= ended_ns:
+            return []
+        if not program.left and ended_ns is None:
+            ended_ns = simulator.now_ns + LINGER_NS
+        if simulator.now_ns >= stop_ns:
+            return [
+                f"stopped after {limits.max_time_ns // 1_000_000} ms of virtual time (limits.max_time_ms):"
+                f" {program.left} connections had not ended"
+            ]

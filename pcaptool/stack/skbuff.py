@@ -1,0 +1,210 @@
+"""The socket buffer: what the layers hand down, and up (struct sk_buff).
+
+Knows: a run of payload bytes with its place in sequence space, the headers written so far, how many wire segments
+it stands for, and whom it was cloned or cut from.
+Must not know: which layer has it.
+Buffers of the write queue hold only their place (`seq`, `length`): the bytes lie in the socket's `SendBuffer`, and a
+clone that leaves takes a view of them. Cutting and cloning copy nothing.
+
+`TRUESIZE_OVERHEAD` is what a buffer costs beside its payload (struct sk_buff, the head for headers and
+skb_shared_info); socket memory is accounted in these. 960 fits what the captures show of window and send-buffer
+limits (lab nows:16, size-100k:16).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import count
+
+from pcaptool.wire.tcp import TcpOptions
+
+__all__ = ["NO_BYTES", "TRUESIZE_OVERHEAD", "Datagram", "SendBuffer", "SkBuff", "SkBuffIds", "TcpHeader"]
+
+TRUESIZE_OVERHEAD = 960
+NO_BYTES = memoryview(b"")
+
+
+@dataclass(slots=True)
+class TcpHeader:
+    """The TCP header of a buffer, as values; sequence numbers are 32-bit."""
+
+    srcport: int
+    dstport: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    options: TcpOptions
+    option_bytes: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header with its options."""
+        return 20 + len(self.option_bytes)
+
+
+@dataclass(slots=True)
+class Datagram:
+    """The network layer's part of a buffer that is on its way: what `ip` wrote or read.
+
+    Parameters
+    ----------
+    source, destination : bytes
+        4 or 16 bytes.
+    protocol : int
+    ttl : int
+    tos : int
+        TOS byte or traffic class.
+    identification : int
+        IPv4 ID of the first segment.
+    flow_label : int
+        IPv6 flow label.
+    partial_checksum : bool
+        The transport checksum is left to the device (CHECKSUM_PARTIAL).
+    """
+
+    source: bytes
+    destination: bytes
+    protocol: int
+    ttl: int = 64
+    tos: int = 0
+    identification: int = 0
+    flow_label: int = 0
+    partial_checksum: bool = False
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of the network header."""
+        return 20 if len(self.source) == 4 else 40
+
+
+class SkBuffIds:
+    """Numbers for buffers, unique in a run."""
+
+    def __init__(self) -> None:
+        self._next = count(1)
+
+    def take(self) -> int:
+        """The next number."""
+        return next(self._next)
+
+
+@dataclass(slots=True)
+class SkBuff:
+    """A socket buffer.
+
+    Parameters
+    ----------
+    number : int
+        Its identity in the `stages` table.
+    origin : int
+        The buffer it was cloned or cut from; itself if from none.
+    length : int
+        Transport payload bytes (for frames that are not TCP: everything behind the link header).
+    payload : memoryview
+        Those bytes; empty while the buffer waits in the write queue.
+    seq : int
+        Sequence number of the first byte. Inside the stack sequence numbers are not wrapped: 32-bit values
+        appear only in headers.
+    flags : int
+        TCP flags that belong to these bytes (PSH, FIN, SYN).
+    gso_size : int
+        Payload bytes of each wire segment, 0 if it is one segment.
+    gso_segs : int
+        Wire segments it stands for.
+    written_ns, copied_ns : int
+        When the system call that brought its first byte began, and when its bytes were copied.
+    sent_ns : int
+        When it was last given to the network layer.
+    """
+
+    number: int
+    origin: int
+    length: int = 0
+    payload: memoryview = NO_BYTES
+    seq: int = 0
+    flags: int = 0
+    gso_size: int = 0
+    gso_segs: int = 1
+    written_ns: int = 0
+    copied_ns: int = 0
+    sent_ns: int = 0
+    retransmitted: bool = False
+    tcp: TcpHeader | None = None
+    ip: Datagram | None = None
+    destination_mac: bytes = b""
+    source_mac: bytes = b""
+    ethertype: int = 0
+    confirms_neighbour: bool = False
+
+    @property
+    def end_seq(self) -> int:
+        """Sequence number behind the last byte; SYN and FIN count as one."""
+        return self.seq + self.length + (self.flags & 1) + (self.flags >> 1 & 1)
+
+    @property
+    def truesize(self) -> int:
+        """Bytes of kernel memory it is charged with."""
+        return self.length + TRUESIZE_OVERHEAD
+
+    @property
+    def network_bytes(self) -> int:
+        """Bytes from the network header on."""
+        header = self.ip.header_bytes if self.ip else 0
+        return header + (self.tcp.size if self.tcp else 0) + self.length
+
+
+class SendBuffer:
+    """The bytes of a socket's send queue, by sequence number.
+
+    Complexity: `append` and `release` O(1) amortised, `view` O(log chunks); a view copies only where it crosses
+    from one write's bytes into the next one's.
+
+    Parameters
+    ----------
+    seq : int
+        Sequence number of the first byte that will be appended.
+
+    Examples
+    --------
+    >>> b = SendBuffer(100)
+    >>> b.append(memoryview(b"hello ")); b.append(memoryview(b"world"))
+    >>> bytes(b.view(104, 4))
+    b'o wo'
+    """
+
+    def __init__(self, seq: int) -> None:
+        self._starts: list[int] = []
+        self._chunks: list[memoryview] = []
+        self._end = seq
+
+    def append(self, data: memoryview) -> None:
+        """Add bytes behind the last ones."""
+        if len(data):
+            self._starts.append(self._end)
+            self._chunks.append(data)
+            self._end += len(data)
+
+    def view(self, seq: int, length: int) -> memoryview:
+        """The bytes from `seq` on."""
+        if length == 0:
+            return NO_BYTES
+        index = bisect_right(self._starts, seq) - 1
+        at = seq - self._starts[index]
+        chunk = self._chunks[index]
+        if at + length <= len(chunk):
+            return chunk[at : at + length]
+        parts, left = [], length
+        while left:
+            part = self._chunks[index][at : at + left]
+            parts.append(part)
+            left -= len(part)
+            index, at = index + 1, 0
+        return memoryview(b"".join(parts))
+
+    def release(self, seq: int) -> None:
+        """Forget whole chunks that lie before `seq`: they are acknowledged."""
+        keep = bisect_right(self._starts, seq) - 1
+        if keep > 16:
+            del self._starts[:keep], self._chunks[:keep]

@@ -1,0 +1,94 @@
+"""Who passed which stage of the egress path, and when.
+
+Knows: rows of the `stages` table, as tuples of integers and short names.
+Must not know: files, or columns in memory.
+Stage names are those of `tables.stages.STAGE_NAMES`; a test holds them together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcaptool.wire.tcp import SEQ_MASK
+
+if TYPE_CHECKING:
+    from pcaptool.stack.skbuff import SkBuff
+    from pcaptool.stack.tcp.sock import TcpSock
+
+__all__ = ["StageRow", "Stages"]
+
+
+class StageRow(NamedTuple):
+    """A buffer at a stage.
+
+    Parameters
+    ----------
+    skb, origin : int
+        The buffer, and the one it was cloned or cut from.
+    host : str
+    stage : str
+    time_ns : int
+    seq : int or None
+        TCP sequence number of its first byte.
+    payload_bytes, len_bytes : int
+        Transport payload; all bytes it holds.
+    gso_segs : int
+    headers : str
+        Headers written so far, outermost first.
+    """
+
+    skb: int
+    origin: int
+    host: str
+    stage: str
+    time_ns: int
+    seq: int | None
+    payload_bytes: int
+    len_bytes: int
+    gso_segs: int
+    headers: str
+
+
+class Stages:
+    """The stage rows of one host.
+
+    Parameters
+    ----------
+    host : str
+        Its name in the rows.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.rows: list[StageRow] = []
+
+    def pass_buffer(self, _sk: TcpSock, skb: SkBuff, stage: str, time_ns: int) -> None:
+        """A buffer of the write queue passed a stage: it holds payload, and no header yet."""
+        if not skb.length:
+            return
+        if stage == "tcp_write_xmit":
+            # Only now is it known which bytes the buffer holds: what it passed before is written here.
+            self._row(skb, "sys_enter_sendto", skb.written_ns, "", 0)
+            self._row(skb, "tcp_sendmsg_locked", skb.copied_ns, "", 0)
+        self._row(skb, stage, time_ns, "", 0)
+
+    def pass_frame(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
+        """A buffer on its way down passed a stage, with these headers."""
+        self._row(skb, stage, time_ns, headers, header_bytes)
+
+    def _row(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
+        seq = skb.seq & SEQ_MASK if skb.tcp is not None or not headers else None
+        self.rows.append(
+            StageRow(
+                skb.number,
+                skb.origin,
+                self.host,
+                stage,
+                time_ns,
+                seq,
+                skb.length,
+                skb.length + header_bytes,
+                skb.gso_segs,
+                headers,
+            )
+        )

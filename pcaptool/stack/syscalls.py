@@ -1,0 +1,144 @@
+"""System calls on sockets: what a program can ask, in virtual time (net/socket.c, net/ipv4/af_inet.c).
+
+Knows: entry cost, blocking, the lock around each call.
+Must not know: what TCP does with it (`tcp`).
+Every call is a generator to be used with `yield from` in a program, which is a process of the simulator.
+Leaves out: non-blocking sockets and readiness (epoll), sendfile, writev: they come with the programs that use them.
+"""
+
+from __future__ import annotations
+
+from pcaptool.sim.events import Step
+from pcaptool.stack.host import Host
+from pcaptool.stack.tcp import handshake, sendmsg
+from pcaptool.stack.tcp.lock import lock_sock, release_sock
+from pcaptool.stack.tcp.protocol import Listener
+from pcaptool.stack.tcp.sock import State, TcpSock
+
+__all__ = ["Socket", "SocketError"]
+
+
+class SocketError(OSError):
+    """A call that failed inside the model; the text is the kernel's error name."""
+
+
+class Socket:
+    """A TCP socket of a modelled program.
+
+    Parameters
+    ----------
+    host : Host
+    sk : TcpSock, optional
+        The connection of an accepted socket.
+    """
+
+    def __init__(self, host: Host, sk: TcpSock | None = None) -> None:
+        self.host = host
+        self.sk = sk if sk is not None else TcpSock(host, (host.ip.address, 0), (b"", 0))
+        if sk is None:
+            self.sk.rcvbuf = host.settings.tcp_rmem[1]
+            self.sk.sndbuf = host.settings.tcp_wmem[1]
+        self._linger_zero = False
+        self._listener: Listener | None = None
+
+    def listen(self, port: int) -> None:
+        """bind() and listen()."""
+        self.sk.local = (self.host.ip.address, port)
+        self._listener = self.host.tcp.listen(self.sk)
+
+    def accept(self) -> Step:
+        """accept(): sleeps until a handshake is complete. Returns a `Socket`."""
+        if self._listener is None:
+            raise SocketError("EINVAL")
+        while not self._listener.accept_queue:
+            yield self._listener.acceptable
+        return Socket(self.host, self._listener.accept_queue.popleft())
+
+    def connect(self, address: bytes, port: int, *, local_port: int = 0) -> Step:
+        """connect(): sleeps until the handshake is over.
+
+        Raises
+        ------
+        SocketError
+            ECONNREFUSED, ECONNRESET.
+        """
+        sk = self.sk
+        sk.remote = (address, port)
+        sk.local = (sk.local[0], local_port or self.host.tcp.free_port(sk.local[0], sk.remote))
+        yield from lock_sock(sk)
+        yield from handshake.connect(sk)
+        yield from self._connect_backlog()
+        while sk.state is State.SYN_SENT:
+            yield sk.connected
+        if sk.error:
+            raise SocketError(sk.error)
+
+    def _connect_backlog(self) -> Step:
+        """release_sock of a socket whose SYN-ACK may have come while connect() held the lock."""
+        sk = self.sk
+        while sk.backlog:
+            yield from handshake.synsent_process(sk, sk.backlog.popleft())
+        sk.owned = False
+        sk.unlocked.wake()
+
+    def send(self, data: bytes, *, more: bool = False) -> Step:
+        """sendall(): blocks until TCP has taken all bytes; `more` is MSG_MORE.
+
+        Raises
+        ------
+        SocketError
+            EPIPE or ECONNRESET.
+        """
+        sk = self.sk
+        sk.call_began_ns = self.host.now_ns
+        yield self.host.costs.tcp_sendmsg_locked_ns
+        yield from lock_sock(sk)
+        taken = yield from sendmsg.sendmsg_locked(sk, data, more=more)
+        yield from release_sock(sk)
+        if taken < len(data):
+            raise SocketError(sk.error or "EPIPE")
+
+    def recv(self, size: int) -> Step:
+        """recv(): bytes that are there, at most `size`; b"" when the peer has ended.
+
+        Raises
+        ------
+        SocketError
+            ECONNRESET.
+        """
+        sk = self.sk
+        yield from lock_sock(sk)
+        data = yield from sendmsg.recvmsg_locked(sk, size)
+        yield from release_sock(sk)
+        if not data and sk.error:
+            raise SocketError(sk.error)
+        return data
+
+    def set_nodelay(self, *, on: bool) -> Step:
+        """setsockopt(TCP_NODELAY)."""
+        yield from lock_sock(self.sk)
+        yield from sendmsg.set_nodelay(self.sk, on=on)
+        yield from release_sock(self.sk)
+
+    def set_cork(self, *, on: bool) -> Step:
+        """setsockopt(TCP_CORK)."""
+        self.sk.call_began_ns = self.host.now_ns
+        yield from lock_sock(self.sk)
+        yield from sendmsg.set_cork(self.sk, on=on)
+        yield from release_sock(self.sk)
+
+    def set_linger_zero(self) -> None:
+        """setsockopt(SO_LINGER, on, 0 s): close() resets."""
+        self._linger_zero = True
+
+    def shutdown_write(self) -> Step:
+        """shutdown(SHUT_WR)."""
+        yield from lock_sock(self.sk)
+        yield from sendmsg.shutdown_locked(self.sk)
+        yield from release_sock(self.sk)
+
+    def close(self) -> Step:
+        """close()."""
+        yield from lock_sock(self.sk)
+        yield from sendmsg.close_locked(self.sk, abort=self._linger_zero)
+        yield from release_sock(self.sk)

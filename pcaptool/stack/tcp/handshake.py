@@ -1,0 +1,288 @@
+"""The three-way handshake, both sides (tcp_connect, tcp_conn_request, tcp_check_req, tcp_rcv_synsent_state_process).
+
+Knows: what a SYN and a SYN-ACK offer, what a socket becomes when the handshake is over.
+Must not know: what programs do with the connection.
+Sources: RFC 9293 sections 3.5 and 3.10.7.3, RFC 7323; facts 14-19, 22, 28, 29.
+Leaves out: SYN cookies, Fast Open, simultaneous open, ECN, repetition of SYN and SYN-ACK (no link loses one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pcaptool.sim.events import Step
+from pcaptool.stack.skbuff import SendBuffer, SkBuff, TcpHeader
+from pcaptool.stack.tcp import output, rtt
+from pcaptool.stack.tcp.congestion import CONTROLS
+from pcaptool.stack.tcp.input import expand_send_buffer
+from pcaptool.stack.tcp.options import encode_options
+from pcaptool.stack.tcp.sock import State, TcpSock, wire_seq
+from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
+
+__all__ = ["RequestSock", "connect", "conn_request", "finish_request", "synsent_process"]
+
+TIMESTAMP_BYTES = 12
+MAX_WSCALE = 14
+
+
+@dataclass(slots=True)
+class RequestSock:
+    """A connection between SYN and third ACK (struct tcp_request_sock).
+
+    Parameters
+    ----------
+    local, remote : (bytes, int)
+    peer_seq : int
+        The peer's initial sequence number.
+    seq : int
+        Ours.
+    options : TcpOptions
+        What the SYN offered.
+    window, wscale : int
+        What we offer.
+    synack_ns : int
+        When the SYN-ACK was sent.
+    """
+
+    local: tuple[bytes, int]
+    remote: tuple[bytes, int]
+    peer_seq: int
+    seq: int
+    options: TcpOptions
+    timestamps: bool
+    sack: bool
+    window_scaling: bool
+    window: int
+    wscale: int
+    ts_offset: int
+    flow_label: int
+    mss: int
+    synack_ns: int = 0
+
+
+def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
+    """tcp_select_initial_window: (window, scale) of a SYN or SYN-ACK (facts 17, 18)."""
+    space = sk.full_space
+    window = space // mss * mss if space > mss else space
+    scale = 0
+    if scaling:
+        largest = max(space, sk.host.settings.tcp_rmem[2], sk.host.settings.rmem_max)
+        largest = min(largest, 65535 << MAX_WSCALE)
+        scale = min(max(largest.bit_length() - 1 - 15, 0), MAX_WSCALE)
+    return window, scale
+
+
+def initial_seq(sk: TcpSock) -> int:
+    """secure_tcp_seq: keyed hash of the four-tuple plus a clock of 64 ns (fact 29)."""
+    host = sk.host
+    return (host.chance.keyed("isn", *sk.key, size=4) + (host.now_ns >> 6)) & SEQ_MASK
+
+
+def timestamp_offset(sk: TcpSock) -> int:
+    """secure_tcp_ts_off: keyed hash of the four-tuple, unless tcp_timestamps is 2 (fact 28)."""
+    if sk.host.settings.tcp_timestamps == 2:
+        return 0
+    return sk.host.chance.keyed("tcp timestamps", *sk.key, size=4)
+
+
+def _set_mss(sk: TcpSock) -> None:
+    """tcp_sync_mss: payload of a full segment."""
+    mtu_mss = sk.host.ip.mtu - sk.host.ip.header_bytes(sk.remote[0]) - 20
+    size = min(sk.mss_clamp, mtu_mss) - (TIMESTAMP_BYTES if sk.timestamps else 0)
+    sk.mss_cache = output.bound_to_half_window(sk, size)
+
+
+def _establish(sk: TcpSock) -> None:
+    """tcp_init_transfer: buffers, congestion control and windows of a connection that begins."""
+    settings = sk.host.settings
+    sk.state = State.ESTABLISHED
+    sk.snd_cwnd = settings.initial_cwnd
+    sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
+    sk.congestion = CONTROLS[settings.congestion]()
+    sk.advmss = sk.host.ip.mtu - sk.host.ip.header_bytes(sk.remote[0]) - 20
+    sk.advmss -= TIMESTAMP_BYTES if sk.timestamps else 0
+    sk.window_clamp = min(sk.full_space, 65535 << sk.receive_wscale)
+    unit = 1 << sk.receive_wscale
+    sk.rcv_ssthresh = min((sk.rcv_wnd + unit - 1) // unit * unit, sk.window_clamp)
+    sk.rcvq_space = min(sk.rcv_ssthresh, sk.rcv_wnd, 10 * sk.advmss)
+    sk.rcvq_time_ns = sk.host.now_ns
+    sk.rcvq_seq = sk.copied_seq
+    expand_send_buffer(sk)
+    _set_mss(sk)
+    sk.ack.receive_mss = min(sk.advmss, sk.mss_cache, 536)
+
+
+def _syn_header(sk: TcpSock, options: TcpOptions, window: int, flags: int, ack: int) -> TcpHeader:
+    return TcpHeader(
+        srcport=sk.local[1],
+        dstport=sk.remote[1],
+        seq=wire_seq(sk.iss),
+        ack=ack,
+        flags=flags,
+        window=window,
+        options=options,
+        option_bytes=encode_options(options),
+    )
+
+
+def connect(sk: TcpSock) -> Step:
+    """tcp_v4_connect and tcp_connect: send the SYN; the caller sleeps until `sk.connected` is woken."""
+    host, settings = sk.host, sk.host.settings
+    sk.iss = initial_seq(sk)
+    sk.ts_offset = timestamp_offset(sk)
+    sk.inet_id = host.chance.stream("ip id").getrandbits(16)
+    sk.flow_label = host.chance.keyed("flow label", *sk.key, size=4) & 0xFFFFF
+    sk.snd_una = sk.iss
+    sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.iss + 1
+    sk.snd_sml = sk.iss
+    sk.send_bytes = SendBuffer(sk.write_seq)
+    sk.state = State.SYN_SENT
+    mss = host.ip.mtu - host.ip.header_bytes(sk.remote[0]) - 20
+    scaling = settings.tcp_window_scaling
+    sk.rcv_wnd, sk.receive_wscale = initial_window(sk, mss, scaling=scaling)
+    sk.timestamps = settings.tcp_timestamps != 0
+    options = TcpOptions(
+        mss=mss,
+        window_scale=sk.receive_wscale if scaling else None,
+        sack_permitted=settings.tcp_sack,
+        timestamps=(sk.ts_clock(), 0) if sk.timestamps else None,
+    )
+    number = host.buffers.take()
+    skb = SkBuff(number, number, seq=sk.iss, flags=int(TcpFlag.SYN))
+    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), int(TcpFlag.SYN), 0)
+    skb.sent_ns = host.now_ns
+    sk.rtx_queue.append(skb)
+    sk.packets_out = 1
+    host.tcp.insert(sk)
+    end_ns = host.ip.queue_xmit(sk, skb)
+    yield end_ns - host.now_ns
+    if host.softirq_follows and sk.owned:
+        yield from host.processor.drain()
+
+
+def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
+    """tcp_rcv_synsent_state_process: the SYN-ACK arrives, or a RST."""
+    header = skb.tcp
+    if header is None or not header.flags & TcpFlag.ACK or header.ack != wire_seq(sk.iss + 1):
+        return
+    if header.flags & TcpFlag.RST:
+        sk.error = "ECONNREFUSED"
+        sk.host.tcp.done(sk)
+        sk.connected.wake(sk.host.costs.wakeup_ns)
+        return
+    if not header.flags & TcpFlag.SYN:
+        return
+    host, settings, offered = sk.host, sk.host.settings, header.options
+    sk.irs = header.seq
+    sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = sk.irs + 1
+    sk.snd_una = sk.iss + 1
+    sk.snd_wl1 = sk.irs
+    sent = sk.rtx_queue.popleft()
+    sk.packets_out = 0
+    sk.timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
+    sk.sack = settings.tcp_sack and offered.sack_permitted
+    sk.window_scaling = settings.tcp_window_scaling and offered.window_scale is not None
+    if sk.window_scaling and offered.window_scale is not None:
+        sk.send_wscale = min(offered.window_scale, MAX_WSCALE)
+    else:
+        sk.receive_wscale = 0
+    if sk.timestamps and offered.timestamps is not None:
+        sk.ts_recent = offered.timestamps[0]
+    sk.mss_clamp = offered.mss or 536
+    sk.snd_wnd = sk.max_window = header.window
+    rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
+    rtt.update_min(sk, (host.now_ns - sent.sent_ns) // 1000)
+    _establish(sk)
+    sk.ack.last_receive_jiffies = host.jiffies.at(host.now_ns)
+    sk.connected.wake(host.costs.wakeup_ns)
+    yield from output.tcp_send_ack(sk)
+
+
+def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
+    """tcp_conn_request: a SYN for a listening socket; what the SYN-ACK will say."""
+    header, ip = skb.tcp, skb.ip
+    if header is None or ip is None:
+        return None
+    settings, offered = listener.host.settings, header.options
+    probe = TcpSock(listener.host, (ip.destination, header.dstport), (ip.source, header.srcport))
+    probe.rcvbuf = listener.rcvbuf
+    timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
+    scaling = settings.tcp_window_scaling and offered.window_scale is not None
+    mss = listener.host.ip.mtu - listener.host.ip.header_bytes(ip.source) - 20
+    window, scale = initial_window(probe, mss - (TIMESTAMP_BYTES if timestamps else 0), scaling=scaling)
+    return RequestSock(
+        local=probe.local,
+        remote=probe.remote,
+        peer_seq=header.seq,
+        seq=initial_seq(probe),
+        options=offered,
+        timestamps=timestamps,
+        sack=settings.tcp_sack and offered.sack_permitted,
+        window_scaling=scaling,
+        window=window,
+        wscale=scale,
+        ts_offset=timestamp_offset(probe) if timestamps else 0,
+        flow_label=listener.host.chance.keyed("flow label", *probe.key, size=4) & 0xFFFFF,
+        mss=mss,
+    )
+
+
+def send_synack(listener: TcpSock, request: RequestSock) -> Step:
+    """tcp_v4_send_synack: no socket stands behind it yet, so its IPv4 ID is 0."""
+    host = listener.host
+    request.synack_ns = host.now_ns
+    peer = request.options.timestamps
+    ts_clock = (host.now_ns // 1_000_000 + request.ts_offset) & SEQ_MASK
+    options = TcpOptions(
+        mss=request.mss,
+        window_scale=request.wscale if request.window_scaling else None,
+        sack_permitted=request.sack,
+        timestamps=(ts_clock, peer[0]) if request.timestamps and peer is not None else None,
+    )
+    number = host.buffers.take()
+    skb = SkBuff(number, number, seq=request.seq, flags=int(TcpFlag.SYN))
+    skb.tcp = TcpHeader(
+        srcport=request.local[1],
+        dstport=request.remote[1],
+        seq=wire_seq(request.seq),
+        ack=wire_seq(request.peer_seq + 1),
+        flags=int(TcpFlag.SYN | TcpFlag.ACK),
+        window=min(request.window, 65535),
+        options=options,
+        option_bytes=encode_options(options),
+    )
+    end_ns = host.ip.build_and_send(request, skb)
+    yield end_ns - host.now_ns
+
+
+def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpSock:
+    """tcp_create_openreq_child and what follows: the third ACK makes a socket of the request."""
+    host = listener.host
+    sk = TcpSock(host, request.local, request.remote)
+    sk.rcvbuf, sk.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
+    sk.sndbuf, sk.sndbuf_locked = listener.sndbuf, listener.sndbuf_locked
+    sk.iss = request.seq
+    sk.snd_una = sk.iss
+    sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.iss + 1
+    sk.snd_sml = sk.iss
+    sk.send_bytes = SendBuffer(sk.write_seq)
+    sk.irs = request.peer_seq
+    sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = sk.irs + 1
+    sk.snd_wl1 = sk.irs
+    sk.timestamps, sk.sack, sk.window_scaling = request.timestamps, request.sack, request.window_scaling
+    sk.ts_offset, sk.flow_label = request.ts_offset, request.flow_label
+    if request.options.timestamps is not None:
+        sk.ts_recent = request.options.timestamps[0]
+    sk.rcv_wnd, sk.receive_wscale = request.window, request.wscale
+    if request.window_scaling and request.options.window_scale is not None:
+        sk.send_wscale = min(request.options.window_scale, MAX_WSCALE)
+    sk.mss_clamp = request.options.mss or 536
+    sk.inet_id = host.chance.stream("ip id").getrandbits(16)
+    header = skb.tcp
+    sk.snd_wnd = sk.max_window = (header.window if header else 0) << sk.send_wscale
+    sk.snd_una = sk.iss + 1
+    sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
+    rtt.estimate(sk, sample_us)
+    rtt.update_min(sk, sample_us)
+    _establish(sk)
+    return sk

@@ -1,0 +1,76 @@
+"""The socket's lock, backlog and what is deferred until the lock is free (lock_sock, release_sock, tcp_add_backlog).
+
+Knows: that a system call owns the socket while it works, that segments which arrive meanwhile wait, and that
+neighbouring pure ACKs among them become one (TCPBacklogCoalesce).
+Must not know: what the system call does.
+It is why an ACK that is on the wire before a frame may be unprocessed when that frame is built (fact 30).
+"""
+
+from __future__ import annotations
+
+from pcaptool.sim.events import Step
+from pcaptool.stack.skbuff import SkBuff
+from pcaptool.stack.tcp import output
+from pcaptool.stack.tcp.input import rcv_state_process
+from pcaptool.stack.tcp.sock import TcpSock
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = ["add_backlog", "lock_sock", "release_sock"]
+
+_NEVER_MERGED = TcpFlag.SYN | TcpFlag.RST | TcpFlag.URG
+_MUST_AGREE = TcpFlag.ECE | TcpFlag.CWR
+
+
+def lock_sock(sk: TcpSock) -> Step:
+    """Wait until no other system call owns the socket, then own it."""
+    while sk.owned:
+        yield sk.unlocked
+    sk.owned = True
+
+
+def release_sock(sk: TcpSock) -> Step:
+    """Process the backlog, then what was deferred, then let others have the socket."""
+    while sk.backlog:
+        yield from rcv_state_process(sk, sk.backlog.popleft())
+    deferred, sk.deferred = sk.deferred, []
+    for work in deferred:
+        yield from work(sk)
+    if sk.ack_deferred:
+        sk.ack_deferred = False
+        if sk.ack.scheduled:
+            yield from output.tcp_send_ack(sk)
+    # Sending let softirqs run: what they left in the backlog must not wait for the next call.
+    while sk.backlog:
+        yield from rcv_state_process(sk, sk.backlog.popleft())
+    sk.owned = False
+    sk.unlocked.wake()
+
+
+def add_backlog(sk: TcpSock, skb: SkBuff) -> None:
+    """tcp_add_backlog: keep a segment for the owner, as part of the one before it where that is possible."""
+    if sk.backlog and _merges(sk.backlog[-1], skb):
+        tail = sk.backlog[-1]
+        if tail.tcp is not None and skb.tcp is not None:
+            if (skb.tcp.ack - tail.tcp.ack) & 0xFFFFFFFF < 0x80000000:
+                tail.tcp.ack = skb.tcp.ack
+            tail.tcp.window = skb.tcp.window
+            tail.tcp.flags |= skb.tcp.flags & (TcpFlag.FIN | TcpFlag.PSH)
+            return
+    sk.backlog.append(skb)
+
+
+def _merges(tail: SkBuff, skb: SkBuff) -> bool:
+    """Whether two neighbouring segments differ in nothing but what a merged one can hold; data is kept apart."""
+    a, b = tail.tcp, skb.tcp
+    if a is None or b is None or tail.ip is None or skb.ip is None:
+        return False
+    return (
+        tail.length == skb.length == 0
+        and a.seq == b.seq
+        and not a.flags & TcpFlag.FIN
+        and tail.ip.tos == skb.ip.tos
+        and not (a.flags | b.flags) & _NEVER_MERGED
+        and bool(a.flags & b.flags & TcpFlag.ACK)
+        and not (a.flags ^ b.flags) & _MUST_AGREE
+        and a.option_bytes == b.option_bytes
+    )

@@ -1,0 +1,59 @@
+"""TCP options in Linux's order (tcp_options_write).
+
+Knows: which options a SYN, a SYN-ACK and every later segment carries, and how they are padded (facts 14, 15).
+Must not know: when a segment is sent.
+Sources: RFC 9293 section 3.2, RFC 7323, RFC 2018, RFC 2883.
+"""
+
+from __future__ import annotations
+
+from struct import pack
+from typing import TYPE_CHECKING
+
+from pcaptool.wire.tcp import TcpOption, TcpOptions
+
+if TYPE_CHECKING:
+    from pcaptool.stack.tcp.sock import TcpSock
+
+__all__ = ["encode_options", "established_options"]
+
+_NOP = bytes((TcpOption.NOP,))
+_TIMESTAMPS = pack("!BB", TcpOption.TIMESTAMPS, 10)
+
+
+def encode_options(options: TcpOptions) -> bytes:
+    """Option bytes in the kernel's order and with its padding.
+
+    SACK-permitted takes the place of the two NOPs in front of the timestamps; every other option is aligned by NOPs
+    in front of it.
+
+    Examples
+    --------
+    >>> encode_options(TcpOptions(mss=1460, sack_permitted=True, timestamps=(1, 0), window_scale=10)).hex()
+    '020405b40402080a00000001000000000103030a'
+    >>> encode_options(TcpOptions(timestamps=(1, 2))).hex()
+    '0101080a0000000100000002'
+    """
+    out = b""
+    if options.mss is not None:
+        out += pack("!BBH", TcpOption.MSS, 4, options.mss)
+    if options.timestamps is not None:
+        front = pack("!BB", TcpOption.SACK_PERMITTED, 2) if options.sack_permitted else _NOP * 2
+        out += front + _TIMESTAMPS + pack("!II", *options.timestamps)
+    elif options.sack_permitted:
+        out += _NOP * 2 + pack("!BB", TcpOption.SACK_PERMITTED, 2)
+    if options.window_scale is not None:
+        out += _NOP + pack("!BBB", TcpOption.WINDOW_SCALE, 3, options.window_scale)
+    if options.sack_blocks:
+        out += _NOP * 2 + pack("!BB", TcpOption.SACK, 2 + 8 * len(options.sack_blocks))
+        out += b"".join(pack("!II", *block) for block in options.sack_blocks)
+    return out
+
+
+def established_options(sk: TcpSock) -> tuple[TcpOptions, bytes]:
+    """Options of a segment after the handshake: timestamps, and a D-SACK block where one is due."""
+    options = TcpOptions(
+        timestamps=(sk.ts_clock(), sk.ts_recent) if sk.timestamps else None,
+        sack_blocks=(sk.dsack,) if sk.dsack is not None and sk.sack else (),
+    )
+    return options, encode_options(options)

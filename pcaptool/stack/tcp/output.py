@@ -1,0 +1,430 @@
+"""Sending: which bytes leave now, in buffers of which size, under which header (net/ipv4/tcp_output.c).
+
+Knows: the write queue, Nagle with Minshall's change, congestion and receive window tests, TSO size and deferral, the
+window to advertise, header options; and the clone that goes to the network layer.
+Must not know: what an arriving ACK means (`input`), or what lies below TCP.
+Sources: RFC 9293 sections 3.7 and 3.8, RFC 7323; functions carry the kernel's names.
+Leaves out: MTU probing, urgent data, pacing by timer (only BBR asks for it here: fact 43), TSQ (no queue below
+this socket ever holds `tcp_limit_output_bytes`).
+
+Functions that send are generators of spent nanoseconds: a system call lets that time pass, softirq work adds it up.
+"""
+
+from __future__ import annotations
+
+from pcaptool.sim.events import Step
+from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff, TcpHeader
+from pcaptool.stack.tcp.options import established_options
+from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock, wire_seq
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = [
+    "current_mss",
+    "packet_count",
+    "push_pending_frames",
+    "select_window",
+    "size_goal",
+    "tcp_push",
+    "tcp_send_ack",
+    "tcp_transmit_skb",
+    "tcp_write_xmit",
+]
+
+GSO_MAX_BYTES = 65536 - 256 - 1  # GSO_LEGACY_MAX_SIZE less room for headers (sk_dst_gso_max_size)
+TSO_WIN_DIVISOR = 3  # sysctl tcp_tso_win_divisor
+PACING_SHIFT = 10  # sk_pacing_shift: about a millisecond of the pacing rate
+NSEC_PER_MSEC = 1_000_000
+
+
+def current_mss(sk: TcpSock) -> int:
+    """tcp_current_mss: payload of a full segment, by the options that go out now."""
+    if sk.dsack is not None and sk.sack:
+        return sk.mss_cache - 12
+    return sk.mss_cache
+
+
+def bound_to_half_window(sk: TcpSock, size: int) -> int:
+    """tcp_bound_to_half_wnd: never more than half the largest window that the peer ever offered."""
+    cutoff = sk.max_window >> 1 if sk.max_window > 536 else sk.max_window
+    return max(cutoff, 68 - sk.header_bytes) if cutoff and size > cutoff else size
+
+
+def size_goal(sk: TcpSock, mss: int, *, more_than_one: bool = True) -> int:
+    """tcp_xmit_size_goal: bytes that sendmsg gathers in one buffer (fact 37)."""
+    if not more_than_one:
+        return mss
+    return max(1, bound_to_half_window(sk, GSO_MAX_BYTES) // mss) * mss
+
+
+def packet_count(skb: SkBuff, mss: int) -> int:
+    """tcp_set_skb_tso_segs: wire segments of a buffer."""
+    if skb.length <= mss:
+        skb.gso_segs, skb.gso_size = 1, 0
+    else:
+        skb.gso_segs, skb.gso_size = -(-skb.length // mss), mss
+    return skb.gso_segs
+
+
+def tso_segs(sk: TcpSock, mss: int) -> int:
+    """tcp_tso_segs: most segments of a buffer that leaves now (fact 36 c, d)."""
+    settings = sk.host.settings
+    size = sk.pacing_rate >> PACING_SHIFT
+    shift = sk.min_rtt_us >> settings.tcp_tso_rtt_log
+    if shift < 32:
+        size += GSO_MAX_BYTES >> shift
+    return min(max(min(size, GSO_MAX_BYTES) // mss, settings.tcp_min_tso_segs), 65535)
+
+
+def cwnd_test(sk: TcpSock) -> int:
+    """tcp_cwnd_test: segments that may leave, at most half the window at a time (fact 36 b)."""
+    flying = sk.packets_in_flight
+    if flying >= sk.snd_cwnd:
+        return 0
+    return min(max(sk.snd_cwnd >> 1, 1), sk.snd_cwnd - flying)
+
+
+def nagle_check(sk: TcpSock, partial: bool, nonagle: int) -> bool:  # noqa: FBT001 - the kernel's signature
+    """tcp_nagle_check: whether a segment has to wait for more bytes or for an ACK."""
+    if not partial:
+        return False
+    small_is_out = sk.snd_una < sk.snd_sml <= sk.snd_nxt
+    return bool(nonagle & Nagle.CORK) or (not nonagle and sk.packets_out > 0 and small_is_out)
+
+
+def nagle_test(sk: TcpSock, skb: SkBuff, mss: int, nonagle: int) -> bool:
+    """tcp_nagle_test: whether a single segment may leave."""
+    if nonagle & Nagle.PUSH or skb.flags & TcpFlag.FIN:
+        return True
+    return not nagle_check(sk, skb.length < mss, nonagle)
+
+
+def window_test(sk: TcpSock, skb: SkBuff, mss: int) -> bool:
+    """tcp_snd_wnd_test: whether its first segment fits into the peer's window."""
+    end = skb.seq + mss if skb.length > mss else skb.end_seq
+    return end <= sk.window_end
+
+
+def split_point(sk: TcpSock, skb: SkBuff, mss: int, most: int, nonagle: int) -> int:
+    """tcp_mss_split_point: bytes of this buffer that leave in one piece."""
+    window = sk.window_end - skb.seq
+    largest = mss * most
+    is_tail = skb is sk.write_queue[-1]
+    if largest <= window and not is_tail:
+        return largest
+    needed = min(skb.length, window)
+    if largest <= needed:
+        return largest
+    partial = needed % mss
+    return needed - partial if nagle_check(sk, partial != 0, nonagle) else needed
+
+
+def tso_should_defer(sk: TcpSock, skb: SkBuff, most: int) -> bool:
+    """tcp_tso_should_defer: whether to wait for an ACK that would make this super-packet larger."""
+    now = sk.host.now_ns
+    if sk.ca_state is not CaState.OPEN or now - sk.write_stamp_ns > NSEC_PER_MSEC:
+        return False
+    send_window = sk.window_end - skb.seq
+    congestion_window = (sk.snd_cwnd - sk.packets_in_flight) * sk.mss_cache
+    limit = min(send_window, congestion_window)
+    if limit >= most * sk.mss_cache or (skb is not sk.write_queue[-1] and limit >= skb.length):
+        return False
+    if limit >= min(sk.snd_wnd, sk.snd_cwnd * sk.mss_cache) // TSO_WIN_DIVISOR:
+        return False
+    if not sk.rtx_queue:
+        return False
+    srtt_ns = sk.srtt8_us * 1000 // 8
+    if sk.rtx_queue[0].sent_ns + srtt_ns - now - min(srtt_ns >> 1, NSEC_PER_MSEC) > 0:
+        return False
+    if congestion_window < send_window:
+        if congestion_window <= skb.length:
+            sk.is_cwnd_limited = True
+            return True
+    elif send_window <= skb.length:
+        return True
+    # A PSH or FIN at its end says that the program has nothing to add.
+    return not skb.flags & (TcpFlag.PSH | TcpFlag.FIN)
+
+
+def fragment(sk: TcpSock, skb: SkBuff, size: int, mss: int) -> SkBuff:
+    """tso_fragment: cut a buffer; PSH and FIN go with the second part. Returns that."""
+    host = sk.host
+    rest = SkBuff(
+        host.buffers.take(),
+        skb.origin,
+        length=skb.length - size,
+        seq=skb.seq + size,
+        flags=skb.flags,
+        written_ns=skb.written_ns,
+        copied_ns=skb.copied_ns,
+        sent_ns=skb.sent_ns,
+        retransmitted=skb.retransmitted,
+    )
+    skb.length = size
+    skb.flags &= ~(TcpFlag.PSH | TcpFlag.FIN)
+    sk.wmem_queued += TRUESIZE_OVERHEAD
+    packet_count(skb, mss)
+    packet_count(rest, mss)
+    return rest
+
+
+def grow(sk: TcpSock, skb: SkBuff, missing: int) -> None:
+    """tcp_grow_skb: fill a buffer that is too short for what may leave from the one behind it."""
+    queue = sk.write_queue
+    if missing <= 0 or len(queue) < 2:
+        return
+    following = queue[1]
+    if following.flags & TcpFlag.FIN and following.length <= missing:
+        return
+    taken = min(missing, following.length)
+    skb.length += taken
+    following.length -= taken
+    following.seq += taken
+    if following.length == 0:
+        skb.flags |= following.flags
+        del queue[1]
+        sk.wmem_queued -= TRUESIZE_OVERHEAD
+
+
+def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> Step:
+    """Send what the windows, Nagle and the size rules allow; returns the number of wire segments sent.
+
+    `push_one` 1 sends at most one buffer, 2 sends one even if the congestion window is full (a loss probe).
+    """
+    host = sk.host
+    sent = 0
+    limited_by_cwnd = False
+    most = tso_segs(sk, mss)
+    while sk.write_queue:
+        skb = sk.write_queue[0]
+        quota = cwnd_test(sk)
+        if not quota:
+            if push_one != 2:
+                limited_by_cwnd = True
+                break
+            quota = 1
+        quota = min(quota, most)
+        grow(sk, skb, quota * mss - skb.length)
+        segments = packet_count(skb, mss)
+        if not window_test(sk, skb, mss):
+            break
+        if segments == 1:
+            last = len(sk.write_queue) == 1
+            if not nagle_test(sk, skb, mss, nonagle if last else Nagle.PUSH):
+                break
+        elif not push_one and tso_should_defer(sk, skb, most):
+            break
+        limit = split_point(sk, skb, mss, quota, nonagle) if segments > 1 else mss
+        if skb.length > limit:
+            sk.write_queue.insert(1, fragment(sk, skb, limit, mss))
+        if skb.end_seq == skb.seq:
+            break
+        host.stages.pass_buffer(sk, skb, "tcp_write_xmit", host.now_ns)
+        # The kernel moves the buffer to the retransmission queue after handing its clone down
+        # (tcp_event_new_data_sent); nothing looks at either queue in between but this socket's owner.
+        first_flight = sk.packets_out == 0
+        yield from tcp_transmit_skb(sk, skb)
+        sk.write_queue.popleft()
+        sk.rtx_queue.append(skb)
+        sk.snd_nxt = skb.end_seq
+        sk.packets_out += skb.gso_segs
+        if first_flight or sk.loss_probe_pending:
+            sk.host.tcp.rearm_rto(sk)
+        if skb.length < skb.gso_segs * mss:
+            sk.snd_sml = skb.end_seq
+        sent += skb.gso_segs
+        if push_one:
+            break
+    limited_by_cwnd |= sk.packets_in_flight >= sk.snd_cwnd
+    if sent or limited_by_cwnd:
+        cwnd_validate(sk, limited_by_cwnd)
+    if sent and push_one != 2:
+        host.tcp.schedule_loss_probe(sk)
+    return sent
+
+
+def cwnd_validate(sk: TcpSock, limited: bool) -> None:  # noqa: FBT001 - the kernel's signature
+    """tcp_cwnd_validate: remember whether the congestion window was what held us back (RFC 7661)."""
+    if limited or sk.snd_una >= sk.cwnd_usage_seq or (
+        not sk.is_cwnd_limited and sk.packets_out > sk.max_packets_out
+    ):
+        sk.is_cwnd_limited = limited
+        sk.max_packets_out = sk.packets_out
+        sk.cwnd_usage_seq = sk.snd_nxt
+    jiffies = sk.host.jiffies.at(sk.host.now_ns)
+    if is_cwnd_limited(sk):
+        sk.snd_cwnd_used = 0
+        sk.snd_cwnd_stamp_jiffies = jiffies
+        return
+    sk.snd_cwnd_used = max(sk.snd_cwnd_used, sk.packets_out)
+    if sk.host.settings.tcp_slow_start_after_idle and jiffies - sk.snd_cwnd_stamp_jiffies >= sk.rto_jiffies:
+        application_limited(sk, jiffies)
+
+
+def application_limited(sk: TcpSock, jiffies: int) -> None:
+    """tcp_cwnd_application_limited: halve the way to the window that was really used."""
+    used = max(sk.snd_cwnd_used, sk.host.settings.initial_cwnd)
+    if used < sk.snd_cwnd:
+        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
+        sk.snd_cwnd = (sk.snd_cwnd + used) >> 1
+    sk.snd_cwnd_used = 0
+    sk.snd_cwnd_stamp_jiffies = jiffies
+
+
+def is_cwnd_limited(sk: TcpSock) -> bool:
+    """tcp_is_cwnd_limited: whether the window may grow."""
+    if sk.is_cwnd_limited:
+        return True
+    return sk.in_slow_start and sk.snd_cwnd < 2 * sk.max_packets_out
+
+
+def push_pending_frames(sk: TcpSock, mss: int, nonagle: int) -> Step:
+    """__tcp_push_pending_frames."""
+    if sk.write_queue and sk.state is not State.CLOSE:
+        sent = yield from tcp_write_xmit(sk, mss, nonagle)
+        if not sent and not sk.packets_out and sk.write_queue:
+            sk.host.tcp.check_probe_timer(sk)
+
+
+def forced_push(sk: TcpSock) -> bool:
+    """forced_push: half the peer's largest window has been written since the last PSH."""
+    return sk.write_seq > sk.pushed_seq + (sk.max_window >> 1)
+
+
+def mark_push(sk: TcpSock, skb: SkBuff) -> None:
+    """tcp_mark_push."""
+    skb.flags |= TcpFlag.PSH
+    sk.pushed_seq = sk.write_seq
+
+
+def tcp_push(sk: TcpSock, *, more: bool, mss: int, nonagle: int, goal: int) -> Step:
+    """tcp_push: the end of a write; the last buffer gets PSH, and what may leave does."""
+    if not sk.write_queue:
+        return
+    tail = sk.write_queue[-1]
+    if not more or forced_push(sk):
+        mark_push(sk, tail)
+    if tail.length < goal and sk.host.settings.tcp_autocorking and sk.rtx_queue and sk.host.device.holds(sk):
+        return  # tcp_should_autocork: a buffer of this socket still waits below; its completion sends this
+    yield from push_pending_frames(sk, mss, Nagle.CORK if more else nonagle)
+
+
+def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
+    """__tcp_transmit_skb for a buffer of the write queue: a clone gets its header and goes to the network layer."""
+    host = sk.host
+    now = host.now_ns
+    skb.sent_ns = sk.write_stamp_ns = now
+    flags = skb.flags | TcpFlag.ACK
+    if skb.gso_segs > 1:
+        flags |= TcpFlag.PSH  # forced for offload (fact 38)
+    clone = SkBuff(
+        host.buffers.take(),
+        skb.number,
+        length=skb.length,
+        payload=sk.send_bytes.view(skb.seq, skb.length),
+        seq=skb.seq,
+        flags=skb.flags,
+        gso_size=skb.gso_size,
+        gso_segs=skb.gso_segs,
+        written_ns=skb.written_ns,
+        copied_ns=skb.copied_ns,
+    )
+    if skb.length:
+        event_data_sent(sk)
+    yield from send_with_header(sk, clone, flags)
+
+
+def event_data_sent(sk: TcpSock) -> None:
+    """tcp_event_data_sent: a reply within the delayed-ACK time makes this an interactive session."""
+    jiffies = sk.host.jiffies.at(sk.host.now_ns)
+    sk.last_send_jiffies = jiffies
+    if jiffies - sk.ack.last_receive_jiffies < sk.ack.ato_jiffies:
+        sk.ack.pingpong = min(sk.ack.pingpong + 1, 255)
+
+
+def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
+    """The header of a segment of an established connection, and the way down."""
+    host = sk.host
+    options, raw = established_options(sk)
+    sk.dsack = None
+    clone.tcp = TcpHeader(
+        srcport=sk.local[1],
+        dstport=sk.remote[1],
+        seq=wire_seq(clone.seq),
+        ack=wire_seq(sk.rcv_nxt) if flags & TcpFlag.ACK else 0,
+        flags=flags,
+        window=select_window(sk),
+        options=options,
+        option_bytes=raw,
+    )
+    if flags & TcpFlag.ACK:
+        event_ack_sent(sk)
+    clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
+    end_ns = host.ip.queue_xmit(sk, clone)
+    yield end_ns - host.now_ns
+    if sk.owned and host.softirq_follows:
+        yield from host.processor.drain()
+
+
+def event_ack_sent(sk: TcpSock) -> None:
+    """tcp_event_ack_sent: this segment carries the ACK that was due."""
+    ack = sk.ack
+    if ack.quick:
+        ack.quick -= 1
+        if not ack.quick:
+            ack.ato_jiffies = delack_min(sk)
+    ack.scheduled = ack.now = ack.pushed = ack.pushed2 = False
+    sk.delack_timer.cancel()
+
+
+def delack_min(sk: TcpSock) -> int:
+    """TCP_ATO_MIN and TCP_DELACK_MIN: 40 ms."""
+    return sk.host.jiffies.hz // 25
+
+
+def tcp_send_ack(sk: TcpSock) -> Step:
+    """A pure ACK with the sequence number that comes next."""
+    if sk.state is State.CLOSE:
+        return
+    number = sk.host.buffers.take()
+    skb = SkBuff(number, number, seq=sk.snd_nxt)
+    yield from send_with_header(sk, skb, int(TcpFlag.ACK))
+
+
+def select_window(sk: TcpSock) -> int:
+    """tcp_select_window: the window field of a segment that leaves now."""
+    current = sk.receive_window
+    chosen = window_to_offer(sk)
+    if chosen < current:
+        # Never take back what was offered.
+        unit = 1 << sk.receive_wscale
+        chosen = (current + unit - 1) // unit * unit
+    sk.rcv_wnd = chosen
+    sk.rcv_wup = sk.rcv_nxt
+    return min(chosen, 65535 << sk.receive_wscale) >> sk.receive_wscale
+
+
+def window_to_offer(sk: TcpSock) -> int:
+    """__tcp_select_window: what the receive buffer allows."""
+    mss = sk.ack.receive_mss
+    free = sk.space
+    allowed = sk.full_space
+    full = min(sk.window_clamp, allowed)
+    if mss > full:
+        mss = full
+        if mss <= 0:
+            return 0
+    if free < full >> 1:
+        sk.ack.quick = 0
+        free = free >> sk.receive_wscale << sk.receive_wscale
+        if free < allowed >> 4 or free < mss:
+            return 0
+    free = min(free, sk.rcv_ssthresh)
+    if sk.receive_wscale:
+        unit = 1 << sk.receive_wscale
+        return (free + unit - 1) // unit * unit
+    window = sk.rcv_wnd
+    if window <= free - mss or window > free:
+        return free // mss * mss
+    if mss == full and free > window + (full >> 1):
+        return free
+    return window

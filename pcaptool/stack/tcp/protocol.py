@@ -1,0 +1,259 @@
+"""TCP of one host: which socket a segment belongs to, listening, minimal sockets, resets (net/ipv4/tcp_ipv4.c).
+
+Knows: the tables of sockets, requests and TIME_WAIT sockets; what answers a segment that no socket wants.
+Must not know: how a socket works (`input`, `output`, `timers`).
+Facts 9, 33, 56 and 59: what no full socket sends has IPv4 ID 0 and a full checksum.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pcaptool.sim.events import Event, Step, WaitQueue
+from pcaptool.stack.skbuff import SkBuff, TcpHeader
+from pcaptool.stack.tcp import handshake, timers
+from pcaptool.stack.tcp.input import rcv_state_process
+from pcaptool.stack.tcp.lock import add_backlog
+from pcaptool.stack.tcp.options import encode_options
+from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, wire_seq
+from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
+
+if TYPE_CHECKING:
+    from pcaptool.stack.host import Host
+
+__all__ = ["Listener", "TcpProtocol", "TimeWaitSock"]
+
+TIME_WAIT_NS = 60 * 1_000_000_000  # TCP_TIMEWAIT_LEN and sysctl tcp_fin_timeout
+PORTS = (32768, 60999)  # sysctl ip_local_port_range
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listening socket with its queues."""
+
+    sk: TcpSock
+    requests: dict[Tuple4, handshake.RequestSock] = field(default_factory=dict)
+    accept_queue: deque[TcpSock] = field(default_factory=deque)
+    acceptable: WaitQueue = field(default_factory=WaitQueue)
+
+
+@dataclass(slots=True)
+class TimeWaitSock:
+    """What is left of a socket in FIN_WAIT2 without a program, or in TIME_WAIT (struct tcp_timewait_sock)."""
+
+    local: tuple[bytes, int]
+    remote: tuple[bytes, int]
+    substate: State
+    rcv_nxt: int
+    snd_nxt: int
+    window: int
+    ts_recent: int
+    ts_offset: int
+    timestamps: bool
+    flow_label: int
+    expiry: Event
+
+
+class TcpProtocol:
+    """TCP's tables and entry points on one host.
+
+    Parameters
+    ----------
+    host : Host
+    """
+
+    rearm_rto = staticmethod(timers.rearm_rto)
+    schedule_loss_probe = staticmethod(timers.schedule_loss_probe)
+    check_probe_timer = staticmethod(timers.check_probe_timer)
+    stop_probe_timer = staticmethod(timers.stop_probe_timer)
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.established: dict[Tuple4, TcpSock] = {}
+        self.listeners: dict[int, Listener] = {}
+        self.waiting: dict[Tuple4, TimeWaitSock] = {}
+
+    # --- sockets
+
+    def listen(self, sk: TcpSock) -> Listener:
+        """Make a socket a listening one."""
+        sk.state = State.LISTEN
+        listener = Listener(sk)
+        self.listeners[sk.local[1]] = listener
+        return listener
+
+    def insert(self, sk: TcpSock) -> None:
+        """Into the established hash."""
+        self.established[sk.key] = sk
+
+    def free_port(self, address: bytes, remote: tuple[bytes, int]) -> int:
+        """A local port for connect(): even ones first (fact 26)."""
+        stream = self.host.chance.stream("port")
+        first = stream.randrange(PORTS[0], PORTS[1], 2)
+        span = PORTS[1] - PORTS[0] + 1
+        for parity in (0, 1):
+            for step in range(0, span, 2):
+                port = PORTS[0] + (first - PORTS[0] + step) % span // 2 * 2 + parity
+                key = (address, port, *remote)
+                if key not in self.established and key not in self.waiting:
+                    return port
+        raise OSError("EADDRNOTAVAIL: all local ports are in use")
+
+    def done(self, sk: TcpSock) -> None:
+        """tcp_done: the connection is over."""
+        sk.state = State.CLOSE
+        sk.retransmit_timer.cancel()
+        sk.delack_timer.cancel()
+        self.established.pop(sk.key, None)
+        for queue in (sk.readable, sk.writable, sk.connected):
+            queue.wake(self.host.costs.wakeup_ns)
+
+    def reset(self, sk: TcpSock) -> None:
+        """tcp_reset: the peer said RST, or we gave up."""
+        sk.error = "EPIPE" if sk.state is State.CLOSE_WAIT else "ECONNRESET"
+        self.done(sk)
+
+    def time_wait(self, sk: TcpSock, substate: State) -> None:
+        """tcp_time_wait: a small stand-in takes the place of the socket."""
+        key = sk.key
+        expiry = self.host.simulator.after(TIME_WAIT_NS, self._forget, key)
+        self.waiting[key] = TimeWaitSock(
+            local=sk.local,
+            remote=sk.remote,
+            substate=substate,
+            rcv_nxt=sk.rcv_nxt,
+            snd_nxt=sk.snd_nxt,
+            window=min(sk.receive_window, 65535 << sk.receive_wscale) >> sk.receive_wscale,
+            ts_recent=sk.ts_recent,
+            ts_offset=sk.ts_offset,
+            timestamps=sk.timestamps,
+            flow_label=sk.flow_label,
+            expiry=expiry,
+        )
+        self.done(sk)
+
+    def _forget(self, key: Tuple4) -> None:
+        self.waiting.pop(key, None)
+
+    # --- arrival
+
+    def receive(self, skb: SkBuff) -> Step:
+        """tcp_v4_rcv: find the socket and let it have the segment."""
+        header, ip = skb.tcp, skb.ip
+        if header is None or ip is None:
+            return
+        yield self.host.costs.tcp_v4_rcv_ns
+        key = (ip.destination, header.dstport, ip.source, header.srcport)
+        if (sk := self.established.get(key)) is not None:
+            if sk.owned:
+                add_backlog(sk, skb)
+            elif sk.state is State.SYN_SENT:
+                yield from handshake.synsent_process(sk, skb)
+            else:
+                yield from rcv_state_process(sk, skb)
+        elif (waiting := self.waiting.get(key)) is not None:
+            yield from self._time_wait_process(waiting, skb)
+        elif (listener := self.listeners.get(header.dstport)) is not None:
+            yield from self._listen_process(listener, key, skb)
+        else:
+            yield from self._send_reset(skb)
+
+    def _listen_process(self, listener: Listener, key: Tuple4, skb: SkBuff) -> Step:
+        """tcp_rcv_state_process in LISTEN, and tcp_check_req."""
+        header = skb.tcp
+        if header is None:
+            return
+        request = listener.requests.get(key)
+        if header.flags & TcpFlag.SYN and not header.flags & TcpFlag.ACK:
+            request = handshake.conn_request(listener.sk, skb)
+            if request is not None:
+                listener.requests[key] = request
+                yield from handshake.send_synack(listener.sk, request)
+        elif request is None or header.ack != wire_seq(request.seq + 1):
+            yield from self._send_reset(skb)
+        elif header.flags & TcpFlag.RST:
+            del listener.requests[key]
+        else:
+            del listener.requests[key]
+            sk = handshake.finish_request(listener.sk, request, skb)
+            self.insert(sk)
+            listener.accept_queue.append(sk)
+            listener.acceptable.wake(self.host.costs.wakeup_ns)
+            yield from rcv_state_process(sk, skb)
+
+    def _time_wait_process(self, waiting: TimeWaitSock, skb: SkBuff) -> Step:
+        """tcp_timewait_state_process: acknowledge a FIN, refuse data, repeat the last ACK (fact 56)."""
+        header = skb.tcp
+        if header is None:
+            return
+        key = (*waiting.local, *waiting.remote)
+        if header.flags & TcpFlag.RST:
+            waiting.expiry.cancel()
+            self._forget(key)
+            return
+        if header.options.timestamps is not None:
+            waiting.ts_recent = header.options.timestamps[0]
+        if waiting.substate is State.FIN_WAIT2:
+            if skb.length:
+                waiting.expiry.cancel()
+                self._forget(key)
+                yield from self._send_reset(skb)
+                return
+            if not header.flags & TcpFlag.FIN:
+                return
+            waiting.substate = State.TIME_WAIT
+            waiting.rcv_nxt += 1
+        elif not (skb.length or header.flags & TcpFlag.FIN):
+            return
+        waiting.expiry.cancel()
+        waiting.expiry = self.host.simulator.after(TIME_WAIT_NS, self._forget, key)
+        ts_clock = (self.host.now_ns // 1_000_000 + waiting.ts_offset) & SEQ_MASK
+        options = TcpOptions(timestamps=(ts_clock, waiting.ts_recent) if waiting.timestamps else None)
+        yield from self._send_unowned(
+            skb,
+            TcpHeader(
+                srcport=waiting.local[1],
+                dstport=waiting.remote[1],
+                seq=wire_seq(waiting.snd_nxt),
+                ack=wire_seq(waiting.rcv_nxt),
+                flags=int(TcpFlag.ACK),
+                window=waiting.window,
+                options=options,
+                option_bytes=encode_options(options),
+            ),
+            waiting.flow_label,
+        )
+
+    def _send_reset(self, skb: SkBuff) -> Step:
+        """tcp_v4_send_reset: nobody wants this segment (fact 59 a and c)."""
+        header = skb.tcp
+        if header is None or header.flags & TcpFlag.RST:
+            return
+        if header.flags & TcpFlag.ACK:
+            seq, ack, flags = header.ack, 0, int(TcpFlag.RST)
+        else:
+            syn_or_fin = bool(header.flags & TcpFlag.SYN) + bool(header.flags & TcpFlag.FIN)
+            seq, ack, flags = 0, header.seq + skb.length + syn_or_fin, int(TcpFlag.RST | TcpFlag.ACK)
+        reply = TcpHeader(header.dstport, header.srcport, seq, wire_seq(ack), flags, 0, TcpOptions(), b"")
+        yield from self._send_unowned(skb, reply, 0)
+
+    def _send_unowned(self, cause: SkBuff, header: TcpHeader, flow_label: int) -> Step:
+        """ip_send_unicast_reply: the control socket's reply to a segment."""
+        if cause.ip is None:
+            return
+        number = self.host.buffers.take()
+        skb = SkBuff(number, number, seq=header.seq)
+        skb.tcp = header
+        end_ns = self.host.ip.unicast_reply(cause.ip, skb, flow_label)
+        yield end_ns - self.host.now_ns
+
+    def send_active_reset(self, sk: TcpSock) -> Step:
+        """tcp_send_active_reset: close() with unread data or linger 0 (fact 59 b)."""
+        from pcaptool.stack.tcp import output  # noqa: PLC0415 - output sends through this protocol
+
+        number = self.host.buffers.take()
+        skb = SkBuff(number, number, seq=sk.snd_nxt)
+        yield from output.send_with_header(sk, skb, int(TcpFlag.RST | TcpFlag.ACK))
+        self.done(sk)

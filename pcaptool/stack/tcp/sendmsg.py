@@ -1,0 +1,265 @@
+"""What send(), recv(), shutdown() and close() do inside TCP (net/ipv4/tcp.c).
+
+Knows: how bytes are gathered into buffers of the write queue, when that queue is pushed, when a writer sleeps; how a
+reader empties the receive queue and what that makes TCP say; how a connection is closed.
+Must not know: how a system call is entered (`syscalls`), or what lies below TCP.
+Facts 36, 37, 47-55. All of it runs with the socket's lock held.
+"""
+
+from __future__ import annotations
+
+from pcaptool.sim.events import Step
+from pcaptool.stack.skbuff import SkBuff
+from pcaptool.stack.tcp import output
+from pcaptool.stack.tcp.lock import lock_sock, release_sock
+from pcaptool.stack.tcp.sock import Nagle, State, TcpSock
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = ["close_locked", "recvmsg_locked", "sendmsg_locked", "set_cork", "set_nodelay", "shutdown_locked"]
+
+CAN_SEND = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
+
+
+def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
+    """tcp_sendmsg_locked. Returns the bytes taken; fewer than given only if the connection broke."""
+    view, at = memoryview(data), 0
+    host = sk.host
+    mss = output.current_mss(sk)
+    goal = output.size_goal(sk, mss)
+    if not _may_send(sk):
+        return 0
+    while at < len(view):
+        tail = sk.write_queue[-1] if sk.write_queue else None
+        if tail is None or tail.length >= goal:
+            if not sk.stream_memory_free:
+                if at:
+                    yield from output.tcp_push(sk, more=False, mss=mss, nonagle=Nagle.PUSH, goal=goal)
+                yield from _wait_memory(sk)
+                if not _may_send(sk):
+                    break
+                mss = output.current_mss(sk)
+                goal = output.size_goal(sk, mss)
+                continue
+            tail = _entail(sk)
+        size = min(goal - tail.length, len(view) - at)
+        # The copy takes its time; what arrives meanwhile waits in the backlog.
+        yield max(1, size * host.costs.copy_per_kib_ns >> 10)
+        if not tail.length:
+            tail.written_ns, tail.copied_ns = sk.call_began_ns, host.now_ns
+        if at == 0:
+            tail.flags &= ~TcpFlag.PSH
+        sk.send_bytes.append(view[at : at + size])
+        tail.length += size
+        sk.wmem_queued += size
+        sk.write_seq += size
+        at += size
+        if at == len(view):
+            break
+        if tail.length < goal:
+            continue
+        if output.forced_push(sk):
+            output.mark_push(sk, tail)
+            yield host.costs.tcp_write_xmit_ns
+            yield from output.push_pending_frames(sk, mss, Nagle.PUSH)
+        elif tail is sk.write_queue[0]:
+            yield host.costs.tcp_write_xmit_ns
+            yield from output.tcp_write_xmit(sk, mss, Nagle.PUSH, 1)
+    if at:
+        yield host.costs.tcp_write_xmit_ns
+        yield from output.tcp_push(sk, more=more, mss=mss, nonagle=sk.nonagle, goal=goal)
+    return at
+
+
+def _may_send(sk: TcpSock) -> bool:
+    return sk.state in CAN_SEND and not sk.send_shutdown and not sk.error
+
+
+def _entail(sk: TcpSock) -> SkBuff:
+    """tcp_stream_alloc_skb and tcp_skb_entail: a new, empty buffer at the end of the write queue."""
+    number = sk.host.buffers.take()
+    skb = SkBuff(number, number, seq=sk.write_seq)
+    sk.write_queue.append(skb)
+    sk.charge(skb)
+    sk.nonagle &= ~Nagle.PUSH
+    _idle_check(sk)
+    return skb
+
+
+def _idle_check(sk: TcpSock) -> None:
+    """tcp_slow_start_after_idle_check: after an idle timeout begin with the initial window (fact 44)."""
+    settings = sk.host.settings
+    if not settings.tcp_slow_start_after_idle or sk.packets_out:
+        return
+    idle = sk.host.jiffies.at(sk.host.now_ns) - sk.last_send_jiffies
+    if sk.last_send_jiffies and idle > sk.rto_jiffies:
+        restart = min(settings.initial_cwnd, sk.snd_cwnd)
+        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
+        window, left = sk.snd_cwnd, idle - sk.rto_jiffies
+        while left > 0 and window > restart:
+            window >>= 1
+            left -= sk.rto_jiffies
+        sk.snd_cwnd = max(window >> 1, restart) if idle > sk.rto_jiffies else sk.snd_cwnd
+        sk.snd_cwnd_used = 0
+        sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
+
+
+def _wait_memory(sk: TcpSock) -> Step:
+    """sk_stream_wait_memory: give the lock away and sleep until there is room to write."""
+    while not sk.stream_memory_free and _may_send(sk):
+        yield from release_sock(sk)
+        if not sk.stream_memory_free and _may_send(sk):
+            yield sk.writable
+        yield from lock_sock(sk)
+
+
+def recvmsg_locked(sk: TcpSock, size: int) -> Step:
+    """tcp_recvmsg_locked: bytes that are there, at most `size`; sleeps while there are none. b"" at the end."""
+    parts: list[memoryview] = []
+    copied = 0
+    while True:
+        while sk.receive_queue and copied < size:
+            copied += _read_from(sk, sk.receive_queue[0], size - copied, parts)
+        if copied:
+            yield max(1, copied * sk.host.costs.copy_per_kib_ns >> 10)
+            if copied == size or not sk.backlog:
+                break
+            yield from cleanup_rbuf(sk, copied)
+            yield from release_sock(sk)
+            yield from lock_sock(sk)
+            if not sk.receive_queue:
+                break
+            continue
+        if sk.receive_shutdown or sk.error or sk.state is State.CLOSE:
+            break
+        yield from cleanup_rbuf(sk, 0)
+        yield from release_sock(sk)
+        if not (sk.receive_queue or sk.receive_shutdown or sk.error):
+            yield sk.readable
+        yield from lock_sock(sk)
+    yield from cleanup_rbuf(sk, copied)
+    return b"".join(parts)
+
+
+def _read_from(sk: TcpSock, skb: SkBuff, size: int, parts: list[memoryview]) -> int:
+    """Take bytes of the first buffer of the receive queue."""
+    taken = skb.payload[:size]
+    parts.append(taken)
+    count = len(taken)
+    sk.copied_seq += count
+    if count == skb.length:
+        sk.receive_queue.popleft()
+    else:
+        skb.payload = skb.payload[count:]
+        skb.length -= count
+        skb.seq += count
+    sk.rmem_alloc = max(0, sk.rmem_alloc - count) if sk.receive_queue else 0
+    space_adjust(sk)
+    return count
+
+
+def space_adjust(sk: TcpSock) -> None:
+    """tcp_rcv_space_adjust: receive buffer autotuning, once a round trip (RFC 9293 has none; Linux does)."""
+    now_ns = sk.host.now_ns
+    rtt_us = sk.rcv_rtt8_us >> 3
+    if not rtt_us or (now_ns - sk.rcvq_time_ns) // 1000 < rtt_us:
+        return
+    copied = sk.copied_seq - sk.rcvq_seq - (sk.rcv_nxt - sk.copied_seq)
+    if copied > sk.rcvq_space:
+        if sk.host.settings.tcp_moderate_rcvbuf and not sk.rcvbuf_locked:
+            wanted = (copied << 1) + 16 * sk.advmss
+            wanted += (wanted * (copied - sk.rcvq_space) // max(1, sk.rcvq_space)) << 1
+            buffer = min((wanted << 8) // sk.scaling_ratio, sk.host.settings.tcp_rmem[2])
+            if buffer > sk.rcvbuf:
+                sk.rcvbuf = buffer
+                sk.window_clamp = sk.win_from_space(buffer)
+        sk.rcvq_space = copied
+    sk.rcvq_seq = sk.copied_seq
+    sk.rcvq_time_ns = now_ns
+
+
+def cleanup_rbuf(sk: TcpSock, copied: int) -> Step:
+    """tcp_cleanup_rbuf: reading may be the moment for the ACK, or for a window update."""
+    ack = sk.ack
+    now = False
+    if ack.scheduled:
+        now = sk.rcv_nxt - sk.rcv_wup > ack.receive_mss or (
+            copied > 0 and (ack.pushed2 or (ack.pushed and not sk.pingpong)) and not sk.rmem_alloc
+        )
+    if copied > 0 and not now and not sk.receive_shutdown:
+        window = sk.receive_window
+        if 2 * window <= sk.window_clamp:
+            new = output.window_to_offer(sk)
+            now = new > 0 and new >= 2 * window
+    if now:
+        yield from output.tcp_send_ack(sk)
+
+
+def set_nodelay(sk: TcpSock, *, on: bool) -> Step:
+    """__tcp_sock_set_nodelay."""
+    if on:
+        sk.nonagle |= Nagle.OFF | Nagle.PUSH
+        yield from output.push_pending_frames(sk, output.current_mss(sk), sk.nonagle)
+    else:
+        sk.nonagle &= ~Nagle.OFF
+
+
+def set_cork(sk: TcpSock, *, on: bool) -> Step:
+    """__tcp_sock_set_cork."""
+    if on:
+        sk.nonagle |= Nagle.CORK
+        return
+    sk.nonagle &= ~Nagle.CORK
+    if sk.nonagle & Nagle.OFF:
+        sk.nonagle |= Nagle.PUSH
+    yield from output.push_pending_frames(sk, output.current_mss(sk), sk.nonagle)
+
+
+# State on close() or shutdown(SHUT_WR): the next state, and whether a FIN is due (new_state[] in tcp.c).
+CLOSE_TRANSITIONS: dict[State, tuple[State, bool]] = {
+    State.ESTABLISHED: (State.FIN_WAIT1, True),
+    State.CLOSE_WAIT: (State.LAST_ACK, True),
+    State.SYN_SENT: (State.CLOSE, False),
+    State.LISTEN: (State.CLOSE, False),
+}
+
+
+def shutdown_locked(sk: TcpSock) -> Step:
+    """tcp_shutdown(SEND_SHUTDOWN): nothing more will be written; a FIN follows what is queued."""
+    following = CLOSE_TRANSITIONS.get(sk.state)
+    if following is None:
+        return
+    sk.state, fin = following
+    sk.send_shutdown = True
+    if fin:
+        yield from send_fin(sk)
+
+
+def send_fin(sk: TcpSock) -> Step:
+    """tcp_send_fin: on the last unsent buffer if there is one, else in a segment of its own (fact 55)."""
+    if sk.write_queue:
+        sk.write_queue[-1].flags |= TcpFlag.FIN
+        sk.write_seq += 1
+    else:
+        skb = _entail(sk)
+        skb.flags |= TcpFlag.FIN
+        sk.write_seq += 1
+    yield from output.push_pending_frames(sk, output.current_mss(sk), Nagle.OFF)
+
+
+def close_locked(sk: TcpSock, *, abort: bool) -> Step:
+    """__tcp_close: an orderly end, or a reset if data is unread or linger is 0."""
+    sk.receive_shutdown = True
+    unread = bool(sk.receive_queue)
+    sk.receive_queue.clear()
+    sk.rmem_alloc = 0
+    sk.orphan = True
+    if sk.state is State.CLOSE:
+        return
+    if (unread or abort) and sk.state not in {State.SYN_SENT, State.LISTEN}:
+        yield from sk.host.tcp.send_active_reset(sk)
+        return
+    yield from shutdown_locked(sk)
+    if sk.state is State.CLOSE:
+        sk.host.tcp.done(sk)
+    elif sk.state is State.FIN_WAIT2:
+        sk.host.tcp.time_wait(sk, State.FIN_WAIT2)
