@@ -1,0 +1,71 @@
+# Everything a developer or a user of the source runs. `make help` lists it.
+#
+# The environment is .venv, made from hashed lock files: .venv/.run for the demo, .venv/.dev for tests.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+TOOLS := tshark tcpdump
+
+.PHONY: help demo test quick lint bench docs lock clean tools
+.DELETE_ON_ERROR:
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+demo: .venv/.run  ## predict, observe, compare: the whole line on bundled input
+	@$(BIN)/pcaptool demo
+
+test: .venv/.dev tools  ## every test (installs tshark and tcpdump where missing)
+	$(BIN)/python -m pytest -n auto
+
+quick: .venv/.dev  ## the tests that take less than a few seconds each and need no other program
+	$(BIN)/python -m pytest -n auto -m "not slow and not oracle"
+
+lint: .venv/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.dev tools  ## how fast: pcaptool analyze against tshark, on a capture made here
+	$(BIN)/python tests/bench/analyze.py
+
+docs: .venv/.run  ## the pages that are made from tables
+	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md
+
+lock:  ## resolve the dependencies anew and write both lock files
+	PYTHON="$(PYTHON)" .ci/lock
+
+clean:  ## remove what was made: .venv, reports of the demo, caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist reports/demo reports/bench-data
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# -- the environment ---------------------------------------------------------------------------------------
+
+.venv/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: Python 3.11 or later is needed; say which: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv \
+		|| { echo "make: no venv module; on Debian: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/.run: requirements.lock pyproject.toml pcaptool/_version.py | .venv/bin/python
+	@echo "make: installing the packages of requirements.lock into .venv"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.run
+	@echo "make: installing the packages of requirements-dev.lock into .venv"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# -- programs that the tests compare with ------------------------------------------------------------------
+
+tools:
+	@missing=""; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		echo "make: the tests need$$missing; installing with: $$sudo apt-get install -y$$missing"; \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q \
+		&& $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
