@@ -1,4 +1,4 @@
-"""Whatever the order, overlap and loss of segments: the stream is the sent bytes, with gaps where none arrived."""
+"""Whatever the order, overlap and loss of segments: the stream is what was sent, gaps where none arrived."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ segments = st.lists(
 
 
 @given(segments, st.sampled_from([0, 100, 2**32 - 30]), st.booleans())
-@example([(10, 5, 0, True), (0, 20, 0, False)], 0, False)
+@example(pieces=[(10, 5, 0, True), (0, 20, 0, False)], base=0, ack_all=False)
 def test_stream_is_what_arrived(pieces, base, ack_all):
     stream = StreamReassembler()
     stream.begin(base)

@@ -20,11 +20,11 @@ def run(tools: Any, segments: list[Any], size: int = 1000) -> tuple[pl.DataFrame
     analysis, tcp = FlowAnalysis(), {name: [] for name in ("flow", "stream", "fwd", "seq", "ack")}
     for batch in tools.split(segments, size):
         analysis.feed(batch)
-        for name, values in tcp.items():
+        for name in tcp:
             column = batch.tables["tcp"][name]
             assert isinstance(column, Masked)
             assert column.valid.all()
-            values += column.values.tolist()
+            tcp[name] += column.values.tolist()
     return pl.DataFrame(to_arrow(FLOWS, analysis.finish()["flows"])), tcp
 
 

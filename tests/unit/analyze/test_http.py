@@ -28,7 +28,7 @@ class Talk:
         if handshake:
             self.segments += [self._make("c", 0, 0, SYN, b""), self._make("s", 0, 1, SYN | ACK, b"")]
 
-    def _make(self, who: str, seq: int, ack: int, flags: int, data: bytes, cut: int = 0) -> Any:
+    def _make(self, who: str, seq: int, ack: int, flags: int, data: bytes, *, cut: int = 0) -> Any:
         ends = ("10.0.0.1", "10.0.0.2", 1000, 8081)
         if who == "s":
             ends = (ends[1], ends[0], ends[3], ends[2])
@@ -38,7 +38,7 @@ class Talk:
     def say(self, who: str, data: bytes = b"", flags: int = ACK, *, cut: int = 0, lost: bool = False) -> Talk:
         other = "s" if who == "c" else "c"
         if not lost:
-            self.segments.append(self._make(who, self.next[who], self.next[other], flags, data, cut))
+            self.segments.append(self._make(who, self.next[who], self.next[other], flags, data, cut=cut))
         self.next[who] += len(data) + (flags & FIN)
         return self
 

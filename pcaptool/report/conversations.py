@@ -1,0 +1,74 @@
+"""Flows and HTTP exchanges as tables for a terminal.
+
+Knows: which columns are worth the width. Must not know: which rows matter; the caller sorts and cuts.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from pcaptool.report.words import captured, count, duration, endpoint, size, table
+
+__all__ = ["flow_table", "http_table"]
+
+_END_STYLES = {"rst": "red", "half": "yellow", "open": "dim"}
+
+
+def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
+    """Conversations, one a line."""
+    out = table(
+        title,
+        *(("flow", "right"), ("proto", "left"), ("originator", "left"), ("responder", "left")),
+        *(("packets ⇄", "right"), ("payload →", "right"), ("payload ←", "right"), ("duration", "right")),
+        *(("handshake", "right"), ("end", "left")),
+    )
+    lasted = (flows["last_ts"].cast(pl.Int64) - flows["first_ts"].cast(pl.Int64)).to_list()
+    for row, ns in zip(flows.iter_rows(named=True), lasted, strict=True):
+        out.add_row(
+            str(row["flow"]),
+            captured(row["protocol"]),
+            endpoint(row["src"], row["srcport"]),
+            endpoint(row["dst"], row["dstport"]),
+            f"{count(row['packets_fwd'])} / {count(row['packets_rev'])}",
+            size(row["payload_bytes_fwd"]),
+            size(row["payload_bytes_rev"]),
+            duration(ns),
+            duration(row["handshake_rtt_ns"]),
+            Text(row["end"], style=_END_STYLES.get(row["end"], "")) if row["protocol"] == "tcp" else Text(""),
+        )
+    return out
+
+
+def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:
+    """Exchanges, one a line."""
+    out = table(
+        title,
+        *(("flow", "right"), ("#", "right"), ("request", "left"), ("status", "right"), ("body", "right")),
+        *(("server", "right"), ("transfer", "right"), ("packets", "left"), ("trouble", "left")),
+    )
+    for row in http.iter_rows(named=True):
+        asked = "-" if row["method"] is None else f"{row['method']} {row['target']}"
+        status = row["status"]
+        out.add_row(
+            str(row["flow"]),
+            str(row["exchange"]),
+            captured(asked, 60),
+            Text("-" if status is None else str(status), style="red" if status and status >= 400 else ""),
+            size(row["response_body_bytes"]),
+            duration(row["server_time_ns"]),
+            duration(row["transfer_time_ns"]),
+            f"{_span(row, 'request')} → {_span(row, 'response')}",
+            captured(row["trouble"] or "", 60, "yellow"),
+        )
+    return out
+
+
+def _span(row: dict[str, object], name: str) -> str:
+    first, last = row[f"{name}_first_n"], row[f"{name}_last_n"]
+    if first is None:
+        return "-"
+    if last is None:
+        return f"{first}…"
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,132 @@
+"""Terminal renderings: what stands in them, and that nothing captured reaches a terminal raw."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from pcaptool.report.conversations import flow_table, http_table
+from pcaptool.report.info import capture_info
+from pcaptool.report.packets import packet_list, packet_summaries
+from pcaptool.report.summary import summary
+from pcaptool.tables import FLOWS, HTTP, TABLES
+
+EVIL = "\x1b[2J[red]x[/red]\u202e\n"
+
+
+def shown(renderable):
+    out = io.StringIO()
+    Console(file=out, width=200, force_terminal=False).print(renderable)
+    return out.getvalue()
+
+
+def frame(name, rows):
+    """A table's frame from rows that give some columns; the others are null or zero."""
+    table = TABLES[name]
+    zero = {"text": "", "string": "", "bool": False, "text_list": [], "u8_list": [], "u32_list": []}
+    full = [
+        {c.name: row.get(c.name, None if c.nullable else zero.get(c.kind, 0)) for c in table.columns}
+        for row in rows
+    ]
+    empty = pl.DataFrame(table.arrow_schema.empty_table())
+    return pl.DataFrame(
+        full, schema={k: v if v != pl.Categorical else pl.String for k, v in empty.schema.items()}
+    )
+
+
+@pytest.fixture
+def frames():
+    tcp = {"flow": 0, "srcport": 4000, "dstport": 80, "window_size_value": 100, "hdr_len": 20}
+    return {
+        "packets": frame(
+            "packets",
+            [
+                {"n": 1, "ts": 10**18, "src": "10.0.0.1", "dst": "10.0.0.2", "protocol": "tcp", "len": 74},
+                {"n": 2, "ts": 10**18 + 1500, "src": "10.0.0.1", "dst": EVIL, "protocol": "tcp", "len": 90},
+                {"n": 3, "ts": 10**18 + 2500, "protocol": "arp", "len": 42},
+                {"n": 4, "ts": 10**18 + 2500, "protocol": "ip", "err_layer": "ip", "err_kind": "truncated"},
+            ],
+        ),
+        "tcp": frame(
+            "tcp",
+            [
+                tcp
+                | {"n": 1, "seq_raw": 7, "seq": 0, "ack": 0, "flags": 2, "len": 0, "options_mss_val": 1460}
+                | {"options_wscale_shift": 7, "options_sack_perm": True},
+                tcp
+                | {"n": 2, "seq_raw": 8, "seq": 1, "ack_raw": 101, "ack": 1, "flags": 24, "len": 36}
+                | {"options_sack_le": [111], "options_sack_re": [121]},
+            ],
+        ),
+        "arp": frame(
+            "arp", [{"n": 3, "opcode": 1, "dst_proto_ipv4": "10.0.0.9", "src_proto_ipv4": "10.0.0.1"}]
+        ),
+        "http": frame(
+            "http",
+            [
+                {"method": "GET", "target": EVIL, "host": EVIL, "request_first_n": 2, "request_last_n": 2}
+                | {"status": 404, "response_first_n": 3, "server_time_ns": 1_500_000, "trouble": EVIL}
+            ],
+        ),
+        "flows": frame(
+            "flows",
+            [
+                {
+                    "src": EVIL,
+                    "srcport": 1,
+                    "dst": "2001:db8::1",
+                    "dstport": 80,
+                    "protocol": "tcp",
+                    "end": "rst",
+                }
+            ],
+        ),
+    }
+
+
+def test_packet_lines(frames):
+    lines = packet_summaries(frames)
+    assert lines[1] == "4000 → 80 [SYN] Seq=0 Win=100 Len=0 MSS=1460 WS=128 SACK_PERM"
+    assert lines[2].startswith(
+        "4000 → 80 [PSH, ACK] Seq=1 Ack=1 Win=100 Len=36 SACK=11-21  GET \\x1b[2J[red]x"
+    )
+    assert lines[3] == "Who has 10.0.0.9? Tell 10.0.0.1"
+    assert lines[4].endswith("[ip: truncated]")
+
+
+def test_nothing_captured_is_printed_raw(frames):
+    report = SimpleNamespace(**{name: f.lazy() for name, f in frames.items()})
+    for renderable in (
+        packet_list(frames),
+        flow_table(frames["flows"]),
+        http_table(frames["http"]),
+        summary(report),
+        capture_info([("file", EVIL)], frames),
+    ):
+        text = shown(renderable)
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "\\x1b[2J[red]x[/red]" in text
+
+
+def test_summary_names_what_was_seen(frames):
+    text = shown(summary(SimpleNamespace(**{name: f.lazy() for name, f in frames.items()})))
+    assert "arp 1" in text
+    assert "tcp 2" in text
+    assert "HTTP exchanges: 1" in text
+    assert "1.500 ms" in text
+    assert "1 packets; see err_layer" in text
+
+
+def test_an_empty_capture_has_a_summary():
+    empty = {name: pl.DataFrame(TABLES[name].arrow_schema.empty_table()).lazy() for name in TABLES}
+    assert "no packets" in shown(summary(SimpleNamespace(**empty)))
+
+
+def test_tables_of_no_rows_render():
+    assert "originator" in shown(flow_table(pl.DataFrame(FLOWS.arrow_schema.empty_table())))
+    assert "request" in shown(http_table(pl.DataFrame(HTTP.arrow_schema.empty_table())))
