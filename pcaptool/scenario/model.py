@@ -172,7 +172,7 @@ class Offload:
     """What the device does, by ethtool's words."""
 
     tso: bool = key(True, Flag(), "TCP segmentation offload: super-packets pass the driver")
-    gso: bool = key(True, Flag(), "generic segmentation offload: cut just above the driver")
+    gso: bool = key(True, Flag(), "generic segmentation offload; TCP builds super-packets without it as well")
     gro: bool = key(False, Flag(), "generic receive offload (off on veth by default)")
     tx_checksum: bool = key(True, Flag(), "the device fills in the TCP checksum: the tap sees a partial one")
 

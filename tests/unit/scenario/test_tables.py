@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 
 import pytest
 
 from pcaptool.scenario import Costs, Scenario
-from pcaptool.scenario.capabilities import CAPABILITIES, lacking
+from pcaptool.scenario.capabilities import CAPABILITIES, _pattern, lacking
 from pcaptool.scenario.checks import contradictions
 from pcaptool.scenario.document import scenario_page
 from pcaptool.scenario.keys import Section, Sections, keys_of, walk
@@ -60,6 +61,21 @@ def test_every_capability_is_about_a_key():
     for model, path in tables(Scenario, ()):
         known |= {".".join((*path, k.name)) for k in keys_of(model)}
     assert {c.key for c in CAPABILITIES} <= known
+
+
+def test_nothing_that_can_be_said_is_ignored(root):
+    """Each key is read by the stack (its attribute stands there), or its other values are refused."""
+    package = root / "pcaptool"
+    files = [p for room in ("stack", "sim", "generate") for p in sorted((package / room).rglob("*.py"))]
+    files += [package / "scenario" / "application.py", package / "scenario" / "model.py"]
+    code = "\n".join(p.read_text() for p in files)
+    refused = {c.key for c in CAPABILITIES}
+    words = {"name", "note"}  # for people
+    no_effect = {"gso"}  # as in Linux: TCP builds super-packets anyway
+    for path, k in walk(Scenario()):
+        if k.field in words | no_effect or _pattern(path) in refused:
+            continue
+        assert re.search(rf"\.{k.field}\b", code), f"nothing reads {path}"
 
 
 def tables(model, path):
