@@ -1,14 +1,15 @@
 """Which packet of one side is which of the other.
 
-Knows: keys of decreasing strictness within a group (a flow's direction, or packets of one kind), the packet that
-was aligned before (anchor), and byte ranges for data that was cut differently.
+Knows: keys of decreasing strictness within a group (a flow's direction, or packets of one kind), the
+packet that was aligned before (anchor), and byte ranges for data that was cut differently.
 Must not know: what the keys are made of, or which values differ in the end.
 
 Passes, each over what the ones before left:
  1. rows whose key occurs equally often on both sides, in order (identity, content, place);
  2. the same keys between equal anchors, then anywhere, in order;
  3. data whose ranges overlap: cut differently;
- 4. packets of one kind and length, then of one place, between equal anchors: a field of the key itself differs.
+ 4. packets of one kind and length, then of one place, between equal anchors: a field of the key itself
+ differs.
 Complexity: hash joins and sorts, O(n log n); never all against all.
 """
 
@@ -138,7 +139,8 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
     one = np.flatnonzero(state.to_b >= 0)
     return Alignment(
         one, state.to_b[one], state.how[one], *runs,
-        np.flatnonzero((state.to_b < 0) & ~state.in_run_a), np.flatnonzero((state.to_a < 0) & ~state.in_run_b),
+        np.flatnonzero((state.to_b < 0) & ~state.in_run_a),
+        np.flatnonzero((state.to_a < 0) & ~state.in_run_b),
     )  # fmt: skip
 
 
@@ -165,13 +167,14 @@ def _take_runs(state: _State) -> tuple[Ints, Ints, Ints]:
     pair = np.flatnonzero(lone[run])
     state.put(row[pair[side[pair] == 0]], row[pair[side[pair] == 1]], _PLACE)
     mixed = (has_a & has_b & ~lone)[run]
-    return _overlaps(state, begin[mixed], end[mixed], side[mixed], row[mixed], run[mixed])
+    return _overlaps(state, (begin[mixed], end[mixed]), side[mixed], row[mixed], run[mixed])
 
 
 def _overlaps(
-    state: _State, begin: Ints, end: Ints, side: npt.NDArray[Any], row: npt.NDArray[Any], run: Ints
+    state: _State, spans: tuple[Ints, Ints], side: npt.NDArray[Any], row: npt.NDArray[Any], run: Ints
 ) -> tuple[Ints, Ints, Ints]:
     """Pairs of overlapping rows in runs: each row with the other side's row in which it begins."""
+    begin, end = spans
     pairs = []
     for mine, other in ((0, 1), (1, 0)):
         at = np.flatnonzero(side == mine)

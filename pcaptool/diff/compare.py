@@ -18,8 +18,8 @@ import polars as pl
 from pcaptool.diff.fields import FIELDS, ComparedField
 from pcaptool.diff.normalise import NORMALISERS, Pairs
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
+from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import value_text
-from pcaptool.diff.tolerance import Tolerance
 
 __all__ = ["DIFFERENCES_A_FIELD", "Comparison", "compare", "direction_text"]
 
@@ -50,11 +50,9 @@ class Comparison:
 def compare(
     pairs: Pairs,
     counted: npt.NDArray[np.bool_],
-    rules: frozenset[str],
-    tolerances: Mapping[str, Tolerance],
+    settings: Settings,
     *,
     segments: bool = False,
-    bytes_known: bool = True,
 ) -> Comparison:
     """Compare all fields of aligned packets.
 
@@ -64,19 +62,14 @@ def compare(
         All aligned packets: rules may need those that do not count.
     counted : numpy.ndarray of bool
         Which of them count.
-    rules : frozenset of str
-        Rules in force.
-    tolerances : mapping of str to Tolerance
-        By field name.
+    settings : Settings
     segments : bool
         Only fields that every segment of a super-packet shares.
-    bytes_known : bool
-        Whether both sides have fingerprints of the payload.
     """
     out = Comparison()
     differing_rows: dict[str, Ints] = {}
     for item in FIELDS:
-        if (segments and not item.per_segment) or (item.name == "payload" and not bytes_known):
+        if (segments and not item.per_segment) or (item.name == "payload" and not settings.bytes_known):
             continue
         column = item.column or item.name
         if column not in pairs.a.columns:
@@ -86,7 +79,8 @@ def compare(
         rows = np.flatnonzero(x.ne_missing(y).to_numpy() & present)
         total, differing = int(np.count_nonzero(present)), len(rows)
         if differing:
-            rows = _left_over(pairs, item, rows, rules, tolerances, differing_rows, out)
+            rows, uses = _left_over(pairs, item, rows, settings, differing_rows)
+            out.uses.update(uses)
         differing_rows[item.name] = rows
         out.add(item, total, total - differing, differing - len(rows), len(rows))
         if len(rows):
@@ -98,28 +92,29 @@ def _left_over(
     pairs: Pairs,
     item: ComparedField,
     rows: Ints,
-    rules: frozenset[str],
-    tolerances: Mapping[str, Tolerance],
+    settings: Settings,
     differing_rows: Mapping[str, Ints],
-    out: Comparison,
-) -> Ints:
-    """The rows that no tolerance and no rule explains; uses are counted."""
-    if item.name in tolerances:
+) -> tuple[Ints, Counter[str]]:
+    """The rows that no tolerance and no rule explains, and how often each explained one."""
+    rules, uses = settings.rules, Counter[str]()
+    if item.name in settings.tolerances:
         x, y = pairs.pick(rows, item.column or item.name)
-        within = tolerances[item.name].within(x, y)
-        out.uses[f"tolerance {item.name}"] += int(np.count_nonzero(within))
+        within = settings.tolerances[item.name].within(x, y)
+        uses[f"tolerance {item.name}"] += int(np.count_nonzero(within))
         rows = rows[~within]
     for name in item.rules:
         if name in rules and len(rows):
             equal = NORMALISERS[name](pairs, item, rows)
-            out.uses[name] += int(np.count_nonzero(equal))
+            uses[name] += int(np.count_nonzero(equal))
             rows = rows[~equal]
     if "follows" in rules and len(rows):
         reasons = [differing_rows[f] for f in item.follows if f in differing_rows]
         explained = np.isin(rows, np.concatenate(reasons)) if reasons else np.zeros(len(rows), np.bool_)
-        out.uses["follows"] += int(np.count_nonzero(explained))
+        if item.name.endswith(".checksum"):
+            explained &= NORMALISERS["checksum"](pairs, item, rows)
+        uses["follows"] += int(np.count_nonzero(explained))
         rows = rows[~explained]
-    return rows
+    return rows, uses
 
 
 def direction_text(way: int | None) -> str:

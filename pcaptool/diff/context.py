@@ -75,7 +75,7 @@ def pairs_of(
 
 
 def _broken(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether something without a one-to-one counterpart, or out of order, lies between a pair and the one before."""
+    """Whether something unpaired, or out of order, lies between a pair and the one before."""
     between = np.zeros(len(alignment.one_a), np.int64)
     for units, one, others in (
         (a, alignment.one_a, np.concatenate([alignment.only_a, alignment.seg_a])),

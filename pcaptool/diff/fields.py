@@ -48,6 +48,21 @@ class ComparedField:
     follows: tuple[str, ...] = ()
 
 
+# What each checksum covers: where one of these differs, another value of the checksum is no news.
+_PSEUDO = ("ip.src", "ip.dst", "payload", "payload.bytes")
+_IP_SUMMED = (
+    "ip.version", "ip.src", "ip.dst", "ip.hdr_len", "ip.dsfield", "ip.len", "ip.id", "ip.flags",
+    "ip.frag_offset",
+    "ip.ttl", "ip.proto", "tcp.len", "tcp.hdr_len",
+)  # fmt: skip
+_TCP_SUMMED = (
+    *_PSEUDO, "tcp.srcport", "tcp.dstport", "tcp.seq", "tcp.ack", "tcp.flags", "tcp.window_size_value",
+    "tcp.urgent_pointer", "tcp.len", "tcp.option_kinds", "tcp.options_mss_val", "tcp.options_wscale_shift",
+    "tcp.options_timestamp_tsval", "tcp.options_timestamp_tsecr", "tcp.options_sack",
+)  # fmt: skip
+_UDP_SUMMED = (*_PSEUDO, "udp.srcport", "udp.dstport", "udp.length")
+
+
 def _fields() -> tuple[ComparedField, ...]:
     field = ComparedField
     return (
@@ -76,7 +91,6 @@ def _fields() -> tuple[ComparedField, ...]:
         field("ip.frag_offset", "network", 50),
         field("ip.ttl", "network", 55, per_segment=True),
         field("ip.proto", "network", 60, per_segment=True),
-        field("ip.checksum", "network", 25, ("checksum",), column="ip.checksum_state"),
         field("ip.flow_label", "network", 35, ("flow-label",), per_segment=True),
         field("tcp.srcport", "transport", 60, ("client-port",), per_segment=True),
         field("tcp.dstport", "transport", 60, ("client-port",), per_segment=True),
@@ -94,14 +108,18 @@ def _fields() -> tuple[ComparedField, ...]:
         field("tcp.options_timestamp_tsval", "transport", 45, ("tsval-clock",)),
         field("tcp.options_timestamp_tsecr", "transport", 45, ("tsecr-echo",)),
         field("tcp.options_sack", "transport", 73, ("isn",), column="tcp.sack_raw", shown="tcp.sack"),
-        field("tcp.checksum", "transport", 25, ("checksum",), column="tcp.checksum_state"),
         field("udp.srcport", "transport", 60, ("client-port",)),
         field("udp.dstport", "transport", 60, ("client-port",)),
         field("udp.length", "transport", 80),
-        field("udp.checksum", "transport", 25, ("checksum",), column="udp.checksum_state"),
-        field("payload.bytes", "application", 88),
-        field("payload", "application", 90, ("http-date",), column="payload_print"),
-    )
+        field("payload.bytes", "application", 88, follows=("tcp.len", "udp.length")),
+        field(
+            "payload", "application", 90, ("http-date",), column="payload_print",
+            follows=("payload.bytes", "tcp.len", "udp.length"),
+        ),
+        field("ip.checksum", "network", 25, ("checksum",), "ip.checksum_state", follows=_IP_SUMMED),
+        field("tcp.checksum", "transport", 25, ("checksum",), "tcp.checksum_state", follows=_TCP_SUMMED),
+        field("udp.checksum", "transport", 25, ("checksum",), "udp.checksum_state", follows=_UDP_SUMMED),
+    )  # fmt: skip
 
 
 FIELDS = _fields()

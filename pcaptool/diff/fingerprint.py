@@ -4,9 +4,9 @@ Knows: one fingerprint a packet, how fingerprints of consecutive byte ranges joi
 which bytes of an HTTP head are random by nature (Date-like headers).
 Must not know: flows, alignment, what a difference means.
 
-The fingerprint of bytes is the big-endian number they spell, modulo a safe prime below 2**60 (so powers of 256
-repeat only after about 2**59 bytes). It joins: F(x + y) = F(x) * 256**len(y) + F(y); therefore a super-packet can be
-compared with its segments while nothing but a number a packet is held. It is no cryptographic hash: two
+The fingerprint of bytes is the big-endian number they spell, modulo a safe prime below 2**60 (so powers of
+256 repeat only after about 2**59 bytes). It joins: F(x + y) = F(x) * 256**len(y) + F(y); so a super-packet can
+be compared with its segments while nothing but a number a packet is held. It is no cryptographic hash: two
 payloads that somebody crafted for it can collide.
 Complexity: O(bytes), about 0.3 GB/s in CPython's long division; 8 bytes a packet are kept.
 """
@@ -71,7 +71,7 @@ def mask_http_dates(payload: bytes) -> bytes:
 
 
 def packet_prints(raw: bytes, payload_at: int, payload_bytes: int) -> tuple[int, int, int, int]:
-    """Fingerprints of one packet: all captured bytes, payload, payload with dates masked, captured payload bytes.
+    """Fingerprints of a packet: all bytes, payload, payload with dates masked; captured payload bytes.
 
     Parameters
     ----------

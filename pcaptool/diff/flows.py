@@ -1,13 +1,15 @@
 """Which conversation of one side is which of the other.
 
-Knows: flows are the same by what they say: the same connection (addresses, ports and initial sequence numbers),
-else the same service, first request and amount of bytes, else the same service, else the same protocol; within
-equals by order of appearance.
+Knows: flows are the same by what they say: the same connection (addresses, ports and initial sequence
+numbers), else the same service, first request and amount of bytes, else the same service, else the same
+protocol; within equals by order of appearance.
 Must not know: single packets beyond the first data of each direction.
 Complexity: a handful of hash joins over flows.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import polars as pl
 
@@ -104,7 +106,7 @@ def match_flows(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found).sort("flow_a").with_row_index("pair").with_columns(pl.col("pair").cast(pl.Int64))
 
 
-def _match_torn(rest, take) -> None:  # type: ignore[no-untyped-def]
+def _match_torn(rest: Callable[[], tuple[pl.DataFrame, pl.DataFrame]], take: Callable[..., None]) -> None:
     """Connections whose beginning one side did not see: same addresses and ports, perhaps roles exchanged."""
     ends = ["proto", "src", "srcport", "dst", "dstport"]
     torn = ~pl.col("syn_0").fill_null(value=False)

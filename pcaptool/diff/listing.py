@@ -6,6 +6,8 @@ Must not know: a terminal (`report.diff`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from pcaptool.diff.align import HOW, Alignment
@@ -67,7 +69,8 @@ def listing_of(
     Returns
     -------
     polars.DataFrame
-        flow, direction, n_a, n_b, time_a_ns, time_b_ns, packet_a, packet_b, options_a, options_b, how, fields.
+        flow, direction, n_a, n_b, time_a_ns, time_b_ns, packet_a, packet_b, options_a, options_b, how,
+        fields.
     """
     head = table.head(limit)
     named = differences.group_by("n_a", "n_b", maintain_order=True).agg(
@@ -83,14 +86,22 @@ def listing_of(
                 "flow": row["flow"], "direction": row["direction"], "n_a": row["n_a"], "n_b": row["n_b"],
                 "time_a_ns": row["time_a_ns"], "time_b_ns": row["time_b_ns"],
                 "packet_a": packet_text(one) if one else "", "packet_b": packet_text(two) if two else "",
-                "options_a": options_text(one["tcp.option_kinds"]) if one else "",
-                "options_b": options_text(two["tcp.option_kinds"]) if two else "",
+                "options_a": _options(one) if one else "",
+                "options_b": _options(two) if two else "",
                 "how": row["how"], "fields": fields.get((row["n_a"], row["n_b"]), []),
             }
         )  # fmt: skip
     number, text = pl.UInt32, pl.String
-    schema = {
-        "flow": pl.Int64, "direction": text, "n_a": number, "n_b": number, "time_a_ns": pl.Int64, "time_b_ns": pl.Int64,
-        "packet_a": text, "packet_b": text, "options_a": text, "options_b": text, "how": text, "fields": pl.List(text),
+    schema: dict[str, Any] = {
+        "flow": pl.Int64, "direction": text, "n_a": number, "n_b": number,
+        "time_a_ns": pl.Int64, "time_b_ns": pl.Int64,
+        "packet_a": text, "packet_b": text, "options_a": text, "options_b": text,
+        "how": text, "fields": pl.List(text),
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _options(unit: dict[str, Any]) -> str:
+    return options_text(
+        unit["tcp.option_kinds"], unit["tcp.options_mss_val"], unit["tcp.options_wscale_shift"]
+    )

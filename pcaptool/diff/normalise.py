@@ -58,13 +58,18 @@ class Pairs:
 
 
 def _same(x: pl.Series, y: pl.Series) -> Mask:
-    return x.eq_missing(y).to_numpy()
+    return _mask(x.eq_missing(y))
+
+
+def _mask(flags: pl.Series) -> Mask:
+    """A boolean column as an array; null is false."""
+    return np.asarray(flags.fill_null(value=False).to_numpy(), dtype=np.bool_)
 
 
 def _relative(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     column = {"tcp.options_sack": "tcp.sack"}.get(field.name, field.name)
     x, y = pairs.pick(rows, column)
-    return _same(x, y) & x.is_not_null().to_numpy()
+    return _same(x, y) & _mask(x.is_not_null())
 
 
 def _ports(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
@@ -73,7 +78,7 @@ def _ports(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     known = pl.DataFrame({"pair": pairs.a["pair"].gather(rows), "x": x, "y": y})
     known = known.join(pairs.ports, on="pair", how="left", maintain_order="left")
     right = (pl.col("x") == pl.col("port_a")) & (pl.col("y") == pl.col("port_b"))
-    return own & known.select(right.fill_null(value=False)).to_series().to_numpy()
+    return np.asarray(own) & _mask(known.select(right).to_series())
 
 
 def _linked(kind: str) -> Callable[[Pairs, ComparedField, Ints], Mask]:
@@ -81,7 +86,7 @@ def _linked(kind: str) -> Callable[[Pairs, ComparedField, Ints], Mask]:
         x, y = pairs.pick(rows, field.name)
         known = pairs.links.filter(pl.col("kind") == kind).select("x", "y", ok=pl.lit(value=True))
         asked = pl.DataFrame({"x": x, "y": y}).join(known, on=["x", "y"], how="left", maintain_order="left")
-        return asked["ok"].fill_null(value=False).to_numpy()
+        return _mask(asked["ok"])
 
     return decide
 
@@ -100,8 +105,7 @@ def _labels(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     found = whole[rows].join(
         good.with_columns(ok=pl.lit(value=True)), on=on, how="left", maintain_order="left"
     )
-    one_null = (found["x"].is_null() | found["y"].is_null()).to_numpy()
-    return found["ok"].fill_null(value=False).to_numpy() & ~one_null
+    return _mask(found["ok"]) & _mask(found["x"].is_not_null() & found["y"].is_not_null())
 
 
 def clock_error(units: pl.DataFrame) -> pl.Series:
@@ -131,11 +135,11 @@ def clock_error(units: pl.DataFrame) -> pl.Series:
     return best["error"]
 
 
-def _tsval(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+def _tsval(pairs: Pairs, _: ComparedField, rows: Ints) -> Mask:
     x, y = pairs.pick(rows, "tcp.clock_error")
     a, b = x.cast(pl.Float64).fill_null(np.nan).to_numpy(), y.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    both = (np.abs(a) <= _TICK_SLACK) & (np.abs(b) <= _TICK_SLACK)
-    return both | (np.abs(a - b) <= _TICK_SLACK)
+    agree = (np.abs(a) <= _TICK_SLACK) & (np.abs(b) <= _TICK_SLACK)
+    return np.asarray(agree | (np.abs(a - b) <= _TICK_SLACK))
 
 
 def _tsecr(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
@@ -162,18 +166,15 @@ def _tsecr(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     found = found.join(usual, on=["pair", "dir"], how="left", maintain_order="left")
     unseen = pl.col("was").is_null() & pl.col("was_b").is_null() & (pl.col("x") != 0) & (pl.col("y") != 0)
     near = unseen & ((step - pl.col("usual")).abs() <= _TICK_SLACK)
-    return (
-        found.select((pl.col("ok").fill_null(value=False) | near).fill_null(value=False))
-        .to_series()
-        .to_numpy()
-    )
+    return _mask(found.select(pl.col("ok").fill_null(value=False) | near).to_series())
 
 
 def _ip_ids(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     """Equal increments: the difference between the sides stays what it was in this flow and direction.
 
     A single packet off is told once, and so is a step; a step over a place where a packet is missing is
-    no news. 0 equals 0 only. A direction whose identifications follow no counter on either side is not compared.
+    no news. 0 equals 0 only. A direction whose identifications follow no counter on either side is not
+    compared.
     """
     whole = pl.DataFrame(
         {
@@ -216,9 +217,9 @@ def _status(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     return _same(x // 0x10000, y // 0x10000)
 
 
-def _dates(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+def _dates(pairs: Pairs, _: ComparedField, rows: Ints) -> Mask:
     x, y = pairs.pick(rows, "masked_print")
-    return _same(x, y) & x.is_not_null().to_numpy()
+    return _same(x, y) & _mask(x.is_not_null())
 
 
 NORMALISERS: dict[str, Callable[[Pairs, ComparedField, Ints], Any]] = {

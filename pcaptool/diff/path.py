@@ -1,10 +1,10 @@
 """Two points of one path: which is nearer to the originator, the clocks' offset, the one-way delays.
 
-Knows: a packet passes the nearer point first, so what differs between directions is delay and what is common is
-the clocks' offset; the smallest delays of both directions are taken to be equal.
+Knows: a packet passes the nearer point first, so what differs between directions is delay and what is
+common is the clocks' offset; the smallest delays of both directions are taken to be equal.
 Must not know: what was lost or rewritten.
-Leaves out: skew (the clocks are taken to run at one rate over the capture), asymmetric paths (the split of the
-round trip between the directions is not observable).
+Leaves out: skew (the clocks are taken to run at one rate over the capture), asymmetric paths (the split of
+the round trip between the directions is not observable).
 """
 
 from __future__ import annotations

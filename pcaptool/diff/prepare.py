@@ -32,7 +32,8 @@ class Prepared:
     a, b : polars.DataFrame
         Sorted by group and number; `row` counts from 0, `pair` is the flow pair (-1: none), `g` the group.
     flows : polars.DataFrame
-        Matched flows with both sides' ends: pair, flow_a, flow_b, how, src_a ... dstport_b, first_n_a, first_n_b.
+        Matched flows with both sides' ends: pair, flow_a, flow_b, how, src_a ... dstport_b, first_n_a,
+        first_n_b.
     lone_a, lone_b : polars.DataFrame
         Signatures of flows without a counterpart.
     noise : int

@@ -2,8 +2,8 @@
 
 Knows: the rules' names, reasons, fields and the relations in which they are on.
 Must not know: how a rule decides (`normalise`).
-A rule is *used* only where two values differ and the rule makes them equal: a capture against itself uses none.
-The reasons are measured on Linux 6.18 (HTTP servers over veth and tap).
+A rule is *used* only where two values differ and the rule makes them equal: a capture against itself uses
+none. The reasons are measured on Linux 6.18 (HTTP servers over veth and tap).
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ RULES: tuple[Rule, ...] = (
         ("ip.src", "ip.dst", "arp.src_proto_ipv4", "arp.dst_proto_ipv4"), _MODEL,
     ),
     Rule(
-        "tsval-clock", "TSval may differ if on both sides it agrees with its own frame's capture time to 1 tick,"
-        " or lags it equally",
+        "tsval-clock", "TSval may differ if on both sides it agrees with its own frame's capture time to"
+        " 1 tick, or lags it equally",
         "RFC 7323 5.4: the clock starts at a random offset for each connection",
         ("tcp.options_timestamp_tsval",), _MODEL,
     ),
@@ -97,7 +97,8 @@ RULES: tuple[Rule, ...] = (
         ("ip.checksum", "tcp.checksum", "udp.checksum"), _PATH,
     ),
     Rule(
-        "http-date", "the values of Date, Expires, Last-Modified, Age and ETag in HTTP/1 responses may differ",
+        "http-date", "the values of Date, Expires, Last-Modified, Age and ETag in HTTP/1 responses may"
+        " differ",
         "they tell when the run was, or (ETag) when the file was made; the length must be the same",
         ("payload",), _MODEL,
     ),

@@ -7,7 +7,6 @@ Must not know: how files are read, or how a result is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +16,22 @@ from pcaptool.diff.align import Alignment, align
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, compare
 from pcaptool.diff.context import pairs_of
-from pcaptool.diff.fields import LAYERS
+from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import alignment_table, listing_of
 from pcaptool.diff.normalise import Pairs, clock_error
-from pcaptool.diff.path import one_way_timing
+from pcaptool.diff.path import clocks_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
 from pcaptool.diff.rules import RULES, rules_in_force
 from pcaptool.diff.segments import runs_of
+from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
 from pcaptool.diff.timing import add_times, exchange_timing, quantiles, with_elapsed
-from pcaptool.diff.tolerance import Tolerance, parse_tolerances
+from pcaptool.diff.tolerance import parse_tolerances
 
-__all__ = ["Relation", "Which", "diff_sides"]
+__all__ = ["diff_sides"]
 
-Relation = Literal["model", "path", "exact"]
-Which = Literal["server", "client"]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -54,7 +52,7 @@ def diff_sides(
         return short
     ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
     relation = relation or _detected(a, b, ready)
-    force = rules_in_force(relation, rules)
+    settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
     left, right = (
         with_elapsed(u.with_columns(clock_error(u).alias("tcp.clock_error"))) for u in (ready.a, ready.b)
     )
@@ -63,19 +61,31 @@ def diff_sides(
     alignment = align(left, right)
     if _nothing_in_common(alignment, left, right, ready):
         return _strangers(a, b, relation, ready)
-    found, aside = _compared(ready, left, right, alignment, force, allowed, side, relation)
+    found, aside = _compared(ready, (left, right), alignment, settings)
     pairs, _ = pairs_of(alignment, left, right, ready.flows)
     differences = _ordered(found.differences)
+    clocks = clocks_of(pairs) if relation == "path" and (pairs.a["dir"].is_not_null()).any() else None
     verdict, differences = explain(
-        differences, found, relation, ready, left, right, alignment, side, (a.name, b.name)
+        differences, found, (left, right), alignment, relation=relation, side=side, clocks=clocks
     )
     table = alignment_table(alignment, left, right)
-    notes = _notes(a, b, ready, found, differences)
     return Diff(
-        relation, int(found.differing > 0), verdict, a.name, b.name, _layers(found), _rule_uses(found, force, ready.noise),
-        table.drop("row_a", "row_b"), differences, found.differing, tuple(_timing(a, b, ready, pairs, relation)),
-        listing_of(table, left, right, differences), ready.flows.drop("syn_0_a", "syn_0_b"), notes, aside,
-    )  # fmt: skip
+        relation=relation,
+        exit_code=int(found.differing > 0),
+        verdict=verdict,
+        name_a=a.name,
+        name_b=b.name,
+        layers=_layers(found),
+        rules=_rule_uses(found, settings.rules, ready.noise),
+        alignment=table.drop("row_a", "row_b"),
+        differences=differences,
+        differing=found.differing,
+        timing=tuple(_timing(a, b, ready, pairs, relation)),
+        listing=listing_of(table, left, right, differences),
+        flows=ready.flows.drop("syn_0_a", "syn_0_b"),
+        notes=_notes(a, b, ready, found, differences),
+        set_aside=aside,
+    )
 
 
 def _nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
@@ -138,52 +148,38 @@ def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -
 
 
 def _compared(
-    ready: Prepared,
-    a: pl.DataFrame,
-    b: pl.DataFrame,
-    alignment: Alignment,
-    rules: frozenset[str],
-    tolerances: dict[str, Tolerance],
-    side: Which | None,
-    relation: str,
+    ready: Prepared, sides: tuple[pl.DataFrame, pl.DataFrame], alignment: Alignment, settings: Settings
 ) -> tuple[Comparison, int]:
     """The comparison, and how many differences lie on the side that does not count."""
-    wanted = [_counted(u, side, ready.servers) for u in (a, b)]
-    found = _one_comparison(ready, a, b, alignment, rules, tolerances, wanted, relation)
-    if side is None:
+    wanted = [_counted(u, settings.side, ready.servers) for u in sides]
+    found = _one_comparison(ready, sides, alignment, settings, wanted)
+    if settings.side is None:
         return found, 0
-    other = _one_comparison(ready, a, b, alignment, rules, tolerances, [~w for w in wanted], relation)
-    return found, other.differing
+    return found, _one_comparison(ready, sides, alignment, settings, [~w for w in wanted]).differing
 
 
 def _one_comparison(
     ready: Prepared,
-    a: pl.DataFrame,
-    b: pl.DataFrame,
+    sides: tuple[pl.DataFrame, pl.DataFrame],
     alignment: Alignment,
-    rules: frozenset[str],
-    tolerances: dict[str, Tolerance],
+    settings: Settings,
     counted: list[Mask],
-    relation: str,
 ) -> Comparison:
+    a, b = sides
     one, cut = pairs_of(alignment, a, b, ready.flows)
-    known = ready.bytes_known
-    out = compare(one, counted[0][alignment.one_a], rules, tolerances, bytes_known=known)
-    segments = compare(cut, counted[0][alignment.seg_a], rules, tolerances, segments=True, bytes_known=known)
-    _merge(out, segments)
-    add_runs(out, runs_of(alignment, a, b), a, b, counted[0], rules)
+    out = compare(one, counted[0][alignment.one_a], settings)
+    _merge(out, compare(cut, counted[0][alignment.seg_a], settings, segments=True))
+    add_runs(out, runs_of(alignment, a, b), sides, counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")
     add_flows(out, ready.lone_a, a, alignment.only_a[counted[0][alignment.only_a]], side="a")
     add_flows(out, ready.lone_b, b, alignment.only_b[counted[1][alignment.only_b]], side="b")
-    add_order(out, alignment, a, b, counted[0], everywhere=relation == "exact")
-    add_times(out, one.a, one.b, counted[0][alignment.one_a], rules, tolerances)
+    add_order(out, alignment, a, b, counted[0], everywhere=settings.relation == "exact")
+    add_times(out, one.a, one.b, counted[0][alignment.one_a], settings)
     return out
 
 
 def _merge(out: Comparison, more: Comparison) -> None:
-    from pcaptool.diff.fields import FIELD_BY_NAME  # noqa: PLC0415
-
     for name, r in more.fields.items():
         out.add(FIELD_BY_NAME[name], r.compared, r.equal, r.normalised, r.differing)
     out.differences.extend(more.differences)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import polars as pl
 
@@ -37,8 +38,9 @@ class Cover:
 
     def text(self) -> str:
         """How many frames, and their sizes."""
-        sizes = [str(end - start) for start, end in self.cuts[:_SHOWN_CUTS]]
-        more = f"+... {len(self.cuts) - _SHOWN_CUTS} more" if len(self.cuts) > _SHOWN_CUTS else ""
+        runs = [(size, len(list(same))) for size, same in groupby(end - start for start, end in self.cuts)]
+        sizes = [f"{count}x{size}" if count > 1 else str(size) for size, count in runs[:_SHOWN_CUTS]]
+        more = "+..." if len(runs) > _SHOWN_CUTS else ""
         low, high = self.span
         plural = "s" if len(self.cuts) > 1 else ""
         return f"{low}:{high} in {len(self.cuts)} frame{plural}: {'+'.join(sizes)}{more}"

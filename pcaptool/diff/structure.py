@@ -19,6 +19,7 @@ from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_tex
 from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.result import DIFFERENCE_SCHEMA
 from pcaptool.diff.segments import Run
+from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import flags_text
 
 __all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
@@ -41,8 +42,9 @@ def _row(
 ) -> dict[str, Any]:
     item = STRUCTURE_FIELDS[name]
     return {
-        "layer": item.layer, "field": name, "flow": flow, "direction": direction_text(way), "n_a": n[0], "n_b": n[1],
-        "value_a": value[0], "value_b": value[1], "cause": "", "weight": item.weight,
+        "layer": item.layer, "field": name, "flow": flow, "direction": direction_text(way),
+        "n_a": n[0], "n_b": n[1], "value_a": value[0], "value_b": value[1],
+        "cause": "", "weight": item.weight,
     }  # fmt: skip
 
 
@@ -63,7 +65,8 @@ def packet_text(unit: dict[str, Any]) -> str:
         half = len(sack) // 2
         blocks = "".join(f"[{sack[i]},{sack[i + half]}]" for i in range(half))
         more = f" sack {blocks}" if blocks else ""
-        return f"{flags_text(unit['tcp.flags'])} {span}{size_text}{ack} win {unit['tcp.window_size_value']}{more}"
+        flags, window = flags_text(unit["tcp.flags"]), unit["tcp.window_size_value"]
+        return f"{flags} {span}{size_text}{ack} win {window}{more}"
     if unit["kind"] == "arp":
         if unit["arp.opcode"] == 1:
             return f"ARP who has {unit['arp.dst_proto_ipv4']}"
@@ -162,9 +165,14 @@ def _outside_longest(places: Ints) -> list[int]:
 
 
 def add_runs(
-    out: Comparison, runs: list[Run], a: pl.DataFrame, b: pl.DataFrame, counted: Mask, rules: frozenset[str]
+    out: Comparison,
+    runs: list[Run],
+    sides: tuple[pl.DataFrame, pl.DataFrame],
+    counted: Mask,
+    settings: Settings,
 ) -> None:
     """Runs of bytes that were cut differently: one difference of segmentation each, plus holes and bytes."""
+    (a, b), rules = sides, settings.rules
     pair, way, n_a, n_b = a["pair"], a["dir"], a["n"], b["n"]
     told = []
     for run in runs:

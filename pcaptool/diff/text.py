@@ -42,15 +42,17 @@ def flags_text(flags: int | None) -> str:
     return "".join(letter for bit, letter in _FLAG_LETTERS if flags & bit) or "none"
 
 
-def options_text(kinds: Sequence[int] | None) -> str:
-    """Option kinds in wire order.
+def options_text(kinds: Sequence[int] | None, mss: int | None = None, scale: int | None = None) -> str:
+    """Option kinds in wire order, with the values that a handshake agrees on.
 
     Examples
     --------
-    >>> options_text([2, 4, 8, 1, 3])
-    'mss,sackOK,ts,nop,ws'
+    >>> options_text([2, 4, 8, 1, 3], 1460, 7)
+    'mss 1460,sackOK,ts,nop,ws 7'
     """
-    return ",".join(_OPTION_WORDS.get(k, f"opt{k}") for k in kinds or [])
+    values = {2: mss, 3: scale}
+    words = [(_OPTION_WORDS.get(k, f"opt{k}"), values.get(k)) for k in kinds or []]
+    return ",".join(word if value is None else f"{word} {value}" for word, value in words)
 
 
 def _checksum(state: int) -> str:

@@ -13,8 +13,8 @@ import polars as pl
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
 from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Timing
+from pcaptool.diff.settings import Settings
 from pcaptool.diff.side import Side
-from pcaptool.diff.tolerance import Tolerance
 
 __all__ = ["add_times", "exchange_timing", "quantiles", "with_elapsed"]
 
@@ -41,8 +41,7 @@ def add_times(
     a: pl.DataFrame,
     b: pl.DataFrame,
     counted: npt.NDArray[np.bool_],
-    rules: frozenset[str],
-    tolerances: dict[str, Tolerance],
+    settings: Settings,
 ) -> None:
     """Compares capture times of aligned packets.
 
@@ -50,6 +49,7 @@ def add_times(
     times themselves, unless the rule `absolute-time` is in force.
     """
     total = int(np.count_nonzero(counted))
+    tolerances, rules = settings.tolerances, settings.rules
     by_clock = "time" not in tolerances
     x, y = (a["ts"], b["ts"]) if by_clock else (a["elapsed"], b["elapsed"])
     differs = (x != y).to_numpy() & counted

@@ -46,7 +46,7 @@ class Tolerance:
         known = (a.is_not_null() & b.is_not_null()).to_numpy()
         p, q = a.fill_null(0).to_numpy(), b.fill_null(0).to_numpy()
         limit = np.maximum(np.abs(p), np.abs(q)) * float(self.amount) if self.is_ratio else float(self.amount)
-        return known & (np.abs(p - q) <= limit)
+        return np.asarray(known & (np.abs(p - q) <= limit))
 
 
 def parse_tolerance(text: str) -> Tolerance:

@@ -1,7 +1,7 @@
 """One row a packet with every compared field side by side, and the relative TCP numbers.
 
-Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293 3.4).
-Must not know: the other side.
+Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293
+3.4). Must not know: the other side.
 Leaves out: headers behind the first IP header of a tunnel (only the outermost `ip` row and the packet's first
 `tcp` or `udp` row are compared).
 Complexity: a few sorted joins and cumulative sums, O(n log n) in packets.
@@ -39,11 +39,15 @@ def units_of(side: Side) -> pl.DataFrame:
         units = units.join(_one_row_a_packet(side, table), on="n", how="left", maintain_order="left")
     prints = side.prints if side.prints is not None else pl.DataFrame(schema=PRINTS_SCHEMA)
     units = units.join(prints, on="n", how="left", maintain_order="left")
-    proto = pl.when(pl.col("tcp.seq_raw").is_not_null() & pl.col("flow").is_not_null()).then(pl.lit("tcp"))
-    proto = proto.when(pl.col("udp.length").is_not_null() & pl.col("flow").is_not_null()).then(pl.lit("udp"))
+    in_flow = pl.col("flow").is_not_null()
+    proto = (
+        pl.when(pl.col("tcp.seq_raw").is_not_null() & in_flow).then(pl.lit("tcp"))
+        .when(pl.col("udp.length").is_not_null() & in_flow).then(pl.lit("udp"))
+        .otherwise(pl.lit("other"))
+    )  # fmt: skip
     state = [_checksum_state(t) for t in ("ip", "tcp", "udp")]
     return units.with_columns(
-        proto.otherwise(pl.lit("other")).alias("proto"),
+        proto.alias("proto"),
         pl.coalesce("arp.src_proto_ipv4", "ip.src", "link.src").alias("sender"),
         *state,
     )

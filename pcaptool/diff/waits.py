@@ -1,9 +1,10 @@
 """Pauses that only one side makes, by what ended them.
 
-Knows: a packet's pause is the time since the packet before it in its flow and direction; what the peer sent in
-between tells what it waited for.
+Knows: a packet's pause is the time since the packet before it in its flow and direction; what the peer
+sent in between tells what it waited for.
 Must not know: differences of fields.
-The limits are Linux's: delayed ACKs wait 40 ms (TCP_DELACK_MIN) or more, retransmission timers at least 200 ms.
+The limits are Linux's: delayed ACKs wait 40 ms (TCP_DELACK_MIN) or more, retransmission timers at least
+200 ms.
 """
 
 from __future__ import annotations
