@@ -32,6 +32,7 @@ bench: .venv/.dev tools  ## how fast: pcaptool analyze against tshark, on a capt
 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md
+	$(BIN)/python -m pcaptool.cli.document > docs/cli.md
 
 lock:  ## resolve the dependencies anew and write both lock files
 	PYTHON="$(PYTHON)" .ci/lock
