@@ -5,21 +5,30 @@ Must not know: what the callbacks do.
 Deterministic: events of the same time run in the order in which they were scheduled.
 Complexity: O(log n) for scheduling and running one event; a cancelled event stays in the heap until its time.
 
-A *process* is a generator. It yields an `int` to let that many nanoseconds pass, or a `WaitQueue` to sleep until
-somebody wakes that queue. This is how a program's or a system call's code is written straight down, as in the
-kernel, while others run in between.
+A *process* is a generator. It yields an `int` to work for that many nanoseconds, a `Sleep` to sleep for some, or a
+`WaitQueue` to sleep until somebody wakes that queue. This is how a program's or a system call's code is written
+straight down, as in the kernel, while others run in between. Processes of one `RunQueue` share a processor: while
+one works the others wait, whatever woke them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-__all__ = ["Event", "Process", "Simulator", "Step", "WaitQueue"]
+__all__ = ["Event", "Process", "RunQueue", "Simulator", "Sleep", "Step", "WaitQueue"]
 
-Step = Generator["int | WaitQueue", None, Any]
+Step = Generator["int | Sleep | WaitQueue", None, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A wish of a process: to be woken after some time, and to leave the processor to others until then."""
+
+    duration_ns: int
 
 
 @dataclass(slots=True)
@@ -42,15 +51,44 @@ class Event:
 
 @dataclass(slots=True)
 class WaitQueue:
-    """Processes that sleep until something happens (the kernel's wait_queue_head)."""
+    """Processes that sleep until something happens (the kernel's wait_queue_head).
 
+    Parameters
+    ----------
+    keeps_processor : bool
+        Whether who waits here keeps its processor: it does not sleep, its processor does something else first.
+    """
+
+    keeps_processor: bool = False
     waiters: list[Process] = field(default_factory=list)
 
     def wake(self, delay_ns: int = 0) -> None:
         """Let all of them go on, `delay_ns` from now: what the scheduler takes to run a woken task."""
         sleepers, self.waiters = self.waiters, []
         for process in sleepers:
-            process.simulator.after(delay_ns, process.resume)
+            process.simulator.after(delay_ns, process.work if self.keeps_processor else process.wake)
+
+
+class RunQueue:
+    """A processor and the processes that want it, in the order in which they were woken; none is preempted."""
+
+    def __init__(self) -> None:
+        self.current: Process | None = None
+        self._ready: deque[Process] = deque()
+
+    def ready(self, process: Process) -> None:
+        """A process was woken."""
+        if self.current is None:
+            self.current = process
+            process.work()
+        else:
+            self._ready.append(process)
+
+    def release(self) -> None:
+        """The running process sleeps or has ended: the next one's turn."""
+        self.current = self._ready.popleft() if self._ready else None
+        if self.current is not None:
+            self.current.simulator.after(0, self.current.work)
 
 
 @dataclass(slots=True)
@@ -61,24 +99,43 @@ class Process:
     ----------
     simulator : Simulator
     steps : generator
-        Yields nanoseconds or wait queues.
+    processor : RunQueue, optional
+        Whom it shares a processor with; nobody if not given.
     """
 
     simulator: Simulator
     steps: Step
+    processor: RunQueue | None = None
     done: bool = False
 
-    def resume(self) -> None:
+    def wake(self) -> None:
+        """Go on as soon as the processor is free."""
+        if self.processor is None:
+            self.work()
+        else:
+            self.processor.ready(self)
+
+    def work(self) -> None:
         """Run until the next yield."""
         try:
             wish = next(self.steps)
         except StopIteration:
             self.done = True
+            self._leave()
             return
-        if isinstance(wish, WaitQueue):
-            wish.waiters.append(self)
+        if isinstance(wish, int):
+            self.simulator.after(wish, self.work)
+        elif isinstance(wish, Sleep):
+            self.simulator.after(wish.duration_ns, self.wake)
+            self._leave()
         else:
-            self.simulator.after(wish, self.resume)
+            wish.waiters.append(self)
+            if not wish.keeps_processor:
+                self._leave()
+
+    def _leave(self) -> None:
+        if self.processor is not None:
+            self.processor.release()
 
 
 class Simulator:
@@ -119,10 +176,10 @@ class Simulator:
         """Schedule a callback `delay_ns` from now."""
         return self.at(self.now_ns + delay_ns, callback, *arguments)
 
-    def spawn(self, steps: Step, delay_ns: int = 0) -> Process:
+    def spawn(self, steps: Step, delay_ns: int = 0, processor: RunQueue | None = None) -> Process:
         """Start a process."""
-        process = Process(self, steps)
-        self.after(delay_ns, process.resume)
+        process = Process(self, steps, processor)
+        self.after(delay_ns, process.wake)
         return process
 
     def run(self, until_ns: int | None = None) -> None:

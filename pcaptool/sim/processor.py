@@ -31,7 +31,7 @@ class Processor:
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
         self.lead_ns = 0
-        self.idle = WaitQueue()
+        self.idle = WaitQueue(keeps_processor=True)
         self._queue: deque[Callable[[], Step]] = deque()
         self._raised = 0
         self._free_ns = simulator.now_ns

@@ -171,5 +171,3 @@ def segment(skb: SkBuff, buffers: SkBuffIds | None = None) -> list[SkBuff]:
         )
         out.append(piece)
     return out
-
-

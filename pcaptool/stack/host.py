@@ -11,7 +11,7 @@ import ipaddress
 from pcaptool.scenario import Costs
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.chance import Chance
-from pcaptool.sim.events import Simulator
+from pcaptool.sim.events import RunQueue, Simulator, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.device import Device
 from pcaptool.stack.ip import IpLayer
@@ -39,6 +39,9 @@ class Host:
     simulator : Simulator
     processor : Processor
         Runs this host's softirqs; two hosts joined by veth share one.
+    run_queue : RunQueue
+        Runs this host's programs; two hosts joined by veth share one: a program is woken where the packet was
+        received, and that is where the sending program runs (wake affinity).
     chance : Chance
         Randomness of this host.
     costs : Costs
@@ -53,6 +56,7 @@ class Host:
         family: int,
         simulator: Simulator,
         processor: Processor,
+        run_queue: RunQueue,
         chance: Chance,
         costs: Costs,
         buffers: SkBuffIds,
@@ -61,10 +65,13 @@ class Host:
         self.settings = settings
         self.simulator = simulator
         self.processor = processor
+        self.run_queue = run_queue
         self.chance = chance
         self.costs = costs
         self.buffers = buffers
-        self.jiffies = Jiffies(settings.hz, chance.stream("tick phase").randrange(1_000_000_000 // settings.hz))
+        self.jiffies = Jiffies(
+            settings.hz, chance.stream("tick phase").randrange(1_000_000_000 // settings.hz)
+        )
         self.stages = Stages(name)
         self.frames_sent = 0
         self.softirq_follows = False
@@ -78,6 +85,10 @@ class Host:
     def now_ns(self) -> int:
         """Time as the code that runs now on this host sees it."""
         return self.processor.now_ns
+
+    def spawn(self, program: Step, delay_ns: int = 0) -> None:
+        """Start a program, or a thread of one."""
+        self.simulator.spawn(program, delay_ns, self.run_queue)
 
     def connect_link(self, peer: Host, *, delay_ns: int) -> None:
         """Join this host's device to a peer's, in one direction."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pcaptool.scenario import Scenario
 from pcaptool.sim.chance import Chance
-from pcaptool.sim.events import Simulator
+from pcaptool.sim.events import RunQueue, Simulator
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.application import SERVERS
 from pcaptool.stack.application.client import ClientProgram
@@ -81,7 +81,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     server, client = _hosts(scenario, simulator)
     recorders = _attach(taps, server, client)
     if scenario.server.listen:
-        simulator.spawn(SERVERS[scenario.server.profile](server, scenario))
+        server.spawn(SERVERS[scenario.server.profile](server, scenario))
     program = ClientProgram(client, scenario)
     program.start()
     notices = _run(simulator, scenario, program, server, client)
@@ -100,14 +100,14 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
 def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     buffers = SkBuffIds()
     same_machine = scenario.link.delay_ns == 0
-    shared = Processor(simulator)
+    shared = Processor(simulator), RunQueue()
     hosts = [
         Host(
             name,
             settings,
             scenario.family,
             simulator,
-            shared if same_machine else Processor(simulator),
+            *(shared if same_machine else (Processor(simulator), RunQueue())),
             Chance(scenario.seed * 2 + index),
             scenario.costs,
             buffers,
@@ -132,7 +132,7 @@ def _attach(taps: Sequence[str], server: Host, client: Host) -> list[Tap]:
             client.device.taps.append(tap)
         else:
             server.device.wire_taps.append(tap)
-            client.device.wire_taps.append(lambda t, skb, _leaving, tap=tap: tap(t, skb, False))  # noqa: FBT003
+            client.device.wire_taps.append(tap.from_client)
         recorders.append(tap)
     return recorders
 
@@ -154,6 +154,8 @@ def _run(
             ended_ns = simulator.now_ns + LINGER_NS
         if simulator.now_ns >= stop_ns:
             return [
-                f"stopped after {limits.max_time_ns // 1_000_000} ms of virtual time (limits.max_time_ms):"
-                f" {program.left} connections had not ended"
+                (
+                    f"stopped after {limits.max_time_ns // 1_000_000} ms of virtual time (limits.max_time_ms):"
+                    f" {program.left} connections had not ended"
+                )
             ]

@@ -6,9 +6,9 @@ Must not know: which layer has it.
 Buffers of the write queue hold only their place (`seq`, `length`): the bytes lie in the socket's `SendBuffer`, and a
 clone that leaves takes a view of them. Cutting and cloning copy nothing.
 
-`TRUESIZE_OVERHEAD` is what a buffer costs beside its payload (struct sk_buff, the head for headers and
-skb_shared_info); socket memory is accounted in these. 960 fits what the captures show of window and send-buffer
-limits (lab nows:16, size-100k:16).
+`TRUESIZE_OVERHEAD` is what a buffer costs beside its payload: struct sk_buff 256, a head of 256 for headers,
+skb_shared_info 320. Socket memory is accounted in these; the sum fits the windows that clients of the lab offer
+(write-two:16, keepalive-5:21).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pcaptool.wire.tcp import TcpOptions
 
 __all__ = ["NO_BYTES", "TRUESIZE_OVERHEAD", "Datagram", "SendBuffer", "SkBuff", "SkBuffIds", "TcpHeader"]
 
-TRUESIZE_OVERHEAD = 960
+TRUESIZE_OVERHEAD = 832
 NO_BYTES = memoryview(b"")
 
 
@@ -117,6 +117,10 @@ class SkBuff:
         When the system call that brought its first byte began, and when its bytes were copied.
     sent_ns : int
         When it was last given to the network layer.
+    clone_of : SkBuff or None
+        The buffer of a retransmission queue that shares its payload.
+    freed : bool
+        Whether the retransmission queue has let go of it.
     """
 
     number: int
@@ -137,6 +141,8 @@ class SkBuff:
     source_mac: bytes = b""
     ethertype: int = 0
     confirms_neighbour: bool = False
+    clone_of: SkBuff | None = None
+    freed: bool = False
 
     @property
     def end_seq(self) -> int:

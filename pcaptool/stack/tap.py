@@ -63,15 +63,17 @@ class Tap:
         self.wire = wire
         self._frames: list[TapFrame] = []
 
-    def __call__(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:  # noqa: FBT001 - a callback
+    def __call__(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:
         """A frame passes."""
         pieces = segment(skb) if self.wire else [skb]
         for piece in pieces:
             partial_sum = piece.ip is not None and piece.ip.partial_checksum and not self.wire
             data = frame_bytes(piece, partial_sum=partial_sum)
-            self._frames.append(
-                TapFrame(time_ns, data, skb.number, leaving, not partial_sum, piece.gso_segs)
-            )
+            self._frames.append(TapFrame(time_ns, data, skb.number, leaving, not partial_sum, piece.gso_segs))
+
+    def from_client(self, time_ns: int, skb: SkBuff, _leaving: bool) -> None:
+        """A frame of the client passes the wire."""
+        self(time_ns, skb, False)  # noqa: FBT003 - it does not leave the server
 
     @property
     def frames(self) -> list[TapFrame]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 __all__ = ["complement", "partial_checksum", "pseudo_header", "sum16", "transport_checksum"]
 
 
-def sum16(data: bytes | memoryview, start: int = 0) -> int:
+def sum16(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """Folded ones' complement sum of 16-bit big-endian words, not complemented.
 
     Parameters

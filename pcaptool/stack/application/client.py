@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from pcaptool.scenario import Scenario, request_bytes
-from pcaptool.sim.events import Step, WaitQueue
+from pcaptool.sim.events import Sleep, Step, WaitQueue
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
 
@@ -36,7 +36,7 @@ class ClientProgram:
         """Spawn a thread for each connection."""
         client = self.scenario.client
         for index in range(client.connections):
-            self.host.simulator.spawn(self._thread(index), delay_ns=index * client.stagger_ns)
+            self.host.spawn(self._thread(index), delay_ns=index * client.stagger_ns)
 
     def _thread(self, index: int) -> Step:
         client = self.scenario.client
@@ -78,23 +78,23 @@ class _Conversation:
         for number, request in enumerate(requests):
             if not client.pipeline:
                 if number:
-                    yield client.pause_ns or application_ns
+                    yield Sleep(client.pause_ns) if client.pause_ns else application_ns
                 yield from self.socket.send(request)
             if client.half_close and number == len(requests) - 1:
                 yield from self.socket.shutdown_write()
             if client.stall_ns:
-                yield client.stall_ns
+                yield Sleep(client.stall_ns)
             whole = yield from self._read_response(head_only=request.startswith(b"HEAD "))
             if not whole:
                 break
         if client.ended_by == "server":
             while (yield from self._read()):
                 pass
-        yield client.hold_ns or application_ns
+        yield Sleep(client.hold_ns) if client.hold_ns else application_ns
 
     def _read(self) -> Step:
         if self.client.read_pause_ns:
-            yield self.client.read_pause_ns
+            yield Sleep(self.client.read_pause_ns)
         data = yield from self.socket.recv(self.client.read_chunk_bytes)
         self.got_bytes += len(data)
         return data

@@ -7,7 +7,7 @@ Must not know: TCP.
 from __future__ import annotations
 
 from pcaptool.scenario import Route, Scenario, find_route, response_head, route_body
-from pcaptool.sim.events import Step
+from pcaptool.sim.events import Sleep, Step
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
 
@@ -23,7 +23,7 @@ def reference_server(host: Host, scenario: Scenario) -> Step:
     listening.listen(scenario.server.port)
     while True:
         connection = yield from listening.accept()
-        host.simulator.spawn(_serve(connection, host, scenario))
+        host.spawn(_serve(connection, host, scenario))
 
 
 def _serve(connection: Socket, host: Host, scenario: Scenario) -> Step:
@@ -63,7 +63,8 @@ def _answer_all(connection: Socket, host: Host, scenario: Scenario) -> Step:
             yield from connection.send(NOT_FOUND)
             return
         route, size = found
-        yield route.think_time_ns
+        if route.think_time_ns:
+            yield Sleep(route.think_time_ns)
         head = response_head(server, route, size, close=close, now_ns=host.now_ns)
         without_body = lines[0].startswith(b"HEAD ")
         yield from _write(connection, host, route, head, b"" if without_body else route_body(route, size))
@@ -87,7 +88,7 @@ def _write(connection: Socket, host: Host, route: Route, head: bytes, body: byte
         yield from connection.send(head, more=route.more)
         for piece in pieces:
             if piece:
-                yield route.pause_ns or host.costs.application_ns // 10
+                yield Sleep(route.pause_ns) if route.pause_ns else host.costs.application_ns // 10
                 yield from connection.send(piece)
     if route.cork:
         yield from connection.set_cork(on=False)

@@ -10,7 +10,7 @@ scenario refuses it), urgent data, PAWS.
 from __future__ import annotations
 
 from pcaptool.sim.events import Step
-from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff
+from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.tcp import output, rtt
 from pcaptool.stack.tcp.sock import State, TcpSock, near
 from pcaptool.wire.tcp import TcpFlag
@@ -36,7 +36,12 @@ def rcv_state_process(sk: TcpSock, skb: SkBuff) -> Step:
     yield from tcp_ack(sk, skb, seq)
     if sk.state is State.CLOSE:
         return
-    if old_state is not sk.state and sk.state is State.FIN_WAIT2 and sk.orphan and not header.flags & TcpFlag.FIN:
+    if (
+        old_state is not sk.state
+        and sk.state is State.FIN_WAIT2
+        and sk.orphan
+        and not header.flags & TcpFlag.FIN
+    ):
         sk.host.tcp.time_wait(sk, State.FIN_WAIT2)
         return
     if skb.length or header.flags & TcpFlag.FIN:
@@ -146,6 +151,7 @@ def clean_rtx_queue(sk: TcpSock, skb: SkBuff, ack: int) -> int:
         sk.packets_out -= head.gso_segs
         sk.wmem_queued -= head.truesize
         sk.rtx_queue.popleft()
+        head.freed = True
     now_us = sk.host.now_ns // 1000
     sample_us = -1
     if first_sent_ns and not retransmitted:
@@ -214,14 +220,10 @@ def data_queue(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         skb.seq = sk.rcv_nxt
     sk.rcv_nxt = end
     if skb.length:
-        sk.rmem_alloc += skb.truesize if not sk.receive_queue else skb.length
-        sk.receive_queue.append(skb)
+        sk.receive_queue.add(skb)
         event_data_received(sk, skb)
-    elif fin:
-        sk.rmem_alloc += TRUESIZE_OVERHEAD
     if fin:
         yield from tcp_fin(sk)
-        sk.rmem_alloc -= 0 if skb.length else TRUESIZE_OVERHEAD
     sk.readable.wake(sk.host.costs.wakeup_ns)
 
 
@@ -309,10 +311,8 @@ def grow_window(sk: TcpSock, skb: SkBuff) -> None:
     room = min(sk.window_clamp, sk.space) - sk.rcv_ssthresh
     if room <= 0:
         return
-    if sk.win_from_space(skb.truesize) <= skb.length:
-        increment = 2 * sk.advmss
-    else:
-        increment = slow_increment(sk, skb)
+    well_filled = sk.win_from_space(skb.truesize) <= skb.length
+    increment = 2 * sk.advmss if well_filled else slow_increment(sk, skb)
     if increment:
         sk.rcv_ssthresh += min(room, max(increment, 2 * skb.length))
         sk.ack.quick |= 1

@@ -83,7 +83,7 @@ def cwnd_test(sk: TcpSock) -> int:
     return min(max(sk.snd_cwnd >> 1, 1), sk.snd_cwnd - flying)
 
 
-def nagle_check(sk: TcpSock, partial: bool, nonagle: int) -> bool:  # noqa: FBT001 - the kernel's signature
+def nagle_check(sk: TcpSock, partial: bool, nonagle: int) -> bool:
     """tcp_nagle_check: whether a segment has to wait for more bytes or for an ACK."""
     if not partial:
         return False
@@ -242,10 +242,12 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
     return sent
 
 
-def cwnd_validate(sk: TcpSock, limited: bool) -> None:  # noqa: FBT001 - the kernel's signature
+def cwnd_validate(sk: TcpSock, limited: bool) -> None:
     """tcp_cwnd_validate: remember whether the congestion window was what held us back (RFC 7661)."""
-    if limited or sk.snd_una >= sk.cwnd_usage_seq or (
-        not sk.is_cwnd_limited and sk.packets_out > sk.max_packets_out
+    if (
+        limited
+        or sk.snd_una >= sk.cwnd_usage_seq
+        or (not sk.is_cwnd_limited and sk.packets_out > sk.max_packets_out)
     ):
         sk.is_cwnd_limited = limited
         sk.max_packets_out = sk.packets_out
@@ -327,6 +329,7 @@ def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
         gso_segs=skb.gso_segs,
         written_ns=skb.written_ns,
         copied_ns=skb.copied_ns,
+        clone_of=skb,
     )
     if skb.length:
         event_data_sent(sk)

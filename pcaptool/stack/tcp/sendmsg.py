@@ -105,11 +105,15 @@ def _idle_check(sk: TcpSock) -> None:
 
 def _wait_memory(sk: TcpSock) -> Step:
     """sk_stream_wait_memory: give the lock away and sleep until there is room to write."""
-    while not sk.stream_memory_free and _may_send(sk):
+    while _must_wait(sk):
         yield from release_sock(sk)
-        if not sk.stream_memory_free and _may_send(sk):
+        if _must_wait(sk):
             yield sk.writable
         yield from lock_sock(sk)
+
+
+def _must_wait(sk: TcpSock) -> bool:
+    return not sk.stream_memory_free and _may_send(sk)
 
 
 def recvmsg_locked(sk: TcpSock, size: int) -> Step:
@@ -117,8 +121,13 @@ def recvmsg_locked(sk: TcpSock, size: int) -> Step:
     parts: list[memoryview] = []
     copied = 0
     while True:
-        while sk.receive_queue and copied < size:
-            copied += _read_from(sk, sk.receive_queue[0], size - copied, parts)
+        taken = sk.receive_queue.read(size - copied)
+        if taken:
+            parts += taken
+            count = sum(len(part) for part in taken)
+            copied += count
+            sk.copied_seq += count
+            space_adjust(sk)
         if copied:
             yield max(1, copied * sk.host.costs.copy_per_kib_ns >> 10)
             if copied == size or not sk.backlog:
@@ -129,32 +138,19 @@ def recvmsg_locked(sk: TcpSock, size: int) -> Step:
             if not sk.receive_queue:
                 break
             continue
-        if sk.receive_shutdown or sk.error or sk.state is State.CLOSE:
+        if _at_end(sk):
             break
         yield from cleanup_rbuf(sk, 0)
         yield from release_sock(sk)
-        if not (sk.receive_queue or sk.receive_shutdown or sk.error):
+        if not sk.receive_queue and not _at_end(sk):
             yield sk.readable
         yield from lock_sock(sk)
     yield from cleanup_rbuf(sk, copied)
     return b"".join(parts)
 
 
-def _read_from(sk: TcpSock, skb: SkBuff, size: int, parts: list[memoryview]) -> int:
-    """Take bytes of the first buffer of the receive queue."""
-    taken = skb.payload[:size]
-    parts.append(taken)
-    count = len(taken)
-    sk.copied_seq += count
-    if count == skb.length:
-        sk.receive_queue.popleft()
-    else:
-        skb.payload = skb.payload[count:]
-        skb.length -= count
-        skb.seq += count
-    sk.rmem_alloc = max(0, sk.rmem_alloc - count) if sk.receive_queue else 0
-    space_adjust(sk)
-    return count
+def _at_end(sk: TcpSock) -> bool:
+    return sk.receive_shutdown or bool(sk.error) or sk.state is State.CLOSE
 
 
 def space_adjust(sk: TcpSock) -> None:
@@ -183,7 +179,7 @@ def cleanup_rbuf(sk: TcpSock, copied: int) -> Step:
     now = False
     if ack.scheduled:
         now = sk.rcv_nxt - sk.rcv_wup > ack.receive_mss or (
-            copied > 0 and (ack.pushed2 or (ack.pushed and not sk.pingpong)) and not sk.rmem_alloc
+            copied > 0 and (ack.pushed2 or (ack.pushed and not sk.pingpong)) and not sk.receive_queue.charged
         )
     if copied > 0 and not now and not sk.receive_shutdown:
         window = sk.receive_window
@@ -249,9 +245,8 @@ def send_fin(sk: TcpSock) -> Step:
 def close_locked(sk: TcpSock, *, abort: bool) -> Step:
     """__tcp_close: an orderly end, or a reset if data is unread or linger is 0."""
     sk.receive_shutdown = True
-    unread = bool(sk.receive_queue)
+    unread = len(sk.receive_queue) > 0
     sk.receive_queue.clear()
-    sk.rmem_alloc = 0
     sk.orphan = True
     if sk.state is State.CLOSE:
         return
@@ -259,6 +254,11 @@ def close_locked(sk: TcpSock, *, abort: bool) -> Step:
         yield from sk.host.tcp.send_active_reset(sk)
         return
     yield from shutdown_locked(sk)
+    _after_close(sk)
+
+
+def _after_close(sk: TcpSock) -> None:
+    """What close() does with the state that the FIN left: nobody will ever ask this socket again."""
     if sk.state is State.CLOSE:
         sk.host.tcp.done(sk)
     elif sk.state is State.FIN_WAIT2:

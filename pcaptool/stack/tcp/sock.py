@@ -10,12 +10,14 @@ Times are nanoseconds, those that the kernel keeps in jiffies are jiffies (`_jif
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import WaitQueue
 from pcaptool.stack.skbuff import SendBuffer, SkBuff
+from pcaptool.stack.tcp.receive_queue import ReceiveQueue
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
 
 if TYPE_CHECKING:
@@ -182,9 +184,8 @@ class TcpSock:
     rcv_ssthresh: int = 0
     rcvbuf: int = 131072
     rcvbuf_locked: bool = False
-    rmem_alloc: int = 0
     scaling_ratio: int = 128  # payload per 256 bytes of buffer memory
-    receive_queue: deque[SkBuff] = field(default_factory=deque)
+    receive_queue: ReceiveQueue = field(default_factory=ReceiveQueue)
     ack: Acknowledgement = field(default_factory=Acknowledgement)
     dsack: tuple[int, int] | None = None
     rcvq_space: int = 0
@@ -196,7 +197,7 @@ class TcpSock:
     # the socket's users
     owned: bool = False
     backlog: deque[SkBuff] = field(default_factory=deque)
-    deferred: list[object] = field(default_factory=list)
+    deferred: list[Callable[[TcpSock], Step]] = field(default_factory=list)
     ack_deferred: bool = False
     readable: WaitQueue = field(default_factory=WaitQueue)
     writable: WaitQueue = field(default_factory=WaitQueue)
@@ -207,7 +208,6 @@ class TcpSock:
     orphan: bool = False
     error: str = ""
     neighbour_confirmed: bool = False
-    current_call: str = ""
     call_began_ns: int = 0
 
     retransmit_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
@@ -262,7 +262,7 @@ class TcpSock:
     @property
     def space(self) -> int:
         """tcp_space: room for payload in the receive buffer."""
-        return max(0, self.win_from_space(self.rcvbuf - self.rmem_alloc))
+        return max(0, self.win_from_space(self.rcvbuf - self.receive_queue.charged))
 
     @property
     def full_space(self) -> int:
@@ -286,9 +286,3 @@ class TcpSock:
     def ts_clock(self) -> int:
         """TSval for a segment built now: milliseconds plus this connection's offset (fact 27)."""
         return (self.host.now_ns // 1_000_000 + self.ts_offset) & SEQ_MASK
-
-    def release(self) -> Step:
-        """release_sock; see `lock.release_sock`."""
-        from pcaptool.stack.tcp.lock import release_sock  # noqa: PLC0415
-
-        return release_sock(self)
