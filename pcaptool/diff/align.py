@@ -6,7 +6,8 @@ Must not know: what the keys are made of, or which values differ in the end.
 
 Passes, each over what the ones before left:
  1. rows whose key occurs equally often on both sides, in order (identity, content, place);
- 2. the same keys between equal anchors, then anywhere, in order;
+ 2. the same keys behind equal anchors (in their direction and in the whole flow; in their direction), then
+    anywhere, in order;
  3. data whose ranges overlap: cut differently;
  4. packets of one kind and length, then of one place, between equal anchors: a field of the key itself
  differs.
@@ -83,6 +84,8 @@ class _State:
             return
         if "anchor" in on:
             a, b = self._anchored(a, self.a, self.to_b >= 0), self._anchored(b, self.b, self.to_a >= 0)
+        if "heard" in on:
+            a, b = self._heard(a, self.a, self.to_b >= 0), self._heard(b, self.b, self.to_a >= 0)
         columns = [pl.int_range(pl.len()).over(on).alias("_k")]
         if equal:
             columns.append(pl.len().over(on).alias("_c"))
@@ -101,13 +104,23 @@ class _State:
 
     def _anchored(self, some: pl.DataFrame, whole: pl.DataFrame, done: npt.NDArray[np.bool_]) -> pl.DataFrame:
         """Adds the nearest aligned row before each row in its group, as a row number of side A, or -1."""
-        at = np.maximum.accumulate(np.where(done, np.arange(whole.height), -1))
-        group = whole["g"].to_numpy()
-        ok = at >= 0
-        ok[ok] = group[at[ok]] == group[ok]
-        name = at if whole is self.a else np.where(ok, self.to_a[at], -1)
-        anchor = np.where(ok, name, -1)
+        anchor = self._latest(whole["g"].to_numpy(), done, np.arange(whole.height), of_a=whole is self.a)
         return some.with_columns(anchor=pl.Series(anchor[some["row"].to_numpy()], dtype=pl.Int64))
+
+    def _heard(self, some: pl.DataFrame, whole: pl.DataFrame, done: npt.NDArray[np.bool_]) -> pl.DataFrame:
+        """The same, but of both directions of the flow in capture order: what its sender had heard."""
+        group, number = whole["g"].to_numpy() // 2, whole["n"].to_numpy()
+        heard = self._latest(group, done, np.lexsort((number, group)), of_a=whole is self.a)
+        return some.with_columns(heard=pl.Series(heard[some["row"].to_numpy()], dtype=pl.Int64))
+
+    def _latest(self, group: Ints, done: npt.NDArray[np.bool_], order: Ints, *, of_a: bool) -> Ints:
+        """For each row the latest aligned one no later in `order` within its group, named by side A's row."""
+        place = np.maximum.accumulate(np.where(done[order], np.arange(len(order)), -1))
+        at = np.where(place >= 0, order[place], -1)
+        same = (at >= 0) & (group[at] == group[order])
+        out = np.full(len(order), -1, np.int64)
+        out[order] = np.where(same, at if of_a else self.to_a[at], -1)
+        return out
 
 
 def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
@@ -117,7 +130,8 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
     ----------
     a, b : polars.DataFrame
         Sorted by `g` and then by time order, with columns row (0, 1, 2 ...), g (group, negative: only stray),
-        identity, content, place, stray (keys, u64; null: none), kind, start, end.
+        n (packet number), identity, content, place, stray (keys, u64; null: none), kind, start, end. Groups
+        2k and 2k + 1 are the two directions of one flow.
 
     Returns
     -------
@@ -127,7 +141,7 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
     grouped = pl.col("g") >= 0
     for key, how in (("identity", _IDENTITY), ("content", _CONTENT), ("place", _PLACE)):
         state.take(["g", key], how, equal=True, where=grouped & pl.col(key).is_not_null())
-    for extra in (["anchor"], []):
+    for extra in (["anchor", "heard"], ["anchor"], []):
         for key, how in (("content", _CONTENT), ("place", _PLACE)):
             state.take(["g", key, *extra], how, where=grouped & pl.col(key).is_not_null())
     runs = _take_runs(state)

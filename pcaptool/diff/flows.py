@@ -53,16 +53,17 @@ def signatures(units: pl.DataFrame, flows: pl.DataFrame, bases: pl.DataFrame) ->
     said = data.group_by("flow", "dir", maintain_order=True).agg(
         first=pl.col("masked_print").filter(pl.col("payload.bytes") > 0).first(),
         end=pl.coalesce(pl.col("end").max(), pl.col("payload.bytes").sum()),
+        syn=(pl.col("kind") == "syn").any(),
     )
     for way in (0, 1):
         one = said.filter(pl.col("dir") == way)
         who = who.join(
-            one.select("flow", pl.col("first").alias(f"first_{way}"), pl.col("end").alias(f"end_{way}")),
+            one.select("flow", *[pl.col(c).alias(f"{c}_{way}") for c in ("first", "end", "syn")]),
             on="flow", how="left", maintain_order="left",
         )  # fmt: skip
         start = bases.filter(pl.col("dir") == way)
         who = who.join(
-            start.select("flow", pl.col("base").alias(f"base_{way}"), pl.col("has_syn").alias(f"syn_{way}")),
+            start.select("flow", pl.col("base").alias(f"base_{way}")),
             on="flow", how="left", maintain_order="left",
         )  # fmt: skip
     return who

@@ -163,9 +163,7 @@ def _shared_bases(a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame) -> tupl
     for units in (a, b):
         moved = units.join(both, on=["pair", "dir"], how="left", maintain_order="left")
         known = moved.filter(pl.col("flow").is_not_null() & (pl.col("proto") == "tcp"))
-        bases = known.group_by("flow", "dir").agg(
-            base=pl.coalesce("shared", "base").first(), has_syn=pl.lit(value=True)
-        )
+        bases = known.group_by("flow", "dir").agg(base=pl.coalesce("shared", "base").first())
         plain = moved.drop(
             "shared",
             "base",

@@ -56,7 +56,7 @@ def diff_sides(
     left, right = (
         with_elapsed(u.with_columns(clock_error(u).alias("tcp.clock_error"))) for u in (ready.a, ready.b)
     )
-    if relation == "model":
+    if relation == "model" and not ready.same_connections:
         left, right = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (left, right))
     alignment = align(left, right)
     if _nothing_in_common(alignment, left, right, ready):

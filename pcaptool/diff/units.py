@@ -105,7 +105,7 @@ def _checksum_state(table: str) -> pl.Expr:
 
 
 def bases_of(units: pl.DataFrame) -> pl.DataFrame:
-    """Initial sequence number of each TCP direction: flow, dir, base, has_syn.
+    """Initial sequence number of each TCP direction: flow, dir, base.
 
     The SYN's number, unless two later witnesses (what the peer acknowledges, the first segment behind it)
     agree on another; without a SYN one less than the first number seen.
@@ -133,7 +133,7 @@ def bases_of(units: pl.DataFrame) -> pl.DataFrame:
     both = own.join(peer, on=keys, how="left")
     outvoted = (pl.col("next_seq") == pl.col("acked")) & (pl.col("syn_seq") != pl.col("next_seq"))
     base = pl.when(outvoted).then(pl.col("next_seq")).otherwise(pl.coalesce("syn_seq", "next_seq", "any_seq"))
-    return both.select(*keys, base=base, has_syn=pl.col("syn_seq").is_not_null())
+    return both.select(*keys, base=base)
 
 
 def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:

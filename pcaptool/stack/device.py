@@ -1,4 +1,4 @@
-"""The network device: offloads, software segmentation, the driver, and where taps sit (net/core/dev.c, drivers/net/veth.c).
+"""The network device: offloads, software segmentation, the driver, the taps (net/core/dev.c, drivers/net/veth.c).
 
 Knows: what a device can do for the stack (TSO, checksums), how a super-packet is cut when it cannot, when a frame is
 handed to the driver and leaves; the order of tap and driver.

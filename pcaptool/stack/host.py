@@ -51,6 +51,7 @@ class Host:
 
     def __init__(
         self,
+        *,
         name: str,
         settings: HostSettings,
         family: int,

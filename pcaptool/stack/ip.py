@@ -1,4 +1,4 @@
-"""The network layer: IP header, identification, fragmentation's absence, demultiplexing (net/ipv4/ip_output.c, ip_input.c).
+"""The network layer: IP header, identification, demultiplexing (net/ipv4/ip_output.c, ip_input.c).
 
 Knows: what stands in the IP header of each kind of datagram; where an arriving one goes.
 Must not know: TCP's state, or link addresses (`neighbour`).

@@ -101,21 +101,24 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     buffers = SkBuffIds()
     same_machine = scenario.link.delay_ns == 0
     shared = Processor(simulator), RunQueue()
-    hosts = [
-        Host(
-            name,
-            settings,
-            scenario.family,
-            simulator,
-            *(shared if same_machine else (Processor(simulator), RunQueue())),
-            Chance(scenario.seed * 2 + index),
-            scenario.costs,
-            buffers,
+    hosts = []
+    for index, (name, settings) in enumerate(
+        (("server", scenario.host.server), ("client", scenario.host.client))
+    ):
+        processor, run_queue = shared if same_machine else (Processor(simulator), RunQueue())
+        hosts.append(
+            Host(
+                name=name,
+                settings=settings,
+                family=scenario.family,
+                simulator=simulator,
+                processor=processor,
+                run_queue=run_queue,
+                chance=Chance(scenario.seed * 2 + index),
+                costs=scenario.costs,
+                buffers=buffers,
+            )
         )
-        for index, (name, settings) in enumerate(
-            (("server", scenario.host.server), ("client", scenario.host.client))
-        )
-    ]
     server, client = hosts
     server.connect_link(client, delay_ns=scenario.link.delay_ns)
     client.connect_link(server, delay_ns=scenario.link.delay_ns)

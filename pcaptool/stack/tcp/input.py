@@ -110,7 +110,6 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         else:
             sk.retransmit_timer.cancel()
         sk.host.tcp.schedule_loss_probe(sk)
-        new_space(sk)
     elif prior_in_flight == 0 and sk.write_queue and window:
         sk.host.tcp.stop_probe_timer(sk)
     state_after_ack(sk)
@@ -176,10 +175,14 @@ def trim_head(sk: TcpSock, head: SkBuff, ack: int) -> int:
     return before - head.gso_segs
 
 
-def new_space(sk: TcpSock) -> None:
-    """tcp_check_space: room in the send buffer again."""
-    expand_send_buffer(sk)
+def check_space(sk: TcpSock) -> None:
+    """tcp_check_space: a writer waits, and there may be room in the send buffer again."""
+    if not sk.nospace:
+        return
+    if sk.packets_in_flight < sk.snd_cwnd:
+        expand_send_buffer(sk)
     if sk.stream_writeable:
+        sk.nospace = False
         sk.writable.wake(sk.host.costs.wakeup_ns)
 
 
@@ -188,7 +191,7 @@ def expand_send_buffer(sk: TcpSock) -> None:
     if sk.sndbuf_locked:
         return
     per_mss = max(sk.mss_clamp, sk.mss_cache) + 256 + 320
-    per_mss = (1 << (per_mss - 1).bit_length()) + 320
+    per_mss = (1 << (per_mss - 1).bit_length()) + 256
     segments = max(10, sk.snd_cwnd, 4)
     memory = 2 * segments * per_mss
     if sk.sndbuf < memory:
@@ -314,7 +317,8 @@ def grow_window(sk: TcpSock, skb: SkBuff) -> None:
     well_filled = sk.win_from_space(skb.truesize) <= skb.length
     increment = 2 * sk.advmss if well_filled else slow_increment(sk, skb)
     if increment:
-        sk.rcv_ssthresh += min(room, max(increment, 2 * skb.length))
+        # The header counts too, as captures show (fixtures/demo:16).
+        sk.rcv_ssthresh += min(room, max(increment, 2 * (skb.length + sk.header_bytes)))
         sk.ack.quick |= 1
 
 
@@ -334,6 +338,7 @@ def data_send_check(sk: TcpSock) -> Step:
     """tcp_data_snd_check: an ACK may have opened a window."""
     if sk.write_queue:
         yield from output.push_pending_frames(sk, output.current_mss(sk), sk.nonagle)
+    check_space(sk)
 
 
 def ack_send_check(sk: TcpSock) -> Step:

@@ -32,6 +32,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
         tail = sk.write_queue[-1] if sk.write_queue else None
         if tail is None or tail.length >= goal:
             if not sk.stream_memory_free:
+                sk.nospace = True
                 if at:
                     yield from output.tcp_push(sk, more=False, mss=mss, nonagle=Nagle.PUSH, goal=goal)
                 yield from _wait_memory(sk)

@@ -143,6 +143,7 @@ class TcpSock:
     send_bytes: SendBuffer = field(default_factory=lambda: SendBuffer(0))
     sndbuf: int = 16384
     sndbuf_locked: bool = False
+    nospace: bool = False  # SOCK_NOSPACE: a writer waits for room
     wmem_queued: int = 0
     packets_out: int = 0
     retrans_out: int = 0
