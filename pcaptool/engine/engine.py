@@ -1,0 +1,113 @@
+"""Which way kernels run now, and when to change.
+
+Knows: how many packets have passed. Must not know: what kernels do.
+
+Plain Python begins at once but takes some 50 us a packet; machine code takes a fraction of a second to load,
+or several seconds to compile if this machine has not done so yet. So a capture begins in plain Python and
+goes on compiled when it turns out to be long: after `LOAD_AFTER` packets where machine code is at hand, after
+`COMPILE_AFTER` where it is not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from pcaptool.engine import sources
+
+__all__ = ["COMPILE_AFTER", "LOAD_AFTER", "Engine"]
+
+LOAD_AFTER = 4_096
+COMPILE_AFTER = 40_000
+
+# The kernel that is asked whether machine code is at hand.
+_WITNESS = "pcaptool.decode.kernels.chain"
+
+
+class Engine:
+    """Hands out kernels in the way of the moment.
+
+    Parameters
+    ----------
+    mode : {"auto", "plain", "compiled"}
+        "auto" switches from plain to compiled in mid-capture. With NUMBA_DISABLE_JIT=1 all modes are plain.
+    on_compile : callable, optional
+        Called once with a line for the user before the first compilation that will take seconds.
+
+    Examples
+    --------
+    >>> engine = Engine("plain")
+    >>> checksum = engine.function("pcaptool.engine.loads", "be16")
+    >>> checksum(b"ab", 0) == 0x6162
+    True
+    """
+
+    def __init__(
+        self,
+        mode: Literal["auto", "plain", "compiled"] = "auto",
+        on_compile: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_compile = on_compile
+        self._packets = 0
+        self._allowed = mode != "plain" and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+        self._switch_at = 0 if mode == "compiled" else -1
+        self.compiled = False
+        if mode == "compiled":
+            self.passed(0)
+
+    def passed(self, packets: int) -> None:
+        """So many more packets were decoded: perhaps the time to switch."""
+        self._packets += packets
+        if self.compiled or not self._allowed:
+            return
+        if self._switch_at < 0:
+            self._switch_at = LOAD_AFTER if sources.cached(_WITNESS) else COMPILE_AFTER
+        if self._packets >= self._switch_at:
+            self.compiled = True
+            if self._on_compile is not None and not sources.cached(_WITNESS):
+                self._on_compile("compiling the decoder for this machine, once: about ten seconds")
+
+    @property
+    def left(self) -> int:
+        """Packets until the switch, at least 1: no plain step should be longer."""
+        if self.compiled or not self._allowed:
+            return 1 << 62
+        return max(1, (self._switch_at if self._switch_at >= 0 else LOAD_AFTER) - self._packets)
+
+    def function(self, module: str, name: str) -> Callable[..., Any]:
+        """A kernel function that follows the switch. Arrays are passed as they are."""
+        plain = getattr(importlib.import_module(module), name)
+        fast: list[Any] = []
+
+        def call(*args: Any) -> Any:
+            if not self.compiled:
+                return plain(*args)
+            if not fast:
+                from pcaptool.engine.compiled import compiled_module  # noqa: PLC0415 - numba only when needed
+
+                fast.append(getattr(compiled_module(module), name))
+            return fast[0](*args)
+
+        return call
+
+    def flat(self, module: str, name: str) -> Callable[..., Any]:
+        """The same for kernels that only read and write single elements.
+
+        Plain Python then sees memoryviews instead of arrays: elements are Python integers, much faster.
+        """
+        call = self.function(module, name)
+
+        def convert(*args: Any) -> Any:
+            return call(*args) if self.compiled else call(*map(_view, args))
+
+        return convert
+
+
+def _view(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return memoryview(value)
+    return tuple(map(_view, value)) if isinstance(value, tuple) else value

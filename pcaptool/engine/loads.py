@@ -1,0 +1,57 @@
+"""Memory operations of kernels, as plain Python; `engine.compiled` has the same names as machine code.
+
+Knows: byte order, unaligned loads, the ones' complement sum.
+`data` is anything with the buffer protocol; `at` a byte position in it. All results are what a signed 64-bit
+integer holds.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from pcaptool.wire.checksum import sum16 as _sum16
+
+__all__ = ["be16", "be32", "be64", "le16", "le32", "sum16"]
+
+_BE16 = struct.Struct(">H").unpack_from
+_BE32 = struct.Struct(">I").unpack_from
+_BE64 = struct.Struct(">q").unpack_from
+_LE16 = struct.Struct("<H").unpack_from
+_LE32 = struct.Struct("<I").unpack_from
+
+
+def be16(data: Any, at: int) -> int:
+    """Unsigned 16 bits, big-endian."""
+    return int(_BE16(data, at)[0])
+
+
+def be32(data: Any, at: int) -> int:
+    """Unsigned 32 bits, big-endian."""
+    return int(_BE32(data, at)[0])
+
+
+def be64(data: Any, at: int) -> int:
+    """64 bits, big-endian, as a signed integer."""
+    return int(_BE64(data, at)[0])
+
+
+def le16(data: Any, at: int) -> int:
+    """Unsigned 16 bits, little-endian."""
+    return int(_LE16(data, at)[0])
+
+
+def le32(data: Any, at: int) -> int:
+    """Unsigned 32 bits, little-endian."""
+    return int(_LE32(data, at)[0])
+
+
+def sum16(data: Any, at: int, end: int, start: int) -> int:
+    """Folded ones' complement sum of data[at:end] and `start` (`wire.checksum.sum16`).
+
+    Examples
+    --------
+    >>> hex(sum16(bytes.fromhex("ffff0001"), 2, 4, 1))
+    '0x2'
+    """
+    return _sum16(data[at:end], start)

@@ -1,0 +1,206 @@
+"""Bytes of a capture, decompressed, in blocks of bounded size.
+
+Knows: compression by content (gzip, zstd, lz4), pipes, a sliding window over the stream.
+Must not know: records.
+Bounded: the window holds one block and at most one record; a compressed stream is expanded block by block, so
+a decompression bomb costs time, not memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pcaptool.errors import CaptureError
+
+__all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
+
+# Reading 8 MiB at a time was as fast as mmap in measurements, and does not count the file as memory used.
+BLOCK_BYTES = 8 << 20
+
+_MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"))
+
+
+def open_bytes(source: str | Path | BinaryIO) -> ByteSource:
+    """Open a file, `-` for standard input, or take a binary stream.
+
+    Raises
+    ------
+    CaptureError
+        The file cannot be opened.
+    """
+    if not isinstance(source, (str, Path)):
+        return ByteSource(source, str(getattr(source, "name", "<stream>")), owned=False)
+    if str(source) == "-":
+        return ByteSource(sys.stdin.buffer, "-", owned=False)
+    try:
+        stream = Path(source).open("rb", buffering=0)  # noqa: SIM115 - ByteSource.close
+    except OSError as error:
+        raise CaptureError(
+            f"cannot be opened: {(error.strerror or str(error)).lower()}", path=source
+        ) from error
+    return ByteSource(stream, str(source), owned=True)
+
+
+class ByteSource:
+    """A window over a stream: data[start:end] is what was read and not consumed yet.
+
+    Parameters
+    ----------
+    stream : binary file
+    name : str
+        For messages.
+    owned : bool
+        Whether `close` closes the stream.
+    """
+
+    def __init__(self, stream: BinaryIO | io.RawIOBase, name: str, *, owned: bool) -> None:
+        self.name = name
+        self.compression = ""
+        self.fault = ""  # why the stream ended early
+        self.ended = False
+        self._stream: Any = stream
+        self._owned = owned
+        self.size_bytes = _size(stream)
+        room = BLOCK_BYTES if self.size_bytes is None else min(BLOCK_BYTES, self.size_bytes + 1)
+        self.data = np.empty(max(room, 4096), np.uint8)
+        self.start = 0
+        self.end = 0
+        self._base = 0  # stream position of data[0]
+        self._fill()
+        self._decompress()
+
+    @property
+    def position(self) -> int:
+        """Position of data[start] in the (uncompressed) stream."""
+        return self._base + self.start
+
+    def position_of(self, at: int) -> int:
+        """Position of data[at] in the (uncompressed) stream."""
+        return self._base + at
+
+    def more(self, need: int = 0) -> bool:
+        """Read on; what was not consumed moves to the front.
+
+        Parameters
+        ----------
+        need : int
+            Bytes that must be in the window afterwards: it grows to hold them.
+
+        Returns
+        -------
+        bool
+            Whether any byte was added.
+        """
+        left = self.end - self.start
+        if need > len(self.data):
+            grown = np.empty(need + BLOCK_BYTES, np.uint8)
+            grown[:left] = self.data[self.start : self.end]
+            self.data = grown
+        elif self.start:
+            self.data[:left] = self.data[self.start : self.end].copy()
+        self._base += self.start
+        self.start, self.end = 0, left
+        return self._fill()
+
+    def take(self, count: int) -> bytes:
+        """The next bytes, consumed; fewer at the end of the stream."""
+        while self.end - self.start < count and self.more(count):
+            pass
+        out = self.data[self.start : min(self.end, self.start + count)].tobytes()
+        self.start += len(out)
+        return out
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, not consumed; fewer at the end of the stream."""
+        while self.end - self.start < count and self.more(count):
+            pass
+        return self.data[self.start : min(self.end, self.start + count)].tobytes()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._owned:
+            self._stream.close()
+
+    def _fill(self) -> bool:
+        view = memoryview(self.data)
+        before = self.end
+        while self.end < len(view) and not self.ended:
+            try:
+                count = self._stream.readinto(view[self.end :])
+            except (OSError, EOFError) as error:
+                self.fault = str(error).strip().splitlines()[0] if str(error) else "read error"
+                count = 0
+            if not count:
+                self.ended = True
+            else:
+                self.end += count
+        return self.end > before
+
+    def _decompress(self) -> None:
+        head = self.data[:4].tobytes() if self.end >= 4 else b""
+        kind = next((name for magic, name in _MAGICS if head.startswith(magic)), "")
+        if not kind:
+            return
+        import pyarrow as pa  # noqa: PLC0415 - only for compressed captures
+
+        raw = _Rest(self.data[: self.end].tobytes(), self._stream)
+        self.compression = kind
+        self.size_bytes = None
+        # What is built around the stream must not close standard input; `close` closes what was opened.
+        self._owned_stream = self._stream
+        self._stream = _Inflated(pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind), self._owned_stream)
+        self.data = np.empty(BLOCK_BYTES, np.uint8)
+        self.start = self.end = 0
+        self.ended = False
+        self._fill()
+
+
+class _Rest(io.RawIOBase):
+    """Bytes that were already read, then the rest of the stream."""
+
+    def __init__(self, head: bytes, stream: Any) -> None:
+        super().__init__()
+        self._head = memoryview(head)
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if len(self._head):
+            count = min(len(buffer), len(self._head))
+            buffer[:count] = self._head[:count]
+            self._head = self._head[count:]
+            return count
+        return int(self._stream.readinto(buffer) or 0)
+
+
+class _Inflated:
+    """The decompressed stream, with `readinto`."""
+
+    def __init__(self, stream: Any, raw: Any) -> None:
+        self._stream = stream
+        self._raw = raw
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self._stream.read(min(len(buffer), 1 << 20))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def _size(stream: Any) -> int | None:
+    """Bytes of a regular file, None for a pipe."""
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, AttributeError, ValueError):
+        return len(stream.getbuffer()) if isinstance(stream, io.BytesIO) else None
+    return about.st_size if (about.st_mode & 0o170000) == 0o100000 else None
