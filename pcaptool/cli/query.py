@@ -1,0 +1,74 @@
+"""`pcaptool query`: SQL over the tables of a report or a capture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcaptool.cli.terminal import console
+from pcaptool.errors import ReportError, UsageError
+from pcaptool.tables import TABLES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["query"]
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="A SELECT; tables by their names: see pcaptool schema.")],
+    source: Annotated[Path, typer.Argument(help="A report folder, or a capture.", metavar="CAPTURE|REPORT")],
+    as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON, one object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Rows to show at most (not with --json, --csv).")] = 100,
+) -> None:
+    """SQL over the tables of a report or a capture (polars' SQL)."""
+    import polars as pl
+
+    frames = _report(source) if source.is_dir() else _capture(source)
+    try:
+        found = pl.SQLContext(frames).execute(sql).collect()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"the query fails: {error}", hint="columns: pcaptool schema TABLE") from error
+    if as_json:
+        for row in found.iter_rows(named=True):
+            typer.echo(json.dumps(row, default=str))
+    elif as_csv:
+        typer.echo(found.write_csv(), nl=False)
+    else:
+        _show(found, rows)
+
+
+def _report(folder: Path) -> dict[str, pl.LazyFrame]:
+    import polars as pl
+
+    frames = {p.stem: pl.scan_parquet(p) for p in sorted(folder.glob("*.parquet"))}
+    if not frames:
+        raise ReportError(
+            "no tables in it", path=folder, hint="make a report: pcaptool analyze CAPTURE -o REPORT"
+        )
+    return frames
+
+
+def _capture(path: Path) -> dict[str, pl.LazyFrame]:
+    from pcaptool import scan_pcap
+
+    return {name: scan_pcap(path, name) for name in TABLES if name != "stages"}
+
+
+def _show(found: pl.DataFrame, rows: int) -> None:
+    from rich.text import Text
+
+    from pcaptool.report.words import captured, table
+
+    numbers = {name for name, kind in found.schema.items() if kind.is_numeric()}
+    grid = table("", *((name, "right" if name in numbers else "left") for name in found.columns))
+    for row in found.head(rows).iter_rows():
+        grid.add_row(*(Text("") if value is None else captured(value) for value in row))
+    out = console()
+    out.print(grid)
+    if found.height > rows:
+        out.print(f"{found.height - rows:,} more rows: --rows, --csv or --json shows them")
