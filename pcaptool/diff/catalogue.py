@@ -295,6 +295,23 @@ CAUSES: tuple[Cause, ...] = (
         ),
     ),
     Cause(
+        "rewritten",
+        "addresses or ports that stand for others (network address translation), or other links",
+        _by_field(
+            (
+                "ip.src",
+                "ip.dst",
+                "tcp.srcport",
+                "tcp.dstport",
+                "udp.srcport",
+                "udp.dstport",
+                "link.src",
+                "link.dst",
+            ),
+            "Addresses or ports differ in {count} (first {frames}: {field} {value_a} in A, {value_b} in B).",
+        ),
+    ),
+    Cause(
         "checksum-offload",
         "one capture was taken before the device completed the checksum, or it is bad",
         _by_field(
