@@ -51,7 +51,6 @@ def _never(key: str, what: str) -> Capability:
 
 CAPABILITIES: tuple[Capability, ...] = (
     _only("family", 4),
-    _only("snaplen", 0),
     _only("server.sndbuf", None),
     _only("server.rcvbuf", None),
     _only("client.rcvbuf", None),

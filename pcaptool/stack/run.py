@@ -72,14 +72,14 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     --------
     >>> result = run_scenario(Scenario())
     >>> len(result.frames["server"]), result.notices
-    (13, ())
+    (12, ())
     """
     unknown = [name for name in taps if name not in TAPS]
     if unknown:
         raise ValueError(f"unknown tap {unknown[0]!r}")
     simulator = Simulator(scenario.start_time_ns)
     server, client = _hosts(scenario, simulator)
-    recorders = _attach(taps, server, client)
+    recorders = _attach(taps, scenario.snaplen, server, client)
     if scenario.server.listen:
         server.spawn(SERVERS[scenario.server.profile](server, scenario))
     program = ClientProgram(client, scenario)
@@ -125,10 +125,10 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     return server, client
 
 
-def _attach(taps: Sequence[str], server: Host, client: Host) -> list[Tap]:
+def _attach(taps: Sequence[str], snaplen: int, server: Host, client: Host) -> list[Tap]:
     recorders = []
     for name in taps:
-        tap = Tap(name, wire=name == "wire")
+        tap = Tap(name, wire=name == "wire", snaplen=snaplen)
         if name == "server":
             server.device.taps.append(tap)
         elif name == "client":

@@ -30,6 +30,9 @@ class TapFrame:
     ----------
     time_ns : int
     data : bytes
+        What was captured of it.
+    orig_len : int
+        Bytes it had.
     skb : int
         The buffer that carried it, as in the `stages` table.
     leaving : bool
@@ -42,6 +45,7 @@ class TapFrame:
 
     time_ns: int
     data: bytes
+    orig_len: int
     skb: int
     leaving: bool
     checksum_ready: bool
@@ -56,10 +60,13 @@ class Tap:
     name : str
     wire : bool
         Whether it sits on the cable.
+    snaplen : int
+        Bytes kept of each frame, 0 for all.
     """
 
-    def __init__(self, name: str, *, wire: bool = False) -> None:
+    def __init__(self, name: str, *, wire: bool = False, snaplen: int = 0) -> None:
         self.name = name
+        self.snaplen = snaplen
         self.wire = wire
         self._frames: list[TapFrame] = []
 
@@ -69,7 +76,10 @@ class Tap:
         for piece in pieces:
             partial_sum = piece.ip is not None and piece.ip.partial_checksum and not self.wire
             data = frame_bytes(piece, partial_sum=partial_sum)
-            self._frames.append(TapFrame(time_ns, data, skb.number, leaving, not partial_sum, piece.gso_segs))
+            kept = data[: self.snaplen] if self.snaplen else data
+            self._frames.append(
+                TapFrame(time_ns, kept, len(data), skb.number, leaving, not partial_sum, piece.gso_segs)
+            )
 
     def from_client(self, time_ns: int, skb: SkBuff, _leaving: bool) -> None:
         """A frame of the client passes the wire."""

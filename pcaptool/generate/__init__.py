@@ -1,0 +1,13 @@
+"""A scenario to capture files and the table of stages.
+
+Knows: the model's run, the writers, which file gets which name.
+Must not know: how the stack works, or how arguments came.
+
+    generate    run a scenario through the modelled stack and write what its taps saw
+"""
+
+from __future__ import annotations
+
+from pcaptool.generate.run import Run, generate
+
+__all__ = ["Run", "generate"]

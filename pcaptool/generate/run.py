@@ -1,0 +1,168 @@
+"""Run a scenario and write its captures, its stages and the scenario as it was run.
+
+Knows: names of the files of a run, how a tap's frames become records.
+Must not know: the stack's inside, arguments, printing.
+With one tap the capture has the name that was asked for; with several, each has the tap's name in it
+(x.server.pcapng, x.wire.pcapng). Stages lie beside it as x.stages.parquet, the scenario as x.scenario.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pcaptool.errors import UsageError
+from pcaptool.file import Interface, PacketFlag, Record, open_writer
+from pcaptool.file.packet_flags import Direction, packet_flags
+from pcaptool.scenario import Scenario, load_scenario
+from pcaptool.stack.run import TAPS, RunResult, run_scenario
+from pcaptool.stack.tap import TapFrame
+from pcaptool.wire.linktype import LinkType
+
+__all__ = ["Run", "generate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What `generate` made.
+
+    Parameters
+    ----------
+    captures : dict
+        Tap name to the capture file.
+    stages : Path
+        Parquet file of the `stages` table.
+    scenario_path : Path
+        The scenario as it was run: every key that differs from its default, with the seed.
+    scenario : Scenario
+    packets : dict
+        Tap name to the packets in its capture.
+    duration_ns : int
+        Virtual time from the start to the last packet.
+    notices : tuple of str
+        What the run has to say.
+    """
+
+    captures: dict[str, Path]
+    stages: Path
+    scenario_path: Path
+    scenario: Scenario
+    packets: dict[str, int]
+    duration_ns: int
+    notices: tuple[str, ...]
+
+    @property
+    def capture(self) -> Path:
+        """The first tap's capture."""
+        return next(iter(self.captures.values()))
+
+
+def generate(
+    scenario: Scenario | str | Path,
+    out: str | Path,
+    *,
+    taps: Sequence[str] = ("server",),
+    seed: int | None = None,
+    format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
+    progress: Callable[[str], None] | None = None,
+) -> Run:
+    """Run a scenario through the modelled stack and write what its taps saw.
+
+    Parameters
+    ----------
+    scenario : Scenario or path
+        A scenario, or the TOML file that holds one.
+    out : path
+        The capture file; other files of the run get their names from it.
+    taps : sequence of {"server", "client", "wire"}
+        Where to capture.
+    seed : int, optional
+        Instead of the scenario's.
+    format : {"pcap", "pcapng"}, optional
+        Without: by the name, pcapng unless it ends in .pcap.
+    progress : callable, optional
+        Told what happens now.
+
+    Raises
+    ------
+    ScenarioError
+        The scenario cannot be.
+    OutputError
+        A file cannot be written.
+    UsageError
+        No tap, or an unknown one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> run = generate(Scenario(), Path(tempfile.mkdtemp()) / "x.pcapng")
+    >>> run.capture.name, run.packets, run.stages.name
+    ('x.pcapng', {'server': 12}, 'x.stages.parquet')
+    """
+    if not taps or (unknown := [tap for tap in taps if tap not in TAPS]):
+        what = f"unknown tap {unknown[0]!r}" if taps else "no tap is given"
+        raise UsageError(what, hint=f"taps are {', '.join(TAPS)}")
+    plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    if seed is not None:
+        plan = replace(plan, seed=seed)
+    say = progress or (lambda _text: None)
+    say("running the model")
+    result = run_scenario(plan, tuple(dict.fromkeys(taps)))
+    return _write(plan, result, Path(out), format, say)
+
+
+def _write(
+    plan: Scenario,
+    result: RunResult,
+    out: Path,
+    format: Literal["pcap", "pcapng"] | None,  # noqa: A002 - as above
+    say: Callable[[str], None],
+) -> Run:
+    from pcaptool.generate.files import write_scenario, write_stages  # noqa: PLC0415 - loads Arrow
+
+    captures: dict[str, Path] = {}
+    stem = _stem(out)
+    say("writing")
+    for tap, frames in result.frames.items():
+        path = out if len(result.frames) == 1 else out.with_name(f"{stem}.{tap}{out.name[len(stem) :]}")
+        chosen = format or ("pcap" if ".pcap" in path.suffixes else "pcapng")
+        device = (plan.host.client if tap == "client" else plan.host.server).device
+        interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
+        with open_writer(path, chosen, [interface]) as writer:
+            writer.write_all(_record(frame) for frame in frames)
+        captures[tap] = path
+    stages = out.with_name(f"{stem}.stages.parquet")
+    write_stages(stages, result, plan)
+    scenario_path = out.with_name(f"{stem}.scenario.toml")
+    write_scenario(scenario_path, plan)
+    last_ns = max((frames[-1].time_ns for frames in result.frames.values() if frames), default=0)
+    return Run(
+        captures=captures,
+        stages=stages,
+        scenario_path=scenario_path,
+        scenario=plan,
+        packets={tap: len(frames) for tap, frames in result.frames.items()},
+        duration_ns=max(0, last_ns - plan.start_time_ns),
+        notices=result.notices,
+    )
+
+
+def _stem(out: Path) -> str:
+    """The name without .pcap, .pcapng and a compression's ending."""
+    name = out.name
+    for ending in (".gz", ".zst", ".lz4"):
+        name = name.removesuffix(ending)
+    return name.removesuffix(".pcapng").removesuffix(".pcap") or out.name
+
+
+def _record(frame: TapFrame) -> Record:
+    """A frame as the capture file holds it: pcapng says what the device still had to do."""
+    bits = PacketFlag(0)
+    if not frame.checksum_ready:
+        bits |= PacketFlag.CHECKSUM_NOT_READY
+    if frame.gso_segs > 1:
+        bits |= PacketFlag.SEGMENTATION_OFFLOAD
+    direction = Direction.OUTBOUND if frame.leaving else Direction.INBOUND
+    return Record(frame.time_ns, frame.data, frame.orig_len, flags=packet_flags(direction, bits))
