@@ -1,15 +1,15 @@
-"""Conversations: the `flow` of each packet, relative sequence numbers, and the flows table.
+"""Conversations: the `flow` of each packet, what TCP did in it, and the flows table.
 
 Knows: how columns of a batch become the kernel's rows, and the kernel's rows become tables.
-Must not know: payload. Rules and their source: `analyze.flow_kernel`.
-Memory: 376 bytes a conversation, and each distinct address once; nothing grows with packets.
+Must not know: payload. Rules and their source: `analyze.flow_kernel`; TCP's: `analyze.tcp_analysis`.
+Memory: 360 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
+what `tcp_analysis` says; nothing grows with packets.
 A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
 headers have no flow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.analyze.take import Ints, WordIds, integers
+from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
 from pcaptool.decode.batch import Batch
+from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Masked, Texts
 
 __all__ = ["FlowAnalysis"]
@@ -28,14 +30,12 @@ END_WORDS = ("open", "half", "fin", "rst")
 
 
 class FlowAnalysis:
-    """Fills `flow` in packets, tcp and udp, the relative numbers in tcp, and the flows table.
+    """Fills `flow` in packets, tcp and udp, the analysis columns of tcp, and the flows table.
 
     Parameters
     ----------
-    track : callable, optional
-        `flow_kernel.track`, compiled or not.
-    rehash : callable, optional
-        `flow_kernel.rehash`, compiled or not.
+    engine : Engine, optional
+        How the kernels run; plain Python without it.
     """
 
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
@@ -43,13 +43,15 @@ class FlowAnalysis:
         "tcp": (
             *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
             *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
+            *("window_size_value", "options_sack_le", "options_sack_re"),
         ),
         "udp": ("n", "depth", "srcport", "dstport", "payload_bytes"),
     }
 
-    def __init__(self, track: Callable[..., int] = fk.track, rehash: Callable[..., None] = fk.rehash) -> None:
-        self._track = track
-        self._rehash = rehash
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._track = engine.flat(fk.__name__, "track") if engine else fk.track
+        self._rehash = engine.flat(fk.__name__, "rehash") if engine else fk.rehash
+        self._tcp = TcpAnalyzer(engine)
         self._addresses = WordIds()
         self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
         self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
@@ -61,7 +63,7 @@ class FlowAnalysis:
         return int(self._counts[0])
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
-        """Adds the columns `flow` (packets, tcp, udp), `stream`, `fwd`, `seq`, `ack` (tcp)."""
+        """Adds the columns `flow` (packets, tcp, udp) and all that tcp has beyond its header."""
         rows, tcp_rows, udp_rows = self._rows(batch)
         out = np.full((len(rows), 6), -1, np.int64)
         out[:, fk.OUT_REUSED] = 0
@@ -74,7 +76,9 @@ class FlowAnalysis:
 
     def finish(self) -> dict[str, Columns]:
         """The flows table."""
-        return {"flows": flow_columns(self._flows[: self.flow_count], self._addresses.words)}
+        flows = self._flows[: self.flow_count]
+        columns = flow_columns(flows, self._addresses.words)
+        return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM])}
 
     def _grow(self) -> None:
         count = self.flow_count
@@ -119,7 +123,22 @@ class FlowAnalysis:
                 table["fwd"] = _scatter(height, place, out[mine, fk.OUT_SIDE] == 0, "?")
                 table["seq"] = _scatter(height, place, out[mine, fk.OUT_SEQ], "u4")
                 table["ack"] = _scatter(height, place, out[mine, fk.OUT_ACK], "u4")
-                batch.notes["tcp.reused_ports"] = place[out[mine, fk.OUT_REUSED] != 0]
+                self._tcp.feed(table, _tcp_segments(place, rows[mine], out[mine]))
+
+
+def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:
+    seq = rows[:, fk.IN_SEQ]
+    return Segments(
+        at=place,
+        stream=out[:, fk.OUT_STREAM],
+        side=out[:, fk.OUT_SIDE],
+        n=rows[:, fk.IN_N],
+        ts=rows[:, fk.IN_TS],
+        seq=seq,
+        base=(seq - out[:, fk.OUT_SEQ]) & fk.MASK32,
+        size=rows[:, fk.IN_PAYLOAD],
+        reused=out[:, fk.OUT_REUSED],
+    )
 
 
 def _innermost(table: Columns, batch: Batch) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pcaptool.tables.definition import Column, Table
+from pcaptool.tables.tcp_analysis import TCP_CONVERSATION
 
 __all__ = ["FLOWS"]
 
@@ -53,5 +54,6 @@ FLOWS = Table(
         Column(
             "end", "text", "fin (both sides), half (one FIN), rst (before both), open", low_cardinality=True
         ),
+        *TCP_CONVERSATION,
     ),
 )

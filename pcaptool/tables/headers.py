@@ -8,7 +8,7 @@ Wireshark's (`tests/oracle`), with lengths in bytes.
 from __future__ import annotations
 
 from pcaptool.tables.definition import Column, Table
-from pcaptool.tables.tcp_analysis import TCP_NUMBERS
+from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_NUMBERS
 
 __all__ = ["ARP", "IP", "LINK", "TCP", "UDP"]
 
@@ -152,6 +152,7 @@ TCP = Table(
         Column("options_sack_le", "u32_list", "left edges of SACK blocks", "tcp.options.sack_le"),
         Column("options_sack_re", "u32_list", "right edges of SACK blocks", "tcp.options.sack_re"),
         *TCP_NUMBERS,
+        *TCP_ANALYSIS,
     ),
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pcaptool.decode.batch import Batch
-from pcaptool.tables.columns import Masked, Texts
+from pcaptool.tables.columns import Lists, Masked, Texts
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -38,6 +38,7 @@ class Segment:
     sack_permitted: bool = False
     tsval: int | None = None
     window: int = 1000
+    sack: tuple[tuple[int, int], ...] = ()
 
 
 def _masked(values: list[int | None], dtype: str) -> Masked:
@@ -48,6 +49,11 @@ def _masked(values: list[int | None], dtype: str) -> Masked:
 def _texts(values: list[str]) -> Texts:
     words = list(dict.fromkeys(values))
     return Texts(np.array([words.index(v) for v in values], np.int32), words)
+
+
+def _edges(blocks: list[tuple[tuple[int, int], ...]], which: int) -> Lists:
+    offsets = np.cumsum([0] + [len(b) for b in blocks]).astype(np.int32)
+    return Lists(offsets, np.array([edge[which] for b in blocks for edge in b], "u4"))
 
 
 def make_batch(segments: list[Segment], first_n: int = 1) -> Batch:
@@ -87,6 +93,8 @@ def make_batch(segments: list[Segment], first_n: int = 1) -> Batch:
         "options_wscale_shift": _masked([s.wscale for _, s in tcp], "u1"),
         "options_sack_perm": np.array([s.sack_permitted for _, s in tcp], np.bool_),
         "options_timestamp_tsval": _masked([s.tsval for _, s in tcp], "u4"),
+        "options_sack_le": _edges([s.sack for _, s in tcp], 0),
+        "options_sack_re": _edges([s.sack for _, s in tcp], 1),
     }
     tables["udp"] = ports(udp) | {"payload_bytes": np.array([len(s.data) for _, s in udp], "u4")}
     data = np.frombuffer(b"".join(bytes(54) + k for k in kept), np.uint8)

@@ -1,0 +1,229 @@
+"""TCP analysis: Wireshark's `tcp.analysis.*` as columns, and each flow's sum of it.
+
+Knows: how columns become the kernel's rows, and its output becomes columns; the room for its state.
+Must not know: the rules (`analyze.tcp_kernel`), which conversation a segment belongs to (`analyze.flows`).
+Memory: 46 * 8 bytes a TCP conversation and 20 * 8 for its sums, 40 bytes a segment that is not acknowledged.
+Medians and other quantiles of round-trip times are left to queries over `tcp.analysis_ack_rtt_ns`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pcaptool.analyze import tcp_kernel as tk
+from pcaptool.analyze.take import Ints, integers
+from pcaptool.engine import Engine
+from pcaptool.tables.columns import Columns, Lists, Masked
+from pcaptool.tables.tcp_analysis import TCP_FLAGS
+
+__all__ = ["Segments", "TcpAnalyzer"]
+
+FIRST_CAPACITY = 1024
+MASK32 = 0xFFFFFFFF
+# Sums of a side, in the order of `tables.tcp_analysis.TCP_CONVERSATION`; then what the means need.
+REXMIT, REXMIT_BYTES, REORDERED, LOST, DUPLICATES, ZERO, RTTS, RTT_MIN, RTT_SUM, RTT_MAX, SUMS = range(11)
+
+
+class Segments(NamedTuple):
+    """What `flows` found out about the segments of a batch; arrays of one length."""
+
+    at: Ints  # row of the tcp table
+    stream: Ints
+    side: Ints
+    n: Ints
+    ts: Ints
+    seq: Ints  # absolute
+    base: Ints  # absolute number of its side's relative 0
+    size: Ints  # -1 where not known
+    reused: Ints
+
+
+class TcpAnalyzer:
+    """Runs the kernel over the segments of each batch.
+
+    Parameters
+    ----------
+    engine : Engine, optional
+        How the kernel runs; plain Python without it.
+    """
+
+    needs: tuple[str, ...] = (
+        *("ack_raw", "flags", "window_size_value", "options_wscale_shift"),
+        *("options_sack_le", "options_sack_re"),
+    )
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._kernel = engine.function(tk.__name__, "analyze") if engine else tk.analyze
+        self._state = np.zeros((FIRST_CAPACITY, tk.WIDTH), np.int64)
+        self._segments = np.zeros((0, tk.SEG_WIDTH), np.int64)
+        self._free = np.full(1, -1, np.int64)
+        self._sums = np.zeros((FIRST_CAPACITY, 2, SUMS), np.int64)
+
+    def feed(self, tcp: Columns, found: Segments) -> None:
+        """Adds the analysis columns to a batch's tcp table."""
+        rows = _rows(tcp, found)
+        out = np.zeros((len(rows), tk.OUT_WIDTH), np.int64)
+        done = self._kernel(rows, 0, self._state, self._segments, self._free, out)
+        while done < len(rows):
+            self._grow(int(rows[done, tk.IN_STREAM]))
+            done = self._kernel(rows, done, self._state, self._segments, self._free, out)
+        _fill(tcp, found.at, rows, out)
+        self._add(rows, out)
+
+    def flow_columns(self, streams: Ints) -> Columns:
+        """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
+        self._room(int(streams.max(initial=-1)))
+        sums = self._sums[np.maximum(streams, 0)]
+        sums[streams < 0] = 0
+        columns: Columns = {}
+        for side, name in ((0, "fwd"), (1, "rev")):
+            mine = sums[:, side]
+            for column, kind, what in (
+                (REXMIT, "u4", "retransmissions"),
+                (REXMIT_BYTES, "u8", "retransmitted_bytes"),
+                (REORDERED, "u4", "out_of_order"),
+                (LOST, "u4", "lost_segments"),
+                (DUPLICATES, "u4", "duplicate_acks"),
+                (ZERO, "u4", "zero_windows"),
+                (RTTS, "u4", "rtts"),
+            ):
+                columns[f"{what}_{name}"] = mine[:, column].astype(kind)
+            measured = mine[:, RTTS] > 0
+            mean = mine[:, RTT_SUM] // np.maximum(mine[:, RTTS], 1)
+            columns[f"rtt_min_ns_{name}"] = Masked(mine[:, RTT_MIN].copy(), measured)
+            columns[f"rtt_mean_ns_{name}"] = Masked(mean, measured)
+            columns[f"rtt_max_ns_{name}"] = Masked(mine[:, RTT_MAX].copy(), measured)
+        return columns
+
+    def _grow(self, stream: int) -> None:
+        """Room for the conversation and the segment that the kernel stopped at."""
+        self._room(stream)
+        if self._free[0] >= 0:
+            return
+        used = len(self._segments)
+        more = np.zeros((max(used, FIRST_CAPACITY), tk.SEG_WIDTH), np.int64)
+        more[:, tk.SEG_OLDER] = np.arange(used + 1, used + 1 + len(more))
+        more[-1, tk.SEG_OLDER] = -1
+        self._segments = np.concatenate([self._segments, more])
+        self._free[0] = used
+
+    def _room(self, stream: int) -> None:
+        count = len(self._state)
+        if stream >= count:
+            more = max(stream + 1 - count, count)
+            self._state = np.concatenate([self._state, np.zeros((more, tk.WIDTH), np.int64)])
+            self._sums = np.concatenate([self._sums, np.zeros((more, 2, SUMS), np.int64)])
+
+    def _add(self, rows: Ints, out: Ints) -> None:
+        """Sums of each flow and side."""
+        stream, side, flags = rows[:, tk.IN_STREAM], rows[:, tk.IN_SIDE], out[:, tk.OUT_FLAGS]
+        if not len(stream):
+            return
+        self._room(int(stream.max()))
+        repeats = flags & (tk.RETRANSMISSION | tk.FAST | tk.SPURIOUS)
+        one = np.ones(len(rows), np.int64)
+        for column, chosen, amount in (
+            (REXMIT, repeats, one),
+            (REXMIT_BYTES, repeats, np.maximum(rows[:, tk.IN_SIZE], 0)),
+            (REORDERED, flags & tk.OUT_OF_ORDER, one),
+            (LOST, flags & tk.LOST, one),
+            (DUPLICATES, flags & tk.DUPLICATE_ACK, one),
+            (ZERO, flags & tk.ZERO_WINDOW, one),
+        ):
+            at = np.flatnonzero(chosen)
+            if len(at):
+                where: Any = (stream[at], side[at], column)
+                np.add.at(self._sums, where, amount[at])
+        self._add_rtts(stream, side, out)
+
+    def _add_rtts(self, stream: Ints, side: Ints, out: Ints) -> None:
+        at = np.flatnonzero(out[:, tk.OUT_ACKS_FRAME])
+        flow, sender, rtt = stream[at], 1 - side[at], out[at, tk.OUT_ACK_RTT]
+        fresh = self._sums[flow, sender, RTTS] == 0
+        self._sums[flow[fresh], sender[fresh], RTT_MIN] = np.iinfo(np.int64).max
+        combine: tuple[tuple[Any, int, Any], ...] = (
+            (np.add, RTTS, 1),
+            (np.add, RTT_SUM, rtt),
+            (np.minimum, RTT_MIN, rtt),
+            (np.maximum, RTT_MAX, rtt),
+        )
+        for operation, column, values in combine:
+            operation.at(self._sums, (flow, sender, column), values)
+
+
+def _rows(tcp: Columns, found: Segments) -> Ints:
+    rows = np.zeros((len(found.at), tk.IN_WIDTH), np.int64)
+    for column, values in (
+        (tk.IN_STREAM, found.stream),
+        (tk.IN_SIDE, found.side),
+        (tk.IN_N, found.n),
+        (tk.IN_TS, found.ts),
+        (tk.IN_SEQ, found.seq),
+        (tk.IN_BASE, found.base),
+        (tk.IN_SIZE, found.size),
+        (tk.IN_REUSED, found.reused),
+        (tk.IN_ACK, integers(tcp, "ack_raw")[found.at]),
+        (tk.IN_FLAGS, integers(tcp, "flags")[found.at]),
+        (tk.IN_WINDOW, integers(tcp, "window_size_value")[found.at]),
+        (tk.IN_WSCALE, integers(tcp, "options_wscale_shift")[found.at]),
+        (tk.IN_SACK, _sacked(tcp)[found.at]),
+    ):
+        rows[:, column] = values
+    return rows
+
+
+def _sacked(tcp: Columns) -> Ints:
+    """Bytes in the first three SACK blocks of each row."""
+    left, right = tcp["options_sack_le"], tcp["options_sack_re"]
+    if not isinstance(left, Lists) or not isinstance(right, Lists):
+        raise TypeError("SACK edges are lists")
+    begin = left.offsets[:-1].astype(np.int64)
+    counts = np.minimum(np.diff(left.offsets), np.diff(right.offsets))
+    sizes = np.zeros(len(counts), np.int64)
+    if len(left.values):
+        for k in range(3):
+            at = np.flatnonzero(counts > k)
+            here = begin[at] + k
+            there = right.offsets[:-1].astype(np.int64)[at] + k
+            sizes[at] += (right.values[there].astype(np.int64) - left.values[here].astype(np.int64)) & MASK32
+    return sizes
+
+
+def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints) -> None:
+    height = len(integers(tcp, "n"))
+    here = np.zeros(height, np.bool_)
+    here[at] = True
+    wide = np.zeros((height, tk.OUT_WIDTH), np.int64)
+    wide[at] = out
+
+    def some(column: int, dtype: str, valid: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Masked:
+        return Masked(wide[:, column].astype(dtype), valid)
+
+    flags = wide[:, tk.OUT_FLAGS]
+    repeats = flags & (tk.RETRANSMISSION | tk.FAST | tk.SPURIOUS) != 0
+    for bit, flag in enumerate(TCP_FLAGS):
+        tcp[flag.name] = repeats if bit == 0 else flags & (1 << bit) != 0
+    scale = wide[:, tk.OUT_SCALE]
+    factor = np.where(scale >= 0, np.left_shift(1, np.clip(scale, 0, 14)), scale)
+    syn = np.zeros(height, np.bool_)
+    syn[at] = rows[:, tk.IN_FLAGS] & tk.SYN != 0
+    tcp["window_size"] = some(tk.OUT_WINDOW, "u4", here)
+    tcp["window_size_scalefactor"] = Masked(factor.astype("i4"), here & ~syn)
+    tcp["completeness"] = some(tk.OUT_COMPLETENESS, "u1", here)
+    for name, kind, column in (
+        ("duplicate_ack_num", "u4", tk.OUT_DUP_NUM),
+        ("duplicate_ack_frame", "u4", tk.OUT_DUP_FRAME),
+        ("bytes_in_flight", "u4", tk.OUT_BIF),
+        ("push_bytes_sent", "u4", tk.OUT_PUSH),
+        ("acks_frame", "u4", tk.OUT_ACKS_FRAME),
+        ("ack_rtt_ns", "i8", tk.OUT_ACK_RTT),
+        ("initial_rtt_ns", "i8", tk.OUT_INITIAL_RTT),
+        ("rto_ns", "i8", tk.OUT_RTO),
+        ("rto_frame", "u4", tk.OUT_RTO_FRAME),
+    ):
+        valid = wide[:, column] != 0
+        if column == tk.OUT_DUP_FRAME:
+            valid = flags & tk.DUPLICATE_ACK != 0
+        tcp[f"analysis_{name}"] = some(column, kind, valid)
