@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import tempfile
 import types as python_types
 from functools import cache
@@ -99,6 +100,7 @@ def compiled_module(name: str) -> python_types.SimpleNamespace:
     place = _cache_file(name)
     module = python_types.ModuleType(f"{name}:compiled")
     module.__file__ = str(place or path)
+    sys.modules[module.__name__] = module  # numba's cache finds a function's globals by its module's name
     space = module.__dict__
     code = compile(path.read_bytes(), module.__file__, "exec", dont_inherit=True)
     exec(code, space)  # noqa: S102 - the package's own source, a second time
