@@ -3,6 +3,13 @@
 The public surface. Everything is imported when it is first used (PEP 562): `import pcaptool` loads neither
 polars nor numba nor pyarrow.
 
+    generate(scenario, out)   what the modelled server would send: a capture and its stages
+    parse_scenario, load_scenario, dump_scenario
+                              TOML to `Scenario` and back
+
+`generate`, like the other verbs, is the room that holds the function of that name, and can be called:
+`pcaptool.generate(...)` is `pcaptool.generate.generate(...)`.
+
 Examples
 --------
 >>> import pcaptool
@@ -13,6 +20,8 @@ Examples
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcaptool._version import __version__
@@ -27,10 +36,15 @@ from pcaptool.errors import (
 )
 
 if TYPE_CHECKING:
+    from pcaptool.generate import Run, generate
     from pcaptool.scenario import Scenario, dump_scenario, load_scenario, parse_scenario
+
+# Rooms that are verbs: each holds a function of its own name.
+_VERBS = frozenset({"generate"})
 
 # name -> the module that holds it
 _LAZY = {
+    "Run": "pcaptool.generate",
     "Scenario": "pcaptool.scenario",
     "dump_scenario": "pcaptool.scenario",
     "load_scenario": "pcaptool.scenario",
@@ -42,19 +56,43 @@ __all__ = [
     "OutputError",
     "PcapToolError",
     "ReportError",
+    "Run",
     "Scenario",
     "ScenarioError",
     "SystemRefusedError",
     "UsageError",
     "__version__",
     "dump_scenario",
+    "generate",
     "load_scenario",
     "parse_scenario",
 ]
 
 
+class _Verb(ModuleType):
+    """A room that can be called: the call goes to its function of the same name."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **named)
+
+
+class _Surface(ModuleType):
+    """The package itself: whoever imports a verb's room first, the room becomes callable."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds a submodule to its package here, and only here.
+        if name in _VERBS and type(value) is ModuleType:
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Surface
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name in _VERBS:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'pcaptool' has no attribute {name!r}")
     value = getattr(importlib.import_module(_LAZY[name]), name)

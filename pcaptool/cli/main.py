@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import schema
+from pcaptool.cli import generate, query, schema
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -38,6 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+# In the order of the work: make, look, ask.
+app.command("generate")(generate.generate)
+app.command("query")(query.query)
 app.command("schema")(schema.schema)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "console", "progress"]
+__all__ = ["Progress", "console", "progress", "status"]
 
 # Called with how much is done and how much there is (0: not known).
 Progress = Callable[[int, int], None]
@@ -56,3 +56,13 @@ def progress(what: str) -> Iterator[Progress | None]:
     with Bar(*columns, console=console(error=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+@contextmanager
+def status(what: str) -> Iterator[Callable[[str], None] | None]:
+    """A line on stderr that says what is done now; None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with console(error=True).status(what) as line:
+        yield line.update

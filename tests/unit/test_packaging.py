@@ -32,7 +32,25 @@ def test_public_names_are_sorted_and_all_there():
 
 
 def test_what_is_lazy_is_public():
-    assert set(pcaptool._LAZY) <= set(pcaptool.__all__)
+    assert set(pcaptool._LAZY) | pcaptool._VERBS <= set(pcaptool.__all__)
+
+
+def test_a_verb_can_be_called_whoever_imports_its_room_first():
+    for first in ("", "import pcaptool.generate.run\n", "from pcaptool.generate import Run\n"):
+        code = (
+            f"{first}import inspect, pcaptool\n"
+            "try:\n    pcaptool.generate()\nexcept TypeError as error:\n    print(error)\n"
+            "assert inspect.ismodule(pcaptool.generate)\nprint(pcaptool.generate.Run.__name__)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("generate() missing 2 required positional arguments")
+        assert done.stdout.endswith("Run\n")
+
+
+def test_every_verb_holds_a_function_of_its_name():
+    for name in pcaptool._VERBS:
+        assert callable(getattr(getattr(pcaptool, name), name))
+        assert name in pcaptool.__all__
 
 
 def test_an_unknown_name_is_an_attribute_error():
