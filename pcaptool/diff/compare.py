@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff.fields import FIELDS, ComparedField
-from pcaptool.diff.normalise import NORMALISERS, Pairs
+from pcaptool.diff.fields import IN_ORDER, ComparedField
+from pcaptool.diff.normalise import NORMALISERS, Pairs, View
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import value_text
 
-__all__ = ["DIFFERENCES_A_FIELD", "Comparison", "compare", "direction_text"]
+__all__ = ["DIFFERENCES_A_FIELD", "Comparison", "compare", "direction_text", "told_rows"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -68,20 +68,18 @@ def compare(
     """
     out = Comparison()
     differing_rows: dict[str, Ints] = {}
-    for item in FIELDS:
+    for item in IN_ORDER:
         if (segments and not item.per_segment) or (item.name == "payload" and not settings.bytes_known):
             continue
         column = item.column or item.name
-        if column not in pairs.a.columns:
-            continue
         x, y = pairs.a[column], pairs.b[column]
         present = (x.is_not_null() | y.is_not_null()).to_numpy() & counted
         rows = np.flatnonzero(x.ne_missing(y).to_numpy() & present)
         total, differing = int(np.count_nonzero(present)), len(rows)
         if differing:
-            rows, uses = _left_over(pairs, item, rows, settings, differing_rows)
+            rows, followed, uses = _left_over(pairs, item, rows, settings, differing_rows)
             out.uses.update(uses)
-        differing_rows[item.name] = rows
+            differing_rows[item.name] = np.concatenate([rows, followed])
         out.add(item, total, total - differing, differing - len(rows), len(rows))
         if len(rows):
             out.differences.append(_told(pairs, item, rows[:DIFFERENCES_A_FIELD]))
@@ -94,9 +92,9 @@ def _left_over(
     rows: Ints,
     settings: Settings,
     differing_rows: Mapping[str, Ints],
-) -> tuple[Ints, Counter[str]]:
-    """The rows that no tolerance and no rule explains, and how often each explained one."""
-    rules, uses = settings.rules, Counter[str]()
+) -> tuple[Ints, Ints, Counter[str]]:
+    """The rows that nothing explains, those that follow from other differences, and uses of each rule."""
+    rules, uses, followed = settings.rules, Counter[str](), rows[:0]
     if item.name in settings.tolerances:
         x, y = pairs.pick(rows, item.column or item.name)
         within = settings.tolerances[item.name].within(x, y)
@@ -113,8 +111,8 @@ def _left_over(
         if item.name.endswith(".checksum"):
             explained &= NORMALISERS["checksum"](pairs, item, rows)
         uses["follows"] += int(np.count_nonzero(explained))
-        rows = rows[~explained]
-    return rows, uses
+        rows, followed = rows[~explained], rows[explained]
+    return rows, followed, uses
 
 
 def direction_text(way: int | None) -> str:
@@ -128,17 +126,24 @@ def _told(pairs: Pairs, item: ComparedField, rows: Ints) -> pl.DataFrame:
     if shown != (item.column or item.name) and x.eq_missing(y).any():
         # Equal when shown relative: the rule is off, so the raw numbers are the difference.
         x, y = pairs.pick(rows, item.column or item.name)
-    a, b = pairs.a[rows], pairs.b[rows]
+    values = [[value_text(item.name, v) for v in side.to_list()] for side in (x, y)]
+    return told_rows(pairs.a, pairs.b, rows, item, (values[0], values[1]))
+
+
+def told_rows(
+    a: View, b: View, rows: Ints, item: ComparedField, values: tuple[list[str], list[str]]
+) -> pl.DataFrame:
+    """Rows of differences of one field at aligned packets."""
     return pl.DataFrame(
         {
             "layer": [item.layer] * len(rows),
             "field": [item.name] * len(rows),
-            "flow": a["pair"],
-            "direction": [direction_text(d) for d in a["dir"]],
-            "n_a": a["n"],
-            "n_b": b["n"],
-            "value_a": [value_text(item.name, v) for v in x.to_list()],
-            "value_b": [value_text(item.name, v) for v in y.to_list()],
+            "flow": a["pair"].gather(rows),
+            "direction": [direction_text(d) for d in a["dir"].gather(rows)],
+            "n_a": a["n"].gather(rows),
+            "n_b": b["n"].gather(rows),
+            "value_a": values[0],
+            "value_b": values[1],
             "cause": [""] * len(rows),
             "weight": [item.weight] * len(rows),
         },

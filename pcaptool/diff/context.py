@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pcaptool.diff.align import Alignment
-from pcaptool.diff.normalise import Pairs
+from pcaptool.diff.normalise import Pairs, View
 
 __all__ = ["gather", "links_of", "pairs_of"]
 
@@ -21,21 +21,26 @@ _MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
 _ADDRESSES = ("ip.src", "ip.dst", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
 
 
-def gather(a: pl.DataFrame, b: pl.DataFrame, rows_a: Ints, rows_b: Ints) -> tuple[pl.DataFrame, pl.DataFrame]:
+def gather(a: pl.DataFrame, b: pl.DataFrame, rows_a: Ints, rows_b: Ints) -> tuple[View, View]:
     """Aligned rows of both sides; `pair` and `dir` are those of the matched flow, also for a stray packet."""
-    x, y = a[rows_a], b[rows_b]
-    stray = (x["pair"] < 0) & (y["pair"] >= 0)
-    whole = pl.DataFrame(
-        {"stray": stray, "pair": x["pair"], "dir": x["dir"], "pair_b": y["pair"], "dir_b": y["dir"]}
+    pair_a, pair_b = a["pair"].gather(rows_a), b["pair"].gather(rows_b)
+    stray = (pair_a < 0) & (pair_b >= 0)
+    both = pl.DataFrame(
+        {
+            "x": pair_a,
+            "y": pair_b,
+            "dx": a["dir"].gather(rows_a),
+            "dy": b["dir"].gather(rows_b),
+            "stray": stray,
+        }
     )
-    whole = whole.select(
-        pair=pl.when("stray").then("pair_b").otherwise("pair"),
-        dir=pl.when("stray").then("dir_b").otherwise("dir"),
+    place = both.select(
+        pair=pl.when("stray").then("y").otherwise("x"), dir=pl.when("stray").then("dy").otherwise("dx")
     )
-    return x.with_columns(whole["pair"], whole["dir"]), y.with_columns(whole["pair"], whole["dir"])
+    return View(a, rows_a, place), View(b, rows_b, place)
 
 
-def links_of(parts: list[tuple[pl.DataFrame, pl.DataFrame]]) -> pl.DataFrame:
+def links_of(parts: list[tuple[View, View]]) -> pl.DataFrame:
     """Which address of A stands for which of B: a one-to-one map, by majority over aligned packets.
 
     Returns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FIELDS", "FIELD_BY_NAME", "LAYERS", "ComparedField"]
+__all__ = ["FIELDS", "FIELD_BY_NAME", "IN_ORDER", "LAYERS", "ComparedField"]
 
 LAYERS = ("link", "network", "transport", "application")
 
@@ -123,4 +123,12 @@ def _fields() -> tuple[ComparedField, ...]:
 
 
 FIELDS = _fields()
+
+
+def _turn(item: ComparedField) -> int:
+    """Fields that may follow from others are compared behind them, sums and totals last."""
+    return bool(item.follows) + (item.name == "ip.len" or item.name.endswith(".checksum"))
+
+
+IN_ORDER = tuple(sorted(FIELDS, key=_turn))
 FIELD_BY_NAME = {f.name: f for f in FIELDS}

@@ -18,7 +18,7 @@ import polars as pl
 
 from pcaptool.diff.fields import ComparedField
 
-__all__ = ["NORMALISERS", "Pairs", "clock_error"]
+__all__ = ["NORMALISERS", "Pairs", "View", "clock_error"]
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -30,13 +30,41 @@ _RATES_HZ = (1000, 100, 250, 200, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Some rows of one side's units, in any order; a column is gathered when it is asked for.
+
+    Parameters
+    ----------
+    units : polars.DataFrame
+    rows : numpy.ndarray of int64
+    place : polars.DataFrame
+        `pair` (-1: none) and `dir` of these rows: those of the matched flow, also for a stray packet.
+    """
+
+    units: pl.DataFrame
+    rows: Ints
+    place: pl.DataFrame
+
+    def __getitem__(self, column: str) -> pl.Series:
+        """A column of these rows."""
+        if column in self.place.columns:
+            return self.place[column]
+        return self.units[column].gather(self.rows)
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Pairs:
     """Aligned packets: row i of `a` belongs to row i of `b`.
 
     Parameters
     ----------
-    a, b : polars.DataFrame
-        Units of both sides, gathered; each with `pair` (-1: none) and `dir`.
+    a, b : View
+        Units of both sides.
     broken : numpy.ndarray of bool
         Whether, since the pair before in the same flow and direction, some packet had no counterpart or was
         cut differently: what counts packets cannot be compared across it.
@@ -46,8 +74,8 @@ class Pairs:
         Originators' ports: pair, port_a, port_b.
     """
 
-    a: pl.DataFrame
-    b: pl.DataFrame
+    a: View
+    b: View
     broken: Mask
     links: pl.DataFrame
     ports: pl.DataFrame
@@ -136,7 +164,7 @@ def clock_error(units: pl.DataFrame) -> pl.Series:
 
 
 def _tsval(pairs: Pairs, _: ComparedField, rows: Ints) -> Mask:
-    x, y = pairs.pick(rows, "tcp.clock_error")
+    x, y = (clock_error(side.units).gather(side.rows).gather(rows) for side in (pairs.a, pairs.b))
     a, b = x.cast(pl.Float64).fill_null(np.nan).to_numpy(), y.cast(pl.Float64).fill_null(np.nan).to_numpy()
     agree = (np.abs(a) <= _TICK_SLACK) & (np.abs(b) <= _TICK_SLACK)
     return np.asarray(agree | (np.abs(a - b) <= _TICK_SLACK))

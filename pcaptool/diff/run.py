@@ -18,7 +18,7 @@ from pcaptool.diff.compare import Comparison, compare
 from pcaptool.diff.context import pairs_of
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import alignment_table, listing_of
-from pcaptool.diff.normalise import Pairs, clock_error
+from pcaptool.diff.normalise import Pairs
 from pcaptool.diff.path import clocks_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
@@ -53,9 +53,7 @@ def diff_sides(
     ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
     relation = relation or _detected(a, b, ready)
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
-    left, right = (
-        with_elapsed(u.with_columns(clock_error(u).alias("tcp.clock_error"))) for u in (ready.a, ready.b)
-    )
+    left, right = (with_elapsed(u) for u in (ready.a, ready.b))
     if relation == "model" and not ready.same_connections:
         left, right = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (left, right))
     alignment = align(left, right)

@@ -63,7 +63,7 @@ def packet_text(unit: dict[str, Any]) -> str:
         ack = f" ack {unit['tcp.ack']}" if unit["tcp.ack"] is not None else ""
         sack = unit["tcp.sack"] or []
         half = len(sack) // 2
-        blocks = "".join(f"[{sack[i]},{sack[i + half]}]" for i in range(half))
+        blocks = "".join(f"{{{sack[i]}:{sack[i + half]}}}" for i in range(half))
         more = f" sack {blocks}" if blocks else ""
         flags, window = flags_text(unit["tcp.flags"]), unit["tcp.window_size_value"]
         return f"{flags} {span}{size_text}{ack} win {window}{more}"

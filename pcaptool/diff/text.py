@@ -62,7 +62,7 @@ def _checksum(state: int) -> str:
 
 def _sack(edges: Sequence[int]) -> str:
     half = len(edges) // 2
-    return " ".join(f"[{edges[i]},{edges[i + half]})" for i in range(half)) or "none"
+    return " ".join(f"{{{edges[i]}:{edges[i + half]}}}" for i in range(half)) or "none"
 
 
 def value_text(field: str, value: Any) -> str:

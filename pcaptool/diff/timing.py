@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
+from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, told_rows
 from pcaptool.diff.fields import ComparedField
-from pcaptool.diff.result import DIFFERENCE_SCHEMA, Timing
+from pcaptool.diff.normalise import View
+from pcaptool.diff.result import Timing
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.side import Side
 
@@ -38,8 +39,8 @@ def quantiles(what: str, deltas: npt.NDArray[np.int64]) -> Timing:
 
 def add_times(
     out: Comparison,
-    a: pl.DataFrame,
-    b: pl.DataFrame,
+    a: View,
+    b: View,
     counted: npt.NDArray[np.bool_],
     settings: Settings,
 ) -> None:
@@ -65,25 +66,8 @@ def add_times(
     out.add(_TIME, total, equal, total - equal - len(rows), len(rows))
     if len(rows):
         some = rows[:DIFFERENCES_A_FIELD]
-        out.differences.append(_told(a[some], b[some], x.gather(some), y.gather(some)))
-
-
-def _told(a: pl.DataFrame, b: pl.DataFrame, x: pl.Series, y: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "layer": [_TIME.layer] * a.height,
-            "field": [_TIME.name] * a.height,
-            "flow": a["pair"],
-            "direction": [direction_text(d) for d in a["dir"]],
-            "n_a": a["n"],
-            "n_b": b["n"],
-            "value_a": [_seconds(v) for v in x.to_list()],
-            "value_b": [_seconds(v) for v in y.to_list()],
-            "cause": [""] * a.height,
-            "weight": [_TIME.weight] * a.height,
-        },
-        schema=DIFFERENCE_SCHEMA,
-    )
+        values = [[_seconds(v) for v in side.gather(some).to_list()] for side in (x, y)]
+        out.differences.append(told_rows(a, b, some, _TIME, (values[0], values[1])))
 
 
 def _seconds(ns: int) -> str:
