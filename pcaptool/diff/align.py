@@ -86,16 +86,9 @@ class _State:
             a, b = self._anchored(a, self.a, self.to_b >= 0), self._anchored(b, self.b, self.to_a >= 0)
         if "heard" in on:
             a, b = self._heard(a, self.a, self.to_b >= 0), self._heard(b, self.b, self.to_a >= 0)
-        columns = [pl.int_range(pl.len()).over(on).alias("_k")]
-        if equal:
-            columns.append(pl.len().over(on).alias("_c"))
-        keys = [*on, "_k", *(["_c"] if equal else [])]
-        pairs = (
-            a.with_columns(columns)
-            .select(*keys, "row")
-            .join(b.with_columns(columns).select(*keys, "row"), on=keys, suffix="_b", nulls_equal=True)
-        )
-        self.put(pairs["row"].to_numpy(), pairs["row_b"].to_numpy(), how)
+        keys = [x.select(pl.struct(on).hash()).to_series().to_numpy() for x in (a, b)]
+        at_a, at_b = _matches(keys[0], keys[1], equal=equal)
+        self.put(a["row"].to_numpy()[at_a], b["row"].to_numpy()[at_b], how)
 
     def put(self, rows_a: npt.NDArray[Any], rows_b: npt.NDArray[Any], how: int) -> None:
         self.to_b[rows_a] = rows_b
@@ -156,6 +149,22 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
         np.flatnonzero((state.to_b < 0) & ~state.in_run_a),
         np.flatnonzero((state.to_a < 0) & ~state.in_run_b),
     )  # fmt: skip
+
+
+def _matches(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64], *, equal: bool) -> tuple[Ints, Ints]:
+    """Indices of equal keys, the k-th occurrence with the k-th; if `equal`, only of keys as frequent in both."""
+    order_a, order_b = np.argsort(a, kind="stable"), np.argsort(b, kind="stable")
+    keys_a, first_a, count_a = np.unique(a[order_a], return_index=True, return_counts=True)
+    keys_b, first_b, count_b = np.unique(b[order_b], return_index=True, return_counts=True)
+    _, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
+    if equal:
+        same = count_a[in_a] == count_b[in_b]
+        in_a, in_b = in_a[same], in_b[same]
+    sizes = np.minimum(count_a[in_a], count_b[in_b])
+    kth = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    at_a = np.repeat(first_a[in_a], sizes) + kth
+    at_b = np.repeat(first_b[in_b], sizes) + kth
+    return order_a[at_a], order_b[at_b]
 
 
 def _take_runs(state: _State) -> tuple[Ints, Ints, Ints]:
