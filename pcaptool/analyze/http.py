@@ -113,12 +113,19 @@ class HttpAnalysis:
         columns = (column[wanted].tolist() for column in segments)
         rows = zip(picked_up[wanted].tolist(), first[wanted].tolist(), *columns, strict=True)
         for marked, is_first, *values in rows:
-            row = _Row(*values)
-            if row.flow not in self._connections:
-                if not marked or self._state[row.flow] == _CLOSED:
+            flow, side, seq, _, flags, size, captured, _, n, ts = values
+            connection = self._connections.get(flow)
+            if connection is None:
+                if not marked or self._state[flow] == _CLOSED:
                     continue
-                self._begin(row, is_first)
-            self._segment(row, data, found)
+                connection = self._begin(_Row(*values), is_first)
+            elif (
+                captured == size
+                and not flags & (_FIN | _RST)
+                and connection.skip_body(side, seq, size, n, ts)
+            ):
+                continue
+            self._segment(connection, _Row(*values), data, found)
         return {"http": exchange_columns(found)} if found else {}
 
     def finish(self) -> dict[str, Columns]:
@@ -165,16 +172,18 @@ class HttpAnalysis:
         self._first_n[segments.flow[where], segments.side[where]] = segments.n[where]
         return first
 
-    def _begin(self, row: _Row, is_first: bool) -> None:
+    def _begin(self, row: _Row, is_first: bool) -> HttpConnection:
         connection = self._connections[row.flow] = HttpConnection()
         self._state[row.flow] = _READ
         # Data that came before its turn waits for the first; one joined later begins with this row.
         connection.streams[row.side].begin(1 if is_first else row.seq)
         other = int(self._first_n[row.flow, 1 - row.side])
         connection.streams[1 - row.side].begin(row.ack if 0 < other < row.n else 1)
+        return connection
 
-    def _segment(self, row: _Row, data: memoryview, found: list[tuple[int, Exchange]]) -> None:
-        connection = self._connections[row.flow]
+    def _segment(
+        self, connection: HttpConnection, row: _Row, data: memoryview, found: list[tuple[int, Exchange]]
+    ) -> None:
         ended = connection.segment(
             row.side,
             row.seq,

@@ -123,6 +123,21 @@ class HttpConnection:
             reader.feed(event)
         return self._ended
 
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
+        """Take a segment without looking at its bytes, if it holds nothing but the middle of a body.
+
+        The same as `segment`, for the segments that large bodies are made of: False means it must be called.
+        """
+        here = self._sides[side]
+        reader = here.reader
+        if self.streams[1 - side].has_hole or not reader.wants_only_length(size):
+            return False
+        if not self.streams[side].skip(seq, size):
+            return False
+        reader.skip(size)
+        here.on_body(size, n, ts)
+        return True
+
     def note_end(self) -> None:
         """A message is over."""
         self._ended = True

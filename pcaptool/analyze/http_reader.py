@@ -106,6 +106,17 @@ class MessageReader:
         """Waiting for a start line after bytes that could not be read."""
         return self._state is _State.LOST
 
+    def wants_only_length(self, size: int) -> bool:
+        """Whether the next `size` bytes are body and do not end it, so that their content is not looked at."""
+        state = self._state
+        return state is _State.CLOSE or (
+            (state is _State.LENGTH or state is _State.CHUNK_DATA) and self._left > size
+        )
+
+    def skip(self, size: int) -> None:
+        """Such bytes have come; the listener is told by who skips them."""
+        self._left -= size
+
     def become_opaque(self) -> None:
         """What follows is another protocol."""
         self._break("the connection changed its protocol first")

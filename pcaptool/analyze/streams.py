@@ -159,6 +159,14 @@ class StreamReassembler:
             self._started = True
             self._next_seq = seq & SEQ_MASK
 
+    def skip(self, seq: int, size: int) -> bool:
+        """Take a segment whose bytes nobody needs to see, if it is the next one and nothing waits."""
+        if seq != self._next_seq or self._keys or self.ended or not self._started:
+            return False
+        self.position += size
+        self._next_seq = (seq + size) & SEQ_MASK
+        return True
+
     def offset_of(self, seq: int) -> int:
         """Position of a sequence number near the current one."""
         return self.position + seq_diff(seq, self._next_seq)

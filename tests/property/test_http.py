@@ -56,9 +56,9 @@ def cut(draw, data):
     return pieces
 
 
-@given(st.data(), exchanges(), st.booleans())
+@given(st.data(), exchanges(), st.booleans(), st.booleans())
 @settings(max_examples=200)
-def test_exchanges_do_not_depend_on_segmentation(data, wanted, pipelined):
+def test_exchanges_do_not_depend_on_segmentation(data, wanted, pipelined, fast):
     connection = HttpConnection()
     for stream in connection.streams:
         stream.begin(ISN)
@@ -70,6 +70,8 @@ def test_exchanges_do_not_depend_on_segmentation(data, wanted, pipelined):
             n += 1
             seq = (ISN + at[side] + position) % 2**32
             ack = (ISN + at[1 - side]) % 2**32
+            if fast and connection.skip_body(side, seq, len(piece), n, n * 10):
+                continue
             if connection.segment(side, seq, piece, n, n * 10, ack=ack):
                 found.extend(connection.take_finished())
         at[side] += len(text)
