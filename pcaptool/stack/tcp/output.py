@@ -218,17 +218,7 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
             sk.write_queue.insert(1, fragment(sk, skb, limit, mss))
         if skb.end_seq == skb.seq:
             break
-        host.stages.pass_buffer(sk, skb, "tcp_write_xmit", host.now_ns)
-        # The kernel moves the buffer to the retransmission queue after handing its clone down
-        # (tcp_event_new_data_sent); nothing looks at either queue in between but this socket's owner.
-        first_flight = sk.packets_out == 0
-        yield from tcp_transmit_skb(sk, skb)
-        sk.write_queue.popleft()
-        sk.rtx_queue.append(skb)
-        sk.snd_nxt = skb.end_seq
-        sk.packets_out += skb.gso_segs
-        if first_flight or sk.loss_probe_pending:
-            sk.host.tcp.rearm_rto(sk)
+        yield from send_head(sk, skb)
         if skb.length < skb.gso_segs * mss:
             sk.snd_sml = skb.end_seq
         sent += skb.gso_segs
@@ -240,6 +230,19 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
     if sent and push_one != 2:
         host.tcp.schedule_loss_probe(sk)
     return sent
+
+
+def send_head(sk: TcpSock, skb: SkBuff) -> Step:
+    """Transmit the first buffer of the write queue; it moves to the retransmission queue (tcp_event_new_data_sent)."""
+    sk.host.stages.pass_buffer(sk, skb, "tcp_write_xmit", sk.host.now_ns)
+    first_flight = sk.packets_out == 0
+    yield from tcp_transmit_skb(sk, skb)
+    sk.write_queue.popleft()
+    sk.rtx_queue.append(skb)
+    sk.snd_nxt = skb.end_seq
+    sk.packets_out += skb.gso_segs
+    if first_flight or sk.loss_probe_pending:
+        sk.host.tcp.rearm_rto(sk)
 
 
 def cwnd_validate(sk: TcpSock, limited: bool) -> None:

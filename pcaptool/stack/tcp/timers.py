@@ -17,6 +17,7 @@ from pcaptool.stack.tcp import output
 from pcaptool.stack.tcp.rtt import rto_us
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock
 from pcaptool.stack.timers import KernelTimer
+from pcaptool.wire.tcp import TcpFlag
 
 __all__ = [
     "check_probe_timer",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 RTO_MAX_S = 120
+TIMEOUT_MIN_US = 2000
 MAX_RETRANSMITS = 15  # sysctl tcp_retries2
 
 
@@ -79,9 +81,9 @@ def schedule_loss_probe(sk: TcpSock) -> None:
         return
     if sk.srtt8_us:
         timeout_us = sk.srtt8_us >> 2
-        # One segment out: the peer may delay its ACK. More: two jiffies for the peer's timer (TCP_TIMEOUT_MIN).
+        # With one segment out the peer may delay its ACK.
         alone = sk.packets_out == 1
-        timeout_us += host.settings.tcp_rto_min_us if alone else 2 * host.jiffies.tick_ns // 1000
+        timeout_us += host.settings.tcp_rto_min_us if alone else TIMEOUT_MIN_US
         timeout = host.jiffies.from_us(timeout_us)
     else:
         timeout = host.jiffies.hz
@@ -158,10 +160,26 @@ def _retransmit_timeout(sk: TcpSock) -> Step:
 
 
 def _probe_window(sk: TcpSock) -> Step:
-    """tcp_send_probe0: an old sequence number makes the peer say its window (fact 71)."""
+    """tcp_send_probe0, tcp_write_wakeup: what a window too small for a segment lets out, or an old sequence number.
+
+    The latter makes the peer say its window (fact 71).
+    """
+    head = sk.write_queue[0]
+    room = sk.window_end - head.seq
+    if room > 0:
+        mss = output.current_mss(sk)
+        size = min(room, mss)
+        if size < head.length:
+            head.flags |= TcpFlag.PSH
+            sk.pushed_seq = max(sk.pushed_seq, head.end_seq)
+            sk.write_queue.insert(1, output.fragment(sk, head, size, mss))
+            head.flags |= TcpFlag.PSH
+        output.packet_count(head, mss)
+        yield from output.send_head(sk, head)
+        return
     number = sk.host.buffers.take()
     probe = SkBuff(number, number, seq=sk.snd_una - 1)
-    yield from output.send_with_header(sk, probe, 0x10)
+    yield from output.send_with_header(sk, probe, int(TcpFlag.ACK))
     sk.backoff += 1
     sk.retransmit_timer.mod(_jiffies(sk) + min(sk.rto_jiffies << sk.backoff, _rto_max(sk)))
 

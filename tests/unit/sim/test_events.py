@@ -1,0 +1,146 @@
+"""Clock, events, processes, run queues, softirq processor, link."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcaptool.sim.chance import Chance
+from pcaptool.sim.events import RunQueue, Simulator, Sleep, WaitQueue
+from pcaptool.sim.link import Direction
+from pcaptool.sim.processor import Processor
+
+
+@given(st.lists(st.integers(0, 50), max_size=30))
+def test_events_run_in_time_order_and_ties_in_the_order_of_scheduling(times):
+    sim, seen = Simulator(), []
+    for index, time in enumerate(times):
+        sim.at(time, lambda i=index: seen.append((sim.now_ns, i)))
+    sim.run()
+    assert seen == sorted((t, i) for i, t in enumerate(times))
+
+
+def test_a_cancelled_event_does_not_run():
+    sim, seen = Simulator(), []
+    event = sim.after(5, seen.append, 1)
+    event.cancel()
+    sim.run()
+    assert seen == []
+    assert not event.pending
+
+
+def test_run_until_stops_at_the_time_and_keeps_the_rest():
+    sim, seen = Simulator(), []
+    sim.after(5, seen.append, 5)
+    sim.after(9, seen.append, 9)
+    sim.run(until_ns=7)
+    assert (seen, sim.now_ns) == ([5], 7)
+    sim.run()
+    assert seen == [5, 9]
+
+
+def test_processes_of_one_run_queue_do_not_overlap():
+    sim, cpu, log = Simulator(), RunQueue(), []
+
+    def program(name):
+        log.append((name, "begins", sim.now_ns))
+        yield 10
+        log.append((name, "ends", sim.now_ns))
+
+    sim.spawn(program("a"), processor=cpu)
+    sim.spawn(program("b"), processor=cpu)
+    sim.run()
+    assert log == [("a", "begins", 0), ("a", "ends", 10), ("b", "begins", 10), ("b", "ends", 20)]
+
+
+def test_a_sleeper_leaves_the_processor_to_others():
+    sim, cpu, log = Simulator(), RunQueue(), []
+
+    def sleeper():
+        yield Sleep(100)
+        log.append(("sleeper", sim.now_ns))
+
+    def worker():
+        yield 30
+        log.append(("worker", sim.now_ns))
+
+    sim.spawn(sleeper(), processor=cpu)
+    sim.spawn(worker(), processor=cpu)
+    sim.run()
+    assert log == [("worker", 30), ("sleeper", 100)]
+
+
+def test_a_wait_queue_wakes_all_waiters_once():
+    sim, queue, log = Simulator(), WaitQueue(), []
+
+    def waiter(name):
+        yield queue
+        log.append((name, sim.now_ns))
+
+    sim.spawn(waiter("a"))
+    sim.spawn(waiter("b"))
+    sim.after(7, queue.wake, 3)
+    sim.run()
+    assert log == [("a", 10), ("b", 10)]
+
+
+def test_softirq_work_runs_in_order_and_its_time_adds_up():
+    sim, log = Simulator(), []
+    processor = Processor(sim)
+
+    def work(name):
+        log.append((name, processor.now_ns))
+        yield 10
+        log.append((name, processor.now_ns))
+
+    processor.raise_softirq(0, lambda: work("a"))
+    processor.raise_softirq(3, lambda: work("b"))
+    sim.run()
+    assert log == [("a", 0), ("a", 10), ("b", 10), ("b", 20)]
+
+
+def test_draining_waits_for_work_that_is_still_on_its_way():
+    sim, log = Simulator(), []
+    processor = Processor(sim)
+
+    def work():
+        yield 10
+
+    def call():
+        processor.raise_softirq(5, work)
+        yield from processor.drain()
+        log.append(sim.now_ns)
+
+    sim.spawn(call())
+    sim.run()
+    assert log == [15]
+
+
+def test_a_rate_queues_frames_one_behind_the_other():
+    link = Direction(delay_ns=100, rate_bps=1_000_000_000)
+    first = link.send(0, [1476])
+    second = link.send(0, [1476])
+    assert (first.sent_ns, first.arrived_ns) == (12_000, 12_100)
+    assert second.sent_ns == 24_000
+
+
+def test_streams_of_chance_are_independent_of_each_other():
+    one, other = Chance(3), Chance(3)
+    one.stream("x").random()
+    assert one.stream("y").getrandbits(64) == other.stream("y").getrandbits(64)
+    assert Chance(4).keyed("x") != Chance(3).keyed("x")
+
+
+def test_softirq_work_does_not_nest():
+    processor = Processor(Simulator())
+
+    def inner():
+        yield 1
+
+    def outer():
+        processor.run(inner())
+        yield 1
+
+    with pytest.raises(RuntimeError, match="does not nest"):
+        processor.run(outer())

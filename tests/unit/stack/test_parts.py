@@ -1,0 +1,198 @@
+"""Single parts of the stack: timers, buffers, options, receive queue, congestion control, Nagle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcaptool.sim.events import Simulator
+from pcaptool.stack.qdisc import QDISCS
+from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SendBuffer, SkBuff
+from pcaptool.stack.stages import Stages
+from pcaptool.stack.tcp.congestion import CONTROLS, Cubic, Reno, avoid
+from pcaptool.stack.tcp.options import encode_options
+from pcaptool.stack.tcp.receive_queue import ReceiveQueue
+from pcaptool.stack.tcp.sock import near, wire_seq
+from pcaptool.stack.timers import Jiffies, KernelTimer, wheel_expiry
+from pcaptool.tables import STAGE_NAMES
+from pcaptool.wire.tcp import TcpOptions, parse_options
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_timer_never_fires_early_and_at_most_an_eighth_late(now, delta):
+    fires = wheel_expiry(now + delta, now)
+    assert fires > now + delta or fires == now + delta
+    assert fires - (now + delta) <= max(1, delta // 7 + 1)
+
+
+def test_a_forty_millisecond_timer_fires_after_40_to_44_ms():
+    jiffies = Jiffies(250)
+    for phase_ms in range(8):
+        sim, fired = Simulator(phase_ms * 1_000_000), []
+        timer = KernelTimer(sim, jiffies, lambda sim=sim, fired=fired: fired.append(sim.now_ns))
+        timer.mod(jiffies.at(sim.now_ns) + 10)
+        sim.run()
+        assert 40_000_000 <= fired[0] - phase_ms * 1_000_000 <= 44_000_000
+
+
+def test_a_timer_that_is_set_again_fires_once():
+    sim, fired = Simulator(), []
+    timer = KernelTimer(sim, Jiffies(250), lambda: fired.append(1))
+    timer.mod(5)
+    timer.mod(9)
+    sim.run()
+    assert fired == [1]
+    assert not timer.pending
+
+
+@given(st.integers(0, 2**34), st.integers(-(2**31) + 1, 2**31 - 1))
+def test_sequence_numbers_unwrap_to_the_nearest(expected, distance):
+    value = expected + distance
+    assert near(wire_seq(value), expected) == value
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=30), st.data())
+def test_a_send_buffer_gives_the_bytes_that_were_put_in(chunks, data):
+    whole = b"".join(chunks)
+    buffer = SendBuffer(1000)
+    for chunk in chunks:
+        buffer.append(memoryview(chunk))
+    start = data.draw(st.integers(0, len(whole)))
+    size = data.draw(st.integers(0, len(whole) - start))
+    assert bytes(buffer.view(1000 + start, size)) == whole[start : start + size]
+    buffer.release(1000 + start)
+    assert bytes(buffer.view(1000 + start, size)) == whole[start : start + size]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9), max_size=20), st.lists(st.integers(1, 30), max_size=20))
+def test_a_receive_queue_keeps_bytes_and_frees_all_memory(chunks, sizes):
+    queue, out = ReceiveQueue(), b""
+    for chunk in chunks:
+        queue.add(SkBuff(1, 1, length=len(chunk), payload=memoryview(chunk)))
+    for size in sizes:
+        out += b"".join(queue.read(size))
+    out += b"".join(queue.read(10**6))
+    assert out == b"".join(chunks)
+    assert (len(queue), queue.charged) == (0, 0)
+
+
+def test_a_buffer_that_the_sender_still_shares_is_not_merged_into():
+    queue, original = ReceiveQueue(), SkBuff(1, 1)
+    queue.add(SkBuff(2, 1, length=4, payload=memoryview(b"abcd"), clone_of=original))
+    queue.add(SkBuff(3, 3, length=4, payload=memoryview(b"efgh")))
+    assert queue.charged == 8 + 2 * TRUESIZE_OVERHEAD
+    queue.add(SkBuff(4, 4, length=4, payload=memoryview(b"ijkl")))
+    assert queue.charged == 12 + 2 * TRUESIZE_OVERHEAD
+
+
+OPTIONS = st.builds(
+    TcpOptions,
+    mss=st.none() | st.integers(0, 65535),
+    window_scale=st.none() | st.integers(0, 14),
+    sack_permitted=st.booleans(),
+    timestamps=st.none() | st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+)
+
+
+@given(OPTIONS)
+def test_options_survive_encoding_and_fill_words(options):
+    raw = encode_options(options)
+    assert len(raw) % 4 == 0
+    assert parse_options(raw) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # Fact 14: the order on a SYN, with everything and with parts switched off.
+        ({"mss": 1460, "sack_permitted": True, "timestamps": (0, 0), "window_scale": 10}, "02 04 08 01 03"),
+        ({"mss": 1460, "timestamps": (0, 0), "window_scale": 10}, "02 01 01 08 01 03"),
+        ({"mss": 1460, "sack_permitted": True, "window_scale": 10}, "02 01 01 04 01 03"),
+        ({"mss": 1460, "sack_permitted": True, "timestamps": (0, 0)}, "02 04 08"),
+        ({"mss": 1460}, "02"),
+    ],
+)
+def test_option_order_is_the_kernels(options, expected):
+    raw, at, kinds = encode_options(TcpOptions(**options)), 0, []
+    while at < len(raw):
+        kinds.append(raw[at])
+        at += 1 if raw[at] == 1 else raw[at + 1]
+    assert " ".join(f"{kind:02x}" for kind in kinds) == expected
+
+
+@dataclass
+class window:  # noqa: N801 - used like a function
+    """A socket as far as congestion control sees it."""
+
+    snd_cwnd: int = 10
+    snd_cwnd_cnt: int = 0
+    ssthresh: int = 1 << 30
+    min_rtt_us: int = 20_000
+    host: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(now_ns=10**9))
+
+    @property
+    def in_slow_start(self):
+        return self.snd_cwnd < self.ssthresh
+
+
+@pytest.mark.parametrize("name", sorted(CONTROLS))
+def test_slow_start_doubles_the_window(name):
+    sk = window()
+    CONTROLS[name]().cong_avoid(sk, 10)
+    assert sk.snd_cwnd == 20
+
+
+def test_reno_grows_by_one_segment_a_window_in_avoidance():
+    sk = window(ssthresh=10)
+    for _ in range(10):
+        Reno().cong_avoid(sk, 1)
+    assert sk.snd_cwnd == 11
+
+
+def test_cubic_returns_to_the_old_maximum_on_its_curve():
+    control, sk = Cubic(), window(snd_cwnd=100, min_rtt_us=200_000)  # long: above the Reno-friendly region
+    sk.ssthresh = control.ssthresh(sk)
+    assert sk.ssthresh == 70
+    sk.snd_cwnd = sk.ssthresh
+    # RFC 9438 section 4.2: K = cbrt(30 / 0.4) = 4.22 s; one segment short of the maximum it is there
+    # cbrt(1 / 0.4) = 1.36 s earlier, and the kernel computes one round trip ahead: 2.66 s.
+    start, reached = sk.host.now_ns, None
+    while reached is None and sk.host.now_ns - start < 20 * 10**9:
+        sk.host.now_ns += 200_000_000
+        control.cong_avoid(sk, sk.snd_cwnd)
+        if sk.snd_cwnd >= 99:
+            reached = (sk.host.now_ns - start) / 1e9
+    assert reached == pytest.approx(2.66, abs=0.25)
+
+
+def test_avoidance_keeps_what_is_left_over():
+    sk = window(snd_cwnd=4)
+    avoid(sk, 4, 6)
+    assert (sk.snd_cwnd, sk.snd_cwnd_cnt) == (5, 2)
+
+
+@pytest.mark.parametrize("name", sorted(QDISCS))
+def test_an_empty_discipline_is_bypassed(name):
+    qdisc = QDISCS[name]()
+    assert qdisc.bypass
+    assert qdisc.dequeue() is None
+
+
+def test_pfifo_fast_serves_low_delay_first():
+    qdisc = QDISCS["pfifo_fast"]()
+    plain = SkBuff(1, 1, ip=SimpleNamespace(tos=0))
+    urgent = SkBuff(2, 2, ip=SimpleNamespace(tos=0x10))
+    assert qdisc.enqueue(plain)
+    assert qdisc.enqueue(urgent)
+    assert not qdisc.bypass
+    assert [qdisc.dequeue(), qdisc.dequeue(), qdisc.dequeue()] == [urgent, plain, None]
+
+
+def test_stage_rows_use_the_tables_names():
+    stages = Stages("server")
+    stages.pass_buffer(None, SkBuff(1, 1, length=5), "tcp_write_xmit", 9)
+    assert [row.stage for row in stages.rows] == list(STAGE_NAMES)[:3]
