@@ -9,11 +9,63 @@ The way: `load` (a `Side`) -> `units` (one row a packet) -> `prepare` (matched f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.fields import FIELDS
+from pcaptool.diff.load import load_side
 from pcaptool.diff.result import Diff
 from pcaptool.diff.rules import RELATIONS, RULES
 from pcaptool.diff.run import diff_sides
+from pcaptool.diff.settings import Relation, Which
 from pcaptool.diff.side import Side
 
-__all__ = ["CAUSES", "FIELDS", "RELATIONS", "RULES", "Diff", "Side", "diff_sides"]
+__all__ = ["CAUSES", "FIELDS", "RELATIONS", "RULES", "Diff", "Side", "diff", "diff_sides", "load_side"]
+
+
+def diff(
+    a: str | Path | Side,
+    b: str | Path | Side,
+    *,
+    relation: Relation | None = None,
+    rules: Mapping[str, bool] | None = None,
+    tolerances: Mapping[str, str | float] | None = None,
+    side: Which | None = None,
+) -> Diff:
+    """Compare two captures, reports or loaded sides.
+
+    Parameters
+    ----------
+    a, b : str, Path or Side
+        Captures (pcap, pcapng) or report folders.
+    relation : {"model", "path", "exact"}, optional
+        What A and B are to each other (`RELATIONS`); detected if not given.
+    rules : mapping of str to bool, optional
+        Rules to switch on or off (`RULES`).
+    tolerances : mapping of str to str, optional
+        How far values of a field may be apart: ``{"window": "1%", "time": "50us"}``.
+    side : {"server", "client"}, optional
+        Whose packets count; everybody's if not given.
+
+    Returns
+    -------
+    Diff
+        `exit_code` 0: the same, 1: they differ, 2: there is nothing to compare.
+
+    Raises
+    ------
+    CaptureError, ReportError
+        A side that cannot be read.
+    UsageError
+        An unknown rule, field or tolerance.
+
+    Examples
+    --------
+    >>> folder = "fixtures/captures/lab/repeat"
+    >>> found = diff(f"{folder}/fixed-port.1.server.pcap", f"{folder}/fixed-port.2.server.pcap", side="server")
+    >>> found.relation, found.exit_code
+    ('model', 0)
+    """
+    sides = (load_side(a), load_side(b))
+    return diff_sides(*sides, relation=relation, rules=rules, tolerances=tolerances, side=side)

@@ -16,6 +16,7 @@ from pcaptool.diff.align import Alignment, align
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, compare
 from pcaptool.diff.context import pairs_of
+from pcaptool.diff.detail import with_bytes
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import alignment_table, listing_of
 from pcaptool.diff.normalise import Pairs
@@ -66,6 +67,7 @@ def diff_sides(
     verdict, differences = explain(
         differences, found, (left, right), alignment, relation=relation, side=side, clocks=clocks
     )
+    differences = with_bytes(differences, (a, b), (left, right))
     table = alignment_table(alignment, left, right)
     return Diff(
         relation=relation,

@@ -6,6 +6,7 @@ Must not know: how a capture or a report is read (`load`), or what is compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -40,12 +41,15 @@ class Side:
         compared by length only.
     notes : list of str
         What the reader had to say, for example that the capture is cut.
+    reread : callable or None
+        Captured bytes of some packets by number; None where the capture cannot be read once more.
     """
 
     name: str
     frames: dict[str, pl.DataFrame]
     prints: pl.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
+    reread: Callable[[list[int]], dict[int, bytes]] | None = None
 
     @property
     def packets(self) -> int:

@@ -13,11 +13,18 @@ from typing import Any
 
 import polars as pl
 
+from pcaptool.diff.fields import FIELDS
 from pcaptool.diff.side import PRINTS_SCHEMA, Side
 from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
 
 __all__ = ["bases_of", "relative", "units_of"]
 
+# Columns beside the compared ones that flows, alignment and rules look at.
+_ALSO = {
+    *(f"{t}.{c}" for t in ("ip", "tcp", "udp") for c in ("checksum", "checksum_status", "checksum_partial")),
+    "tcp.options_sack_le", "tcp.options_sack_re",
+}  # fmt: skip
+_READ = _ALSO | {f.name for f in FIELDS} | {f.column for f in FIELDS}
 _FIN, _SYN, _RST, _ACK = 0x001, 0x002, 0x004, 0x010
 _EMPTY: dict[str, Any] = {
     "bool": pl.Boolean, "u8": pl.UInt8, "u16": pl.UInt16, "u32": pl.UInt32, "u64": pl.UInt64, "i32": pl.Int32,
@@ -66,6 +73,7 @@ def _packet_list(side: Side) -> pl.DataFrame:
         pl.col("srcport").cast(pl.UInt16),
         pl.col("flow").cast(pl.UInt32),
         pl.col("payload_bytes").cast(pl.Int64).alias("payload.bytes"),
+        pl.col("payload_offset").cast(pl.Int64).alias("payload.offset"),
     )
 
 
@@ -89,7 +97,7 @@ def _one_row_a_packet(side: Side, table: Table) -> pl.DataFrame:
         frame = pl.DataFrame(schema={c.name: _EMPTY[c.kind] for c in table.columns})
     if "depth" in frame.columns:
         frame = frame.sort("n", "depth").unique("n", keep="first", maintain_order=True)
-    keep = [c for c in table.columns if c.name not in ("n", "depth", "flow") and c.name in frame.columns]
+    keep = [c for c in table.columns if f"{table.name}.{c.name}" in _READ and c.name in frame.columns]
     casts = [pl.col(c.name).cast(_EMPTY[c.kind]).alias(f"{table.name}.{c.name}") for c in keep]
     return frame.select(pl.col("n").cast(pl.UInt32), *casts)
 

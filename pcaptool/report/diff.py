@@ -10,18 +10,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pcaptool.errors import printable
 
-if TYPE_CHECKING:
-    from pcaptool.diff.result import Diff
+__all__ = ["Diff", "diff_renderable", "diff_text"]
 
-__all__ = ["diff_renderable", "diff_text"]
+
+class Diff(Protocol):
+    """What is read of a `pcaptool.diff.Diff`: reports import tables and errors only."""
+
+    relation: str
+    exit_code: int
+    verdict: str
+    name_a: str
+    name_b: str
+    layers: tuple[Any, ...]
+    rules: tuple[Any, ...]
+    timing: tuple[Any, ...]
+    notes: tuple[str, ...]
+    alignment: pl.DataFrame
+    listing: pl.DataFrame
+    differences: pl.DataFrame
+    differing: int
+    set_aside: int
+
 
 _ARROWS = {"client to server": ">", "server to client": "<", "": " "}
 _RELATIONS = {
