@@ -50,7 +50,6 @@ def _never(key: str, what: str) -> Capability:
 
 
 CAPABILITIES: tuple[Capability, ...] = (
-    _only("family", 4),
     _only("server.sndbuf", None),
     _only("server.rcvbuf", None),
     _only("client.rcvbuf", None),
@@ -80,8 +79,9 @@ def lacking(scenario: Scenario) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
     Examples
     --------
-    >>> list(lacking(Scenario(family=6)))
-    [(('family',), '6 is not available in the modelled stack yet (available: 4)')]
+    >>> from pcaptool.scenario import Link
+    >>> list(lacking(Scenario(link=Link(queue_packets=10))))
+    [(('link', 'queue_packets'), '10 is not available in the modelled stack yet (available: 0)')]
     """
     table = {c.key: c for c in CAPABILITIES}
     for path, k in walk(scenario):

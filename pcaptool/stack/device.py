@@ -111,15 +111,15 @@ class Device:
             arrived.tcp = replace(arrived.tcp)
         for tap in self.taps:
             tap(self.host.now_ns, arrived, False)  # noqa: FBT003 - arriving
-        if arrived.ethertype == EtherType.ARP:
+        if arrived.ip is None:
             yield from self.host.neighbours.receive(arrived)
         elif arrived.destination_mac == self.host.neighbours.mac:
             yield from self.host.ip.receive(arrived)
 
 
 def _headers(skb: SkBuff) -> str:
-    if skb.ethertype == EtherType.ARP:
-        return "eth:arp"
+    if skb.ip is None:
+        return "eth:arp" if skb.ethertype == EtherType.ARP else "eth:ipv6:icmpv6"
     return "eth:ip:tcp" if skb.ethertype == EtherType.IPV4 else "eth:ipv6:tcp"
 
 

@@ -1,9 +1,9 @@
-"""The next hop's link address: ARP and its cache, the link header (net/core/neighbour.c, net/ipv4/arp.c).
+"""The next hop's link address: the cache of neighbours, and the link header (net/core/neighbour.c).
 
 Knows: the states of a neighbour entry, when it asks, what waits for the answer; Ethernet headers.
-Must not know: what the datagrams hold.
-Sources: RFC 826, RFC 4861 section 7.3.2 (the states, which the kernel uses for ARP too); facts 1-3.
-Leaves out: failure of resolution (the peer always answers), garbage collection, IPv6 (refused by the scenario).
+Must not know: how one asks (`resolution`), or what the datagrams hold.
+Sources: RFC 4861 section 7.3.2 (the states, which the kernel uses for ARP too); facts 1-3.
+Leaves out: failure of resolution (the peer always answers), garbage collection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.timers import KernelTimer
-from pcaptool.wire.ethernet import ARP_IPV4, ETHERNET, MAC_BROADCAST, ArpOperation, EtherType
+from pcaptool.stack.resolution import RESOLUTIONS, Message
+from pcaptool.wire.ethernet import ETHERNET, EtherType
 
 if TYPE_CHECKING:
     from pcaptool.sim.events import Step
@@ -106,54 +107,41 @@ class Neighbours:
         host.stages.pass_frame(skb, "neigh_output", now, headers, frame_header_bytes(skb))
         return host.device.queue_xmit(skb, now + costs.net_dev_queue_ns)
 
-    # --- ARP
+    # --- resolution
 
     def _solicit(self, entry: Neighbour, now_ns: int) -> int:
-        """arp_solicit: a broadcast request while the address is unknown, a unicast one to probe it (fact 2)."""
-        probe = entry.mac if entry.state is NudState.PROBE else b""
-        return self._send_arp(ArpOperation.REQUEST, probe or MAC_BROADCAST, b"", entry.address, now_ns)
+        """neigh_probe: ask everybody while the address is unknown, only the neighbour to probe it."""
+        known = entry.mac if entry.state is NudState.PROBE else b""
+        way = RESOLUTIONS[len(entry.address)]
+        return self._send(way.question(self.mac, self.host.ip.address, entry.address, known), now_ns)
 
-    def _send_arp(
-        self, operation: ArpOperation, to_mac: bytes, target_mac: bytes, target: bytes, now_ns: int
-    ) -> int:
+    def _send(self, message: Message, now_ns: int) -> int:
         host = self.host
-        packet = ARP_IPV4.pack(
-            hw_type=1,
-            proto_type=EtherType.IPV4,
-            hw_size=6,
-            proto_size=4,
-            opcode=operation,
-            src_hw_mac=int.from_bytes(self.mac, "big"),
-            src_proto_ipv4=int.from_bytes(host.ip.address, "big"),
-            dst_hw_mac=int.from_bytes(target_mac, "big"),
-            dst_proto_ipv4=int.from_bytes(target, "big"),
-        )
         number = host.buffers.take()
-        skb = SkBuff(number, number, length=len(packet), payload=memoryview(packet))
-        skb.ethertype, skb.destination_mac, skb.source_mac = EtherType.ARP, to_mac, self.mac
-        now = now_ns + host.costs.net_dev_queue_ns
-        return host.device.queue_xmit(skb, now)
+        skb = SkBuff(number, number, length=len(message.packet), payload=memoryview(message.packet))
+        skb.ethertype = RESOLUTIONS[len(host.ip.address)].ethertype
+        skb.destination_mac, skb.source_mac = message.to_mac, self.mac
+        return host.device.queue_xmit(skb, now_ns + host.costs.net_dev_queue_ns)
 
     def receive(self, skb: SkBuff) -> Step:
-        """arp_process: learn the sender, answer a request for our address, let go what waited."""
-        fields = ARP_IPV4.unpack(skb.payload)
-        sender = fields["src_proto_ipv4"].to_bytes(4, "big")
-        sender_mac = fields["src_hw_mac"].to_bytes(6, "big")
-        target = fields["dst_proto_ipv4"].to_bytes(4, "big")
+        """arp_process, ndisc_rcv: learn the sender, answer a question for our address, let go what waited."""
         host = self.host
-        if target != host.ip.address:
+        way = RESOLUTIONS[len(host.ip.address)]
+        lesson = way.read(skb.payload)
+        if lesson is None:
             return
-        if fields["opcode"] == ArpOperation.REQUEST:
-            entry = self._entry(sender)
-            entry.mac = sender_mac
+        if lesson.question and lesson.target == host.ip.address:
+            entry = self._entry(lesson.address)
+            entry.mac = lesson.mac
             if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
                 entry.state = NudState.STALE
-            end_ns = self._send_arp(ArpOperation.REPLY, sender_mac, sender_mac, sender, host.now_ns)
-            yield end_ns - host.now_ns
-        else:
-            entry = self._entry(sender)
-            entry.mac = sender_mac
+            yield self._send(way.answer(self.mac, host.ip.address, lesson), host.now_ns) - host.now_ns
+        elif not lesson.question and lesson.address in self._table:
+            entry = self._entry(lesson.address)
+            entry.mac = lesson.mac
             self._reachable(entry)
+        else:
+            return
         waiting, entry.waiting = entry.waiting, []
         for held in waiting:
             end_ns = self._finish(held, entry, host.now_ns)

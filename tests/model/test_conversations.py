@@ -302,3 +302,28 @@ def test_every_frame_passes_the_stages_in_order():
                 "tcp_sendmsg_locked",
                 "tcp_write_xmit",
             ]
+
+
+def test_ipv6_finds_its_neighbour_and_keeps_its_flow_label():
+    result = run("family = 6\n" + requests(5000), ["server", "wire"])
+    frames = [dpkt.ethernet.Ethernet(f.data) for f in result.frames["server"]]
+    asked, answered = frames[0].data, frames[1].data
+    assert (frames[0].dst.hex(":"), asked.hlim, asked.data.type) == ("33:33:ff:00:00:01", 255, 135)
+    assert (frames[1].dst.hex(":"), answered.hlim, answered.data.type) == ("02:00:00:00:00:02", 255, 136)
+    assert [len(bytes(f)) for f in frames[:2]] == [86, 86]
+    labels = {(f.data.src, f.data.flow) for f in frames[2:]}
+    assert len(labels) == 2
+    syn, synack = frames[2].data.data, frames[3].data.data
+    assert (syn.win, synack.win) == (64800, 64260)  # fact 18
+    options = dict(dpkt.tcp.parse_opts(synack.opts))
+    assert options[dpkt.tcp.TCP_OPT_MSS] == (1440).to_bytes(2, "big")
+    assert len(server_bytes(result)) == 5104
+
+
+def test_an_idle_neighbour_is_probed_by_unicast():
+    result = run(requests(50, 50) + "pause_ms = 7000\n")
+    arp = [decode(f) for f in result.frames["server"] if f.data[12:14] == b"\x08\x06"]
+    assert [f["arp"] for f in arp] == [1, 2, 1, 2]
+    asked = arp[2]
+    assert (asked["leaving"], asked["to"].hex(":")) == (True, "02:00:00:00:00:02")  # fact 2
+    assert 5.0e9 <= asked["ns"] - result.frames["server"][0].time_ns <= 5.4e9
