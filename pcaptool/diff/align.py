@@ -8,7 +8,7 @@ Passes, each over what the ones before left:
  1. rows whose key occurs equally often on both sides, in order (identity, content, place);
  2. the same keys behind equal anchors (in their direction and in the whole flow; in their direction), then
     anywhere, in order;
- 3. data whose ranges overlap: cut differently;
+ 3. the FINs; data whose ranges overlap: cut differently;
  4. packets of one kind and length, then of one place, between equal anchors: a field of the key itself
  differs.
 Complexity: hash joins and sorts, O(n log n); never all against all.
@@ -137,6 +137,8 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
     for extra in (["anchor", "heard"], ["anchor"], []):
         for key, how in (("content", _CONTENT), ("place", _PLACE)):
             state.take(["g", key, *extra], how, where=grouped & pl.col(key).is_not_null())
+    # One FIN a side: the end of the stream, wherever it lies.
+    state.take(["g", "kind"], _KIND, equal=True, where=grouped & (pl.col("kind") == "fin"))
     runs = _take_runs(state)
     size = pl.col("end") - pl.col("start")
     state.a, state.b = state.a.with_columns(size=size), state.b.with_columns(size=size)

@@ -48,9 +48,9 @@ _RELATIONS = {
     "exact": "the same packets and times expected",
 }
 _TIMES = {
-    "packet": "packet times since the flow's start",
-    "server_time": "server's time to answer, each exchange",
-    "transfer_time": "time to transfer the response, each exchange",
+    "packet": "packet times since the flow's start, B minus A",
+    "server_time": "server's time to answer, B minus A",
+    "transfer_time": "time to transfer a response, B minus A",
     "one_way_fwd": "way of the client's packets, one point to the other",
     "one_way_rev": "way of the server's packets, one point to the other",
 }
@@ -257,11 +257,10 @@ def _rules(diff: Diff) -> list[RenderableType]:
 
 
 def _timing(diff: Diff) -> RenderableType:
-    title = "Timing in ms" + ("" if diff.relation == "path" else ", B minus A")
     table = _grid(
         ("what", "left"), ("count", "right"), ("min", "right"), ("median", "right"), ("95 %", "right"),
         ("max", "right"),
-        title=title,
+        title="Timing in ms",
     )  # fmt: skip
     for t in diff.timing:
         figures = [_milliseconds(v) for v in (t.min_ns, t.p50_ns, t.p95_ns, t.max_ns)]
