@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pcaptool.stack.resolution import RESOLUTIONS, Message
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.timers import KernelTimer
-from pcaptool.stack.resolution import RESOLUTIONS, Message
 from pcaptool.wire.ethernet import ETHERNET, EtherType
 
 if TYPE_CHECKING:

@@ -123,12 +123,18 @@ class NeighbourDiscovery:
         group, group_mac = solicited_node(target)
         kind, option = Icmpv6Type.NEIGHBOUR_SOLICITATION, NdOption.SOURCE_LINK_ADDRESS
         to = target if known_mac else group
-        return Message(known_mac or group_mac, _nd(kind, address, to, target, option, mac))
+        return Message(
+            known_mac or group_mac,
+            _nd(kind, source=address, destination=to, target=target, option=option, mac=mac),
+        )
 
     def answer(self, mac: bytes, address: bytes, lesson: Lesson) -> Message:
         """A solicited, overriding advertisement, unicast."""
         kind, option = Icmpv6Type.NEIGHBOUR_ADVERTISEMENT, NdOption.TARGET_LINK_ADDRESS
-        return Message(lesson.mac, _nd(kind, address, lesson.address, address, option, mac))
+        return Message(
+            lesson.mac,
+            _nd(kind, source=address, destination=lesson.address, target=address, option=option, mac=mac),
+        )
 
     def read(self, packet: memoryview) -> Lesson | None:
         """Solicitations and advertisements with a link address option."""
@@ -149,7 +155,7 @@ class NeighbourDiscovery:
 
 
 def _nd(
-    kind: Icmpv6Type, source: bytes, destination: bytes, target: bytes, option: NdOption, mac: bytes
+    kind: Icmpv6Type, *, source: bytes, destination: bytes, target: bytes, option: NdOption, mac: bytes
 ) -> bytes:
     answer = kind == Icmpv6Type.NEIGHBOUR_ADVERTISEMENT
     message = bytearray(

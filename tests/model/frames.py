@@ -24,11 +24,13 @@ def decode(frame):
     if isinstance(eth.data, dpkt.arp.ARP):
         return out | {"arp": eth.data.op, "to": eth.dst}
     ip, tcp = eth.data, eth.data.data
+    if not isinstance(tcp, dpkt.tcp.TCP):
+        return out | {"icmp6": tcp.type, "to": eth.dst}
     options = dict(dpkt.tcp.parse_opts(tcp.opts))
     return out | {
         "ip": ip,
         "tcp": tcp,
-        "id": ip.id,
+        "id": getattr(ip, "id", None),
         "flags": "".join(c for i, c in enumerate(FLAGS) if tcp.flags >> i & 1),
         "seq": tcp.seq,
         "ack": tcp.ack,
