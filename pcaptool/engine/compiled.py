@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 def _load(bits: int, *, big_endian: bool) -> Any:
     """An unchecked, unaligned load, widened to int64."""
 
-    @intrinsic  # type: ignore[untyped-decorator] # numba has no types
+    @intrinsic
     def load(_context: Any, array: Any, _at: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -77,7 +77,7 @@ def _sum16(data: Any, at: int, end: int, start: int) -> int:
     return total
 
 
-_PRIMITIVES = {
+_PRIMITIVES: dict[Any, Any] = {
     loads.be16: be16,
     loads.be32: be32,
     loads.be64: be64,

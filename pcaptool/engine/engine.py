@@ -109,5 +109,5 @@ class Engine:
 
 def _view(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return memoryview(value)
+        return value.data
     return tuple(map(_view, value)) if isinstance(value, tuple) else value

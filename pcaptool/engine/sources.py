@@ -51,9 +51,9 @@ def closure(name: str) -> tuple[str, ...]:
         if module in found:
             continue
         found.add(module)
-        for node in ast.walk(ast.parse(source_path(module).read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pcaptool."):
-                waiting.append(node.module)
+        nodes = ast.walk(ast.parse(source_path(module).read_bytes()))
+        origins = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        waiting += [origin for origin in origins if origin.startswith("pcaptool.")]
     return tuple(sorted(found))
 
 

@@ -95,7 +95,7 @@ class SectionReader:
 
     def _comments(self, offset: int, captured: int) -> tuple[str, ...]:
         block = offset - 28
-        size = struct.unpack_from(self._order + "I", self._source.data, block + 4)[0]
+        size = struct.unpack_from(self._order + "I", self._source.data.data, block + 4)[0]
         first = offset + (captured + 3) // 4 * 4
         raw = self._source.data[first : block + size - 4].tobytes()
         return pcapng.comments_of(raw, self._order)
@@ -178,7 +178,7 @@ class SectionReader:
         if number >= len(self._clock) or behind > len(body) - 4:
             self.fault = "a packet block's lengths contradict each other"
             return
-        ts_ns = nanoseconds(high, low, memoryview(self._clock), number)
+        ts_ns = nanoseconds(high, low, self._clock.data, number)
         flags = -1
         for option in pcapng.options(body[behind:-4], self._order):
             if option.code == pcapng.Option.EPB_FLAGS and len(option.value) == 4:

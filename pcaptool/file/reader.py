@@ -168,25 +168,21 @@ class CaptureReader:
         source = self._source
         while True:
             size = min(limit, self._engine.left)
-            columns = (
-                np.empty(size, np.int64),
-                np.empty(size, np.int64),
-                np.empty(size, np.uint32),
-                np.empty(size, np.uint32),
-            )
+            offsets, ts_ns = np.empty(size, np.int64), np.empty(size, np.int64)
+            cap_len, orig_len = np.empty(size, np.uint32), np.empty(size, np.uint32)
+            columns = (offsets, ts_ns, cap_len, orig_len)
             state[AT] = source.start
             count = walk(source.data, source.end, size, header, MAX_CAPTURED_BYTES, state, columns)
             source.start = int(state[AT])
             if count:
-                offsets, ts_ns, cap_len, orig_len = (column[:count] for column in columns)
                 zeros = np.zeros(count, np.uint16)
                 yield Run(
                     first_n=0,
                     data=source.data,
-                    offsets=offsets,
-                    ts_ns=ts_ns,
-                    cap_len=cap_len,
-                    orig_len=orig_len,
+                    offsets=offsets[:count],
+                    ts_ns=ts_ns[:count],
+                    cap_len=cap_len[:count],
+                    orig_len=orig_len[:count],
                     interface=zeros,
                     linktype=np.full(count, self.interfaces[0].linktype, np.uint16),
                     flags=np.full(count, -1, np.int64),

@@ -128,7 +128,7 @@ class ByteSource:
             self._stream.close()
 
     def _fill(self) -> bool:
-        view = memoryview(self.data)
+        view = self.data.data
         before = self.end
         while self.end < len(view) and not self.ended:
             try:

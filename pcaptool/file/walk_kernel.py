@@ -85,13 +85,16 @@ def nanoseconds(high: int, low: int, clock: Any, interface: int) -> int:
     ticks = (high << 32) | low
     if ticks > clock[interface, 0]:
         return MAX_TIME
-    shift = clock[interface, 3]
+    shift: int = clock[interface, 3]
+    offset: int = clock[interface, 4]
     if shift:
         fraction = ticks & ((1 << shift) - 1)
         drop = shift - 30 if shift > 30 else 0
         part = ((fraction >> drop) * 1_000_000_000) >> (shift - drop)
-        return (ticks >> shift) * 1_000_000_000 + part + clock[interface, 4]
-    return ticks * clock[interface, 1] // clock[interface, 2] + clock[interface, 4]
+        return (ticks >> shift) * 1_000_000_000 + part + offset
+    multiplier: int = clock[interface, 1]
+    divisor: int = clock[interface, 2]
+    return ticks * multiplier // divisor + offset
 
 
 def options_of(data: Any, at: int, end: int, big: int) -> tuple[int, int]:
@@ -111,7 +114,7 @@ def options_of(data: Any, at: int, end: int, big: int) -> tuple[int, int]:
     return flags, comments
 
 
-def walk_pcapng(  # noqa: PLR0917 - kernels take flat arguments
+def walk_pcapng(
     data: Any, end: int, limit: int, big: int, largest: int, clock: Any, state: Any, columns: Any
 ) -> int:
     """Enhanced Packet Blocks, up to the first other block.

@@ -75,7 +75,7 @@ class CaptureWriter:
     def __init__(
         self,
         path: Path,
-        format: str,
+        format: str,  # noqa: A002 - the word people use
         interfaces: tuple[Interface, ...],
         application: str,
     ) -> None:

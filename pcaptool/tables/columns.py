@@ -91,15 +91,22 @@ def row_count(data: ColumnData) -> int:
             return len(data)
 
 
-def to_arrow(table: Table, columns: Mapping[str, ColumnData]) -> Any:
+def to_arrow(table: Table, columns: Mapping[str, ColumnData], *, complete: bool = False) -> Any:
     """A pyarrow.RecordBatch of the given columns in the table's order.
+
+    Parameters
+    ----------
+    table : Table
+    columns : mapping
+    complete : bool
+        Columns of the table that are not given become null.
 
     Raises
     ------
     KeyError
         A column that the table does not define.
     ValueError
-        Columns of different length.
+        Columns of different length, or a missing one that cannot be null.
 
     Examples
     --------
@@ -117,8 +124,23 @@ def to_arrow(table: Table, columns: Mapping[str, ColumnData]) -> Any:
     lengths = {row_count(columns[name]) for name in names}
     if len(lengths) > 1:
         raise ValueError(f"table {table.name}: columns of {sorted(lengths)} rows")
+    if complete:
+        return _complete(table, columns, next(iter(lengths), 0))
     arrays = [_array(table[name].kind, columns[name]) for name in names]
     return pa.RecordBatch.from_arrays(arrays, schema=table.select_schema(names))
+
+
+def _complete(table: Table, columns: Mapping[str, ColumnData], rows: int) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    missing = [c.name for c in table.columns if c.name not in columns and not c.nullable]
+    if missing and rows:
+        raise ValueError(f"table {table.name}: no values for {', '.join(missing)}")
+    arrays = [
+        _array(c.kind, columns[c.name]) if c.name in columns else pa.nulls(rows, arrow_type(c.kind))
+        for c in table.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
 
 
 def _array(kind: str, data: ColumnData) -> Any:

@@ -1,0 +1,233 @@
+"""From captures to a report: one decoding pass feeds all tables.
+
+Knows: the order of things: read, decode, analyze, encode. Must not know: any column's meaning.
+Memory: one batch, one row group of each table, and the analyses' state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pcaptool.analyze.registry import ANALYSES, Entry, wanted
+from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
+from pcaptool.engine import Engine
+from pcaptool.errors import UsageError
+from pcaptool.file.reader import open_capture
+from pcaptool.tables import TABLES
+from pcaptool.tables.columns import Columns, to_arrow
+from pcaptool.tables.parquet import ReportWriter
+from pcaptool.tables.report import Report, open_report
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["analyze", "frames", "rows_of"]
+
+Source = str | Path | BinaryIO
+Progress = Callable[[int, int | None, int], None]
+
+
+def analyze(
+    paths: Source | Sequence[Source],
+    out: str | Path,
+    *,
+    tables: Iterable[str] | None = None,
+    analyses: Sequence[Entry] | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+    engine: Engine | None = None,
+) -> Report:
+    """Decode and analyze captures into a report.
+
+    Parameters
+    ----------
+    paths : path, binary file or sequence of them
+        Captures; several are read one after the other as if they were one. `-` is standard input.
+    out : path
+        Folder of the report.
+    tables : iterable of str, optional
+        Tables to make; all without.
+    analyses : sequence of Entry, optional
+        Instead of those registered.
+    progress : callable, optional
+        Called now and then with bytes read, bytes there are (None if unknown), packets decoded.
+    command : str
+        Kept in the report.
+    engine : Engine, optional
+        How kernels run; by default they are compiled if the capture is long.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    CaptureError
+        A capture that cannot be read at all; a cut one is read up to the cut (`Report.notices`).
+    OutputError
+        The folder cannot be made.
+    UsageError
+        A table that is not known.
+    """
+    names = _chosen(tables, analyses)
+    line = _Line(_sources(paths), names, analyses, engine, progress)
+    with ReportWriter(out, [TABLES[name] for name in names]) as writer:
+        for part in line.parts():
+            for name, columns in part.items():
+                if name in writer.rows:
+                    writer.add(name, columns)
+        writer.finish({"command": command, "notices": line.notices, "sources": line.sources})
+    return open_report(out)
+
+
+def frames(
+    path: Source,
+    tables: Iterable[str] | None = None,
+    *,
+    analyses: Sequence[Entry] | None = None,
+    engine: Engine | None = None,
+    notices: list[str] | None = None,
+) -> dict[str, pl.DataFrame]:
+    """The tables of a capture, in memory.
+
+    Parameters
+    ----------
+    path, tables, analyses, engine
+        As in `analyze`.
+    notices : list, optional
+        Receives what was not complete.
+
+    Returns
+    -------
+    dict of polars.DataFrame
+        Also tables without rows.
+    """
+    import polars as pl  # noqa: PLC0415 - only when frames are wanted
+    import pyarrow as pa  # noqa: PLC0415
+
+    names = _chosen(tables, analyses)
+    line = _Line([path], names, analyses, engine, None)
+    parts: dict[str, list[Any]] = {name: [] for name in names}
+    for part in line.parts():
+        for name, columns in part.items():
+            if name in parts and columns:
+                parts[name].append(to_arrow(TABLES[name], columns, complete=True))
+    if notices is not None:
+        notices.extend(line.notices)
+    out: dict[str, pl.DataFrame] = {}
+    for name, batches in parts.items():
+        table = pa.Table.from_batches(batches, TABLES[name].arrow_schema)
+        out[name] = pl.DataFrame(table.unify_dictionaries())
+    return out
+
+
+def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
+    """Some columns of one table, batch by batch; what they do not need is not computed.
+
+    Returns
+    -------
+    iterator of pyarrow.RecordBatch
+        Columns in the table's order.
+    """
+    own = table in DECODED and set(columns) <= set(decoded_columns(table))
+    line = _Line([path], [table], () if own else None, None, None, digest=False)
+    definition = TABLES[table]
+    names = [name for name in definition.names if name in columns]
+    for part in line.parts():
+        found = part.get(table)
+        if found:
+            yield to_arrow(definition, {name: found[name] for name in names})
+
+
+def _sources(paths: Source | Sequence[Source]) -> list[Source]:
+    if isinstance(paths, (str, Path)) or not isinstance(paths, Sequence):
+        return [paths]
+    if not paths:
+        raise UsageError("no capture is given")
+    return list(paths)
+
+
+def _chosen(tables: Iterable[str] | None, analyses: Sequence[Entry] | None) -> list[str]:
+    entries = ANALYSES if analyses is None else analyses
+    possible = [*DECODED, *(name for entry in entries for name in entry.fills)]
+    known = [name for name in TABLES if name in possible]
+    if tables is None:
+        return known
+    asked = list(tables)
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"there is no table {name!r}", hint=f"known: {', '.join(known)}")
+    return [name for name in known if name in asked]
+
+
+@dataclass
+class _Line:
+    """One pass over captures.
+
+    Attributes
+    ----------
+    notices : list of str
+    sources : list of dict
+        Both complete when the pass has ended.
+    """
+
+    paths: list[Source]
+    names: list[str]
+    entries: Sequence[Entry] | None
+    engine: Engine | None
+    progress: Progress | None
+    digest: bool = True
+    notices: list[str] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+    def parts(self) -> Iterator[dict[str, Columns]]:
+        """Columns of all tables, batch by batch."""
+        engine = self.engine or Engine()
+        chosen = wanted(self.names, ANALYSES if self.entries is None else self.entries)
+        running = [entry.make(engine) for entry in chosen]
+        needed = {table for analysis in running for table in analysis.needs}
+        decoder = Decoder(engine, {*self.names, *needed})
+        packets = 0
+        for path in self.paths:
+            digest = _Digest(path if self.digest else "-")
+            with open_capture(path, engine) as capture:
+                for batch in decoder.batches(capture, packets):
+                    finished = [analysis.feed(batch) for analysis in running]
+                    yield batch.tables
+                    yield from finished
+                    if self.progress is not None:
+                        self.progress(capture.position, capture.size_bytes, batch.first_n + batch.count - 1)
+                packets += capture.packets
+                if capture.cut is not None:
+                    self.notices.append(str(capture.cut))
+                self.sources.append(digest.about(capture.path, capture.packets))
+        for analysis in running:
+            yield analysis.finish()
+
+
+class _Digest:
+    """SHA-256 of a file, computed beside the decoding."""
+
+    def __init__(self, path: Source) -> None:
+        self._path = Path(path) if isinstance(path, (str, Path)) and str(path) != "-" else None
+        self._found: dict[str, Any] = {}
+        self._thread: threading.Thread | None = None
+        if self._path is not None and self._path.is_file():
+            self._thread = threading.Thread(target=self._compute, args=(self._path,), daemon=True)
+            self._thread.start()
+
+    def _compute(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._found["size_bytes"] = file.tell()
+
+    def about(self, name: str, packets: int) -> dict[str, Any]:
+        """What the report says of this source."""
+        if self._thread is not None:
+            self._thread.join()
+        return {"name": Path(name).name, "packets": packets} | self._found

@@ -1,0 +1,163 @@
+"""A capture's runs of packets to batches of columns.
+
+Knows: which kernels fill which table. Must not know: conversations.
+Memory: one run of at most BATCH_PACKETS, its rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+
+import numpy as np
+
+from pcaptool.decode import build
+from pcaptool.decode.batch import Batch
+from pcaptool.decode.dictionary import Dictionary, address_text, path_text
+from pcaptool.decode.kernels.codes import CURSOR_SIZE, ROW_SIZE, TABLE_COUNT
+from pcaptool.decode.layers import MAX_LAYERS
+from pcaptool.decode.step import Step
+from pcaptool.engine import Engine
+from pcaptool.file.model import Run
+from pcaptool.file.reader import CaptureReader
+from pcaptool.tables.columns import Columns
+
+__all__ = ["BATCH_PACKETS", "DECODED", "Decoder", "decoded_columns"]
+
+BATCH_PACKETS = 16_384
+
+# Table name to the function that makes its columns.
+_BUILDERS: dict[str, Callable[[Step], Columns]] = {
+    "packets": build.packets,
+    "link": build.link,
+    "arp": build.arp,
+    "ip": build.ip,
+    "tcp": build.tcp,
+    "udp": build.udp,
+}
+
+# Tables that decoding fills, in the order of the layers.
+DECODED: tuple[str, ...] = tuple(_BUILDERS)
+
+
+@cache
+def decoded_columns(table: str) -> tuple[str, ...]:
+    """Columns of a table that decoding alone fills; the others are the analyses'.
+
+    Examples
+    --------
+    >>> "flow" in decoded_columns("tcp"), "len" in decoded_columns("tcp")
+    (False, True)
+    """
+    engine = Engine("plain")
+    nothing = np.empty(0, np.int64)
+    run = Run(1, np.empty(0, np.uint8), *[nothing] * 7)  # type: ignore[arg-type]
+    step = Step(
+        run=run,
+        first=0,
+        end=0,
+        rows=tuple(np.empty((0, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT)),
+        sizes=[0] * TABLE_COUNT,
+        packets=build.packet_arrays(0),
+        links=build.link_arrays(0),
+        names=Dictionary(address_text, 1),
+        paths=Dictionary(path_text, 1),
+        kernels=build.kernels(engine),
+    )
+    return tuple(_BUILDERS[table](step))
+
+
+class Decoder:
+    """Decodes the packets of one or several captures, one after the other.
+
+    Parameters
+    ----------
+    engine : Engine
+    tables : iterable of str, optional
+        Tables to fill; all that decoding knows without.
+
+    Examples
+    --------
+    >>> import io
+    >>> from pcaptool.file.reader import open_capture
+    >>> header = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
+    >>> packet = bytes.fromhex("00000000 00000000 0e000000 0e000000 020000000001 020000000002 0806")
+    >>> engine = Engine("plain")
+    >>> with open_capture(io.BytesIO(header + packet)) as capture:
+    ...     [batch] = Decoder(engine).batches(capture)
+    >>> batch.tables["packets"]["err_need_bytes"].values.tolist()
+    [8]
+    """
+
+    def __init__(self, engine: Engine, tables: Iterable[str] | None = None) -> None:
+        self._engine = engine
+        wanted = set(DECODED if tables is None else tables)
+        self._builders = {name: make for name, make in _BUILDERS.items() if name in wanted}
+        self._chain = engine.flat("pcaptool.decode.kernels.chain", "chain")
+        self._kernels = build.kernels(engine)
+        self._capacity = BATCH_PACKETS + 4 * MAX_LAYERS
+        # A row of any table can name two addresses; ARP rows four.
+        self._names = Dictionary(address_text, 8 * self._capacity)
+        self._paths = Dictionary(path_text, self._capacity)
+        self._rows = tuple(np.empty((self._capacity, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
+        self._cursor = np.zeros(CURSOR_SIZE, np.int64)
+
+    def batches(self, capture: CaptureReader, before: int = 0) -> Iterator[Batch]:
+        """All packets of a capture as batches; their `data` is overwritten by the next.
+
+        Parameters
+        ----------
+        capture : CaptureReader
+        before : int
+            Packets of earlier captures: numbers go on behind them.
+        """
+        for run in capture.runs(BATCH_PACKETS):
+            run.first_n += before
+            first = 0
+            while first < len(run):
+                step = self._walk(run, first)
+                yield self._batch(step)
+                first = step.end
+            self._engine.passed(len(run))
+
+    def _walk(self, run: Run, first: int) -> Step:
+        self._names.begin_batch()
+        self._paths.begin_batch()
+        sizes = np.zeros(TABLE_COUNT, np.int64)
+        packets, links = build.packet_arrays(len(run)), build.link_arrays(len(run))
+        arrays = (run.offsets, run.cap_len, run.orig_len, run.linktype)
+        done = self._chain(
+            run.data,
+            first,
+            arrays,
+            self._rows,
+            sizes,
+            self._names.table,
+            self._paths.table,
+            self._cursor,
+            packets,
+            links,
+        )
+        return Step(
+            run=run,
+            first=first,
+            end=int(done),
+            rows=self._rows,
+            sizes=sizes.tolist(),
+            packets=tuple(column[first:done] for column in packets),
+            links=tuple(column[first:done] for column in links),
+            names=self._names,
+            paths=self._paths,
+            kernels=self._kernels,
+        )
+
+    def _batch(self, step: Step) -> Batch:
+        tables: dict[str, Columns] = {name: make(step) for name, make in self._builders.items()}
+        step.names.refresh()
+        return Batch(
+            first_n=step.run.first_n + step.first,
+            count=step.end - step.first,
+            tables=tables,
+            data=step.run.data,
+            offsets=step.run.offsets[step.first : step.end],
+        )

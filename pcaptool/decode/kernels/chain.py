@@ -1,0 +1,239 @@
+"""Kernel: from header to header of each packet.
+
+Knows: the order of layers. Writes what the packet list and the link table say of each packet, and one row for
+each header of the other tables.
+Bounded: at most MAX_LAYERS headers a packet; every step moves the cursor forward or ends the packet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcaptool.decode.kernels.codes import (
+    ARP,
+    AT,
+    CHDLC,
+    CURSOR_SIZE,
+    DST,
+    DSTPORT,
+    E_LIMIT,
+    END,
+    ERR_HAVE,
+    ERR_KIND,
+    ERR_LAYER,
+    ERR_NEED,
+    ETH,
+    F_PATH,
+    GRE,
+    IP,
+    IPV6,
+    LAYER_BITS,
+    LINK_DST,
+    LINK_END,
+    LINK_SRC,
+    LINK_TYPE,
+    LINK_VLAN,
+    LLC,
+    LOOP,
+    MAX_LAYERS,
+    MPLS,
+    NET_END,
+    NEXT,
+    NONE,
+    NULL,
+    PACKET,
+    PATH_HIGH,
+    PATH_LOW,
+    PPP,
+    PPPOE,
+    RAW,
+    SLL,
+    SLL2,
+    SRC,
+    SRCPORT,
+    STEPS,
+    T_ARP,
+    T_FRAGMENT,
+    T_IP,
+    T_TCP,
+    T_UDP,
+    TCP,
+    UDP,
+    VLAN,
+    VXLAN,
+    WIRE,
+)
+from pcaptool.decode.kernels.cursor import fail
+from pcaptool.decode.kernels.links import (
+    chdlc,
+    ethernet,
+    first_layer,
+    llc,
+    mpls,
+    null,
+    ppp,
+    pppoe,
+    raw,
+    sll,
+    sll2,
+    vlan,
+)
+from pcaptool.decode.kernels.names import number_of
+from pcaptool.decode.kernels.network import arp, ipv4, ipv6
+from pcaptool.decode.kernels.transport import tcp, udp
+from pcaptool.decode.kernels.tunnels import gre, vxlan
+
+__all__ = ["chain"]
+
+
+def chain(
+    data: Any,
+    first: int,
+    run: Any,
+    tables: Any,
+    sizes: Any,
+    names: Any,
+    paths: Any,
+    s: Any,
+    packets: Any,
+    links: Any,
+) -> int:
+    """Walk through packets.
+
+    Parameters
+    ----------
+    data : uint8 array
+    first : int
+        Packet of the run to begin with.
+    run : tuple of arrays
+        offsets, cap_len, orig_len, linktype.
+    tables : tuple of (capacity, ROW_SIZE) int64 arrays
+        Rows of ip, tcp, udp, arp, icmp, igmp, fragments.
+    sizes : (TABLE_COUNT,) int64 array
+        Rows written so far.
+    names, paths : tuple of arrays
+        Tables of `number_of`.
+    s : (CURSOR_SIZE,) int64 array
+        Scratch.
+    packets, links : tuple of arrays
+        Columns, one element a packet.
+
+    Returns
+    -------
+    int
+        The first packet that was not done: the end of the run, or there may be no room for another one's rows.
+    """
+    offsets, cap_len, orig_len, linktype = run
+    ip_rows, tcp_rows, udp_rows, arp_rows, _icmp_rows, _igmp_rows, fragments = tables
+    room = min(len(tcp_rows), len(udp_rows), len(ip_rows), len(arp_rows), len(fragments)) - MAX_LAYERS
+    both = (ip_rows, fragments)
+    last_high = -1
+    last_low = -1
+    last_path = 0
+    for i in range(first, len(offsets)):
+        if max(sizes[T_IP], sizes[T_TCP], sizes[T_UDP], sizes[T_ARP], sizes[T_FRAGMENT]) > room:
+            return i
+        begin = offsets[i]
+        begin_packet(s, i, begin, cap_len[i], orig_len[i])
+        s[NEXT] = first_layer(linktype[i])
+        kind = s[NEXT]
+        while s[NEXT] != NONE:
+            layer = s[NEXT]
+            if s[STEPS] == MAX_LAYERS:
+                fail(s, layer, E_LIMIT, 0, 0)
+                break
+            s[STEPS] += 1
+            s[PATH_HIGH] = (s[PATH_HIGH] << LAYER_BITS) | (s[PATH_LOW] >> 54)
+            s[PATH_LOW] = ((s[PATH_LOW] & 0x3FFFFFFFFFFFFF) << LAYER_BITS) | layer
+            if layer == ETH:
+                ethernet(data, s, names)
+            elif layer == IP:
+                ipv4(data, s, both, sizes, names)
+            elif layer == TCP:
+                tcp(data, s, tcp_rows, sizes)
+            elif layer == IPV6:
+                ipv6(data, s, both, sizes, names)
+            elif layer == UDP:
+                udp(data, s, udp_rows, sizes)
+            elif layer == ARP:
+                arp(data, s, arp_rows, sizes)
+            else:
+                other(data, s, layer, names)
+        high, low = s[PATH_HIGH], s[PATH_LOW]
+        if high != last_high or low != last_low:
+            keys, slots, counts = paths
+            last_path = number_of(high, low, F_PATH, keys, slots, counts)
+            last_high, last_low = high, low
+        write_packet(s, i, begin, last_path, packets)
+        write_link(s, i, begin, kind, cap_len[i], links)
+    return len(offsets)
+
+
+def begin_packet(s: Any, i: int, begin: int, captured: int, original: int) -> None:
+    """The cursor at the first byte of a packet."""
+    for k in range(CURSOR_SIZE):
+        s[k] = 0
+    s[PACKET] = i
+    s[AT] = begin
+    s[END] = begin + captured
+    s[WIRE] = begin + max(original, captured)
+    for k in range(SRC, NET_END + 1):
+        s[k] = -1
+
+
+def other(data: Any, s: Any, layer: int, names: Any) -> None:
+    """The layers that most packets do not have."""
+    if layer == VLAN:
+        vlan(data, s)
+    elif layer == LLC:
+        llc(data, s)
+    elif layer == SLL:
+        sll(data, s, names)
+    elif layer == SLL2:
+        sll2(data, s, names)
+    elif layer in (NULL, LOOP):
+        null(data, s, layer)
+    elif layer == RAW:
+        raw(data, s)
+    elif layer == PPP:
+        ppp(data, s)
+    elif layer == PPPOE:
+        pppoe(data, s)
+    elif layer == CHDLC:
+        chdlc(data, s)
+    elif layer == MPLS:
+        mpls(data, s)
+    elif layer == GRE:
+        gre(data, s)
+    elif layer == VXLAN:
+        vxlan(data, s)
+    else:
+        s[NEXT] = NONE
+
+
+def write_packet(s: Any, i: int, begin: int, path: int, packets: Any) -> None:
+    """What the packet list says."""
+    path_column, src, dst, srcport, dstport, payload_offset, payload_bytes, layer, kind, need, have = packets
+    path_column[i] = path
+    src[i] = s[SRC]
+    dst[i] = s[DST]
+    srcport[i] = s[SRCPORT]
+    dstport[i] = s[DSTPORT]
+    payload_offset[i] = s[AT] - begin
+    payload_bytes[i] = max(s[WIRE] - s[AT], 0)
+    layer[i] = s[ERR_LAYER]
+    kind[i] = s[ERR_KIND]
+    need[i] = s[ERR_NEED]
+    have[i] = s[ERR_HAVE]
+
+
+def write_link(s: Any, i: int, begin: int, kind: int, captured: int, links: Any) -> None:
+    """What the link table says."""
+    kind_column, src, dst, type_column, vlan_column, hdr_bytes, padding = links
+    kind_column[i] = kind
+    src[i] = s[LINK_SRC]
+    dst[i] = s[LINK_DST]
+    type_column[i] = s[LINK_TYPE]
+    vlan_column[i] = s[LINK_VLAN]
+    hdr_bytes[i] = (s[LINK_END] if s[LINK_END] >= 0 else s[AT]) - begin
+    padding[i] = max(begin + captured - s[NET_END], 0) if s[NET_END] >= 0 else 0

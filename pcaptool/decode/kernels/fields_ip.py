@@ -1,0 +1,88 @@
+"""Kernel: the columns of the ip table.
+
+Knows: RFC 791, RFC 8200. One call fills a run of rows that `chain` wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcaptool.decode.kernels.codes import R_A, R_AT, R_B, R_C, R_D, R_DEPTH, R_END, R_PACKET, R_WIRE
+from pcaptool.engine.loads import be16, be32, sum16
+
+__all__ = ["ip_fields"]
+
+BAD, GOOD, UNVERIFIED = 0, 1, 2
+
+
+def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> None:
+    """Fixed fields of both versions; what a version does not have is 0.
+
+    Parameters
+    ----------
+    data : uint8 array
+    first_n : int
+        Number of the run's first packet.
+    count : int
+        Rows.
+    rows : (capacity, ROW_SIZE) int64 array
+    columns : tuple of arrays
+        n, depth, version, src, dst, hdr_len, dsfield, len, id, flags, frag_offset, ttl, proto, checksum,
+        checksum_status, flow_label, payload_bytes.
+    """
+    (
+        n,
+        depth,
+        version,
+        src,
+        dst,
+        hdr_len,
+        dsfield,
+        length,
+        ident,
+        flags,
+        frag_offset,
+        ttl,
+        proto,
+        checksum,
+        status,
+        flow_label,
+        payload,
+    ) = columns
+    for row in range(count):
+        at = rows[row, R_AT]
+        n[row] = first_n + rows[row, R_PACKET]
+        depth[row] = rows[row, R_DEPTH]
+        src[row] = rows[row, R_A]
+        dst[row] = rows[row, R_B]
+        proto[row] = rows[row, R_C]
+        behind = rows[row, R_D]
+        hdr_len[row] = behind - at
+        payload[row] = max(rows[row, R_WIRE] - behind, 0)
+        if data[at] >> 4 == 4:
+            version[row] = 4
+            dsfield[row] = data[at + 1]
+            length[row] = be16(data, at + 2)
+            ident[row] = be16(data, at + 4)
+            where = be16(data, at + 6)
+            flags[row] = where >> 13
+            frag_offset[row] = (where & 0x1FFF) * 8
+            ttl[row] = data[at + 8]
+            checksum[row] = be16(data, at + 10)
+            flow_label[row] = 0
+            if behind > rows[row, R_END]:
+                status[row] = UNVERIFIED
+            else:
+                status[row] = GOOD if sum16(data, at, behind, 0) == 0xFFFF else BAD
+        else:
+            word = be32(data, at)
+            version[row] = 6
+            dsfield[row] = (word >> 20) & 255
+            flow_label[row] = word & 0xFFFFF
+            length[row] = be16(data, at + 4)
+            ttl[row] = data[at + 7]
+            ident[row] = 0
+            flags[row] = 0
+            frag_offset[row] = 0
+            checksum[row] = 0
+            status[row] = UNVERIFIED

@@ -1,0 +1,182 @@
+"""Kernel: the columns of the tcp and udp tables.
+
+Knows: RFC 9293, 7323, 2018, 768. One call fills a run of rows that `chain` wrote.
+Options: the first occurrence of a kind gives the value; a length that does not fit ends the list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, R_WIRE
+from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, segment_status
+from pcaptool.engine.loads import be16, be32
+
+__all__ = ["HAS_MSS", "HAS_SACK_PERM", "HAS_STAMPS", "HAS_WSCALE", "tcp_fields", "udp_fields"]
+
+HAS_MSS, HAS_WSCALE, HAS_SACK_PERM, HAS_STAMPS = 1, 2, 4, 8
+
+
+def tcp_fields(
+    data: Any,
+    first_n: int,
+    offsets: Any,
+    count: int,
+    rows: Any,
+    ip_rows: Any,
+    columns: Any,
+    option_columns: Any,
+    lists: Any,
+) -> int:
+    """Fixed fields, options and checksum.
+
+    Parameters
+    ----------
+    offsets : int64 array
+        Where each packet of the run begins.
+    columns : tuple of arrays
+        n, depth, srcport, dstport, seq_raw, ack_raw, hdr_len, flags, window, checksum, checksum_status,
+        checksum_partial, urgent_pointer, len (-1: unknown), payload_offset.
+    option_columns : tuple of arrays
+        has (HAS_*), mss, wscale, tsval, tsecr.
+    lists : tuple of arrays
+        kinds_at, kinds, sack_at, sack_left, sack_right: offsets have one element more than rows.
+    """
+    (
+        n,
+        depth,
+        srcport,
+        dstport,
+        seq_raw,
+        ack_raw,
+        hdr_len,
+        flags,
+        window,
+        checksum,
+        status,
+        partial,
+        urgent,
+        length,
+        payload_offset,
+    ) = columns
+    kinds_at, _kinds, sack_at, _sack_left, _sack_right = lists
+    kind_count = 0
+    sack_count = 0
+    kinds_at[0] = 0
+    sack_at[0] = 0
+    for row in range(count):
+        at = rows[row, R_AT]
+        end = rows[row, R_END]
+        wire = rows[row, R_WIRE]
+        packet = rows[row, R_PACKET]
+        n[row] = first_n + packet
+        depth[row] = rows[row, R_DEPTH]
+        srcport[row] = be16(data, at)
+        dstport[row] = be16(data, at + 2)
+        seq_raw[row] = be32(data, at + 4)
+        ack_raw[row] = be32(data, at + 8)
+        word = be16(data, at + 12)
+        head = (word >> 12) * 4
+        hdr_len[row] = head
+        flags[row] = word & 0xFFF
+        window[row] = be16(data, at + 14)
+        checksum[row] = be16(data, at + 16)
+        urgent[row] = be16(data, at + 18)
+        length[row] = wire - at - head if head >= 20 and wire >= at + head else -1
+        payload_offset[row] = at + head - offsets[packet]
+        what = segment_status(data, at, end, wire, 6, ip_rows, rows[row, R_IP], 16)
+        status[row] = what & 15
+        partial[row] = 1 if what & PARTIAL else 0
+        kind_count, sack_count = tcp_options(
+            data, at + 20, min(at + head, end), row, option_columns, lists, kind_count, sack_count
+        )
+        kinds_at[row + 1] = kind_count
+        sack_at[row + 1] = sack_count
+    return count
+
+
+def tcp_options(
+    data: Any,
+    at: int,
+    end: int,
+    row: int,
+    columns: Any,
+    lists: Any,
+    kind_count: int,
+    sack_count: int,
+) -> tuple[int, int]:
+    """The options of one header; returns the new lengths of the two lists."""
+    has, mss, wscale, tsval, tsecr = columns
+    _kinds_at, kinds, _sack_at, sack_left, sack_right = lists
+    seen = 0
+    mss[row] = 0
+    wscale[row] = 0
+    tsval[row] = 0
+    tsecr[row] = 0
+    while at < end:
+        kind = data[at]
+        if kind <= 1:
+            kinds[kind_count] = kind
+            kind_count += 1
+            at += 1
+            if kind == 0:
+                break
+            continue
+        if at + 2 > end:
+            break
+        size = data[at + 1]
+        if size < 2 or at + size > end:
+            break
+        kinds[kind_count] = kind
+        kind_count += 1
+        if kind == 8 and size == 10 and not seen & HAS_STAMPS:
+            seen |= HAS_STAMPS
+            tsval[row] = be32(data, at + 2)
+            tsecr[row] = be32(data, at + 6)
+        elif kind == 5 and size >= 10 and size % 8 == 2:
+            for block in range(at + 2, at + size, 8):
+                sack_left[sack_count] = be32(data, block)
+                sack_right[sack_count] = be32(data, block + 4)
+                sack_count += 1
+        elif kind == 2 and size == 4 and not seen & HAS_MSS:
+            seen |= HAS_MSS
+            mss[row] = be16(data, at + 2)
+        elif kind == 3 and size == 3 and not seen & HAS_WSCALE:
+            seen |= HAS_WSCALE
+            wscale[row] = data[at + 2]
+        elif kind == 4 and size == 2:
+            seen |= HAS_SACK_PERM
+        at += size
+    has[row] = seen
+    return kind_count, sack_count
+
+
+def udp_fields(
+    data: Any, first_n: int, offsets: Any, count: int, rows: Any, ip_rows: Any, columns: Any
+) -> int:
+    """All fields of UDP.
+
+    `columns`: n, depth, srcport, dstport, length, checksum, checksum_status, checksum_partial, payload_offset,
+    payload_bytes.
+    """
+    n, depth, srcport, dstport, length, checksum, status, partial, payload_offset, payload = columns
+    for row in range(count):
+        at = rows[row, R_AT]
+        packet = rows[row, R_PACKET]
+        n[row] = first_n + packet
+        depth[row] = rows[row, R_DEPTH]
+        srcport[row] = be16(data, at)
+        dstport[row] = be16(data, at + 2)
+        size = be16(data, at + 4)
+        length[row] = size
+        checksum[row] = be16(data, at + 6)
+        payload_offset[row] = at + 8 - offsets[packet]
+        payload[row] = max(size - 8, 0)
+        what = NOT_PRESENT
+        if be16(data, at + 6) != 0:
+            wire = min(rows[row, R_WIRE], at + max(size, 8))
+            end = min(rows[row, R_END], wire)
+            what = segment_status(data, at, end, wire, 17, ip_rows, rows[row, R_IP], 6)
+        status[row] = what & 15
+        partial[row] = 1 if what & PARTIAL else 0
+    return count
