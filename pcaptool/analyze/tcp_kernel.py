@@ -6,7 +6,7 @@ Must not know: columns, tables, which conversation a segment belongs to (`flow_k
 The same source runs as plain Python and compiled by numba; the whole call tree stands in this file.
 Left out: MPTCP's exception for duplicate ACKs.
 
-Memory: WIDTH integers a TCP conversation (41 * 8 bytes), and 40 bytes a segment that is not acknowledged.
+Memory: WIDTH integers a TCP conversation (48 * 8 bytes), and 40 bytes a segment that is not acknowledged.
 Time: O(1) a segment plus the segments that its acknowledgement walks over.
 Sequence numbers are compared modulo 2**32; at a distance of exactly 2**31 each is before the other.
 """
@@ -49,7 +49,7 @@ OUT_INITIAL_RTT, OUT_RTO, OUT_RTO_FRAME, OUT_WINDOW, OUT_SCALE, OUT_COMPLETENESS
 
 # Columns of a conversation: three of its own, then each side's.
 SYN_TS, INITIAL_RTT, COMPLETENESS, SEEN = 0, 1, 2, 3
-SIDE, SIDE_WIDTH = 4, 21
+SIDE, SIDE_WIDTH = 4, 22
 WINDOW, WSCALE, FIRST_ACK, VALID_BIF, PUSH_BYTES, PUSH_LAST, LAST_FLAGS = 0, 1, 2, 3, 4, 5, 6
 NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COUNT = (
     7,
@@ -61,7 +61,7 @@ NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COU
     13,
     14,
 )
-HEAD, LISTED, LOW, HIGH, SACKED, BASE = 15, 16, 17, 18, 19, 20
+HEAD, LISTED, LOW, HIGH, SACKED, BASE, WRAPPED = 15, 16, 17, 18, 19, 20, 21
 WIDTH = SIDE + 2 * SIDE_WIDTH
 
 # Columns of a listed segment.
@@ -194,16 +194,20 @@ def widen(state: Any, s: int, side: int, seq: int, after: int) -> None:
     high = (after - state[s, side + BASE]) & MASK32
     if state[s, side + LISTED] == 0:
         state[s, side + LOW], state[s, side + HIGH] = low, high
+        state[s, side + WRAPPED] = 0
     else:
         state[s, side + LOW] = min(state[s, side + LOW], low)
         state[s, side + HIGH] = max(state[s, side + HIGH], high)
+    if low > high:  # it begins before the side's first number: the two bounds say little
+        state[s, side + WRAPPED] = 1
 
 
 def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any, free: Any) -> bool:  # noqa: PLR0917 - kernels take flat arguments
     """Step 14: take acknowledged segments from the list; whether one ended exactly at the acknowledgement."""
     ack = row[IN_ACK]
     relative = (ack - state[s, rev + BASE]) & MASK32
-    if relative <= state[s, rev + LOW] and state[s, rev + HIGH] - relative < HALF:
+    behind = relative <= state[s, rev + LOW] and state[s, rev + HIGH] - relative < HALF
+    if behind and state[s, rev + WRAPPED] == 0:
         return False  # all of the list lies behind it
     exact = False
     newer, at = -1, state[s, rev + HEAD]
@@ -346,16 +350,17 @@ def complete(state: Any, s: int, row: Any, fresh: bool) -> None:
     """The parts of a connection's life that were seen; of the packet that opens it only SYN and its data count."""
     flags, seen = row[IN_FLAGS], state[s, COMPLETENESS]
     if fresh:
-        if flags & (SYN | ACK) == SYN:
+        if flags & (SYN | ACK) == SYN and row[IN_REUSED] == 0:
             seen = DONE_SYN | DONE_DATA if row[IN_SIZE] > 0 else DONE_SYN
         state[s, COMPLETENESS] = seen
         return
     if flags & (SYN | ACK) == (SYN | ACK):
         seen |= DONE_SYNACK
-    elif flags & ACK and row[IN_SIZE] == 0 and flags & (SYN | FIN | RST) == 0:
-        seen |= DONE_ACK
-    if row[IN_SIZE] > 0:
-        seen |= DONE_DATA
+    elif flags & ACK:
+        if row[IN_SIZE] > 0:
+            seen |= DONE_DATA
+        elif row[IN_SIZE] == 0:
+            seen |= DONE_ACK
     if flags & FIN:
         seen |= DONE_FIN
     if flags & RST:
@@ -395,6 +400,8 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
         if fresh:
             begin(state, s)
         fwd, rev = SIDE + row[IN_SIDE] * SIDE_WIDTH, SIDE + (1 - row[IN_SIDE]) * SIDE_WIDTH
+        if fresh and row[IN_REUSED] != 0:  # Wireshark notes the SYN of a reused pair at once
+            state[s, COMPLETENESS] = DONE_SYN
         result[OUT_COMPLETENESS] = state[s, COMPLETENESS]
         record = row[IN_REUSED] != 0
         if record:
