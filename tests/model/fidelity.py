@@ -1,0 +1,131 @@
+"""The modelled stack against real captures of the same scenarios: a row each, and the page made of them.
+
+`python tests/model/fidelity.py` runs every scenario of fixtures/ that has a real capture, compares what the model's
+server sent with what the real one did, and writes reports/fidelity.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcaptool.diff import Diff, diff
+from pcaptool.generate import generate
+from pcaptool.scenario import load_scenario
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = ROOT / "fixtures" / "scenarios" / "lab"
+CAPTURES = ROOT / "fixtures" / "captures" / "lab"
+DEMO = ROOT / "fixtures" / "demo"
+
+# Scenarios whose real runs differ from each other, so that no single capture is the truth, and why.
+RACY = {
+    "half-close": "two processors: the client's softirq ran beside the server's system call",
+    "mtu-9000-100k": "two processors: the client read while the server went on to close()",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario."""
+
+    name: str
+    frames: int
+    equal: int
+    client_frames: int
+    client_equal: int
+    first: str
+    gap_p50_us: float
+    gap_p95_us: float
+
+
+def names() -> list[str]:
+    """Scenarios with a real capture."""
+    found = [
+        p.stem for p in sorted(SCENARIOS.glob("*.toml")) if (CAPTURES / f"{p.stem}.server.pcap").exists()
+    ]
+    return [*found, "demo"]
+
+
+def compare(name: str, side: str, folder: Path) -> Diff:
+    """The model's capture of a scenario against the real one; `side` counts."""
+    demo = name == "demo"
+    scenario = DEMO / "scenario.toml" if demo else SCENARIOS / f"{name}.toml"
+    real = DEMO / "real.server.pcap" if demo else CAPTURES / f"{name}.server.pcap"
+    model = folder / f"{name}.pcapng"
+    if not model.exists():
+        generate(load_scenario(scenario), model)
+    return diff(model, real, side=side)
+
+
+def counts(found: Diff, direction: str) -> tuple[int, int]:
+    """(frames of the real host, those equal in every field)."""
+    rows = found.alignment.filter(found.alignment["direction"] == direction)
+    real = rows["n_b"].drop_nulls().unique()
+    marked = (
+        found.differences.filter(found.differences["direction"] == direction)["n_b"].drop_nulls().unique()
+    )
+    return len(real), len(real) - len(set(real) & set(marked))
+
+
+def row(name: str, folder: Path) -> Row:
+    """Both directions of one scenario."""
+    server, client = compare(name, "server", folder), compare(name, "client", folder)
+    frames, equal = counts(server, "server to client")
+    client_frames, client_equal = counts(client, "client to server")
+    p50, p95 = gap_errors(server)
+    first = "" if server.same else server.verdict.split(". ")[1 if ". " in server.verdict else 0]
+    return Row(name, frames, equal, client_frames, client_equal, RACY.get(name, first), p50, p95)
+
+
+def gap_errors(found: Diff) -> tuple[float, float]:
+    """Median and 95th percentile of |model's gap - real gap| between neighbouring aligned server frames, in us."""
+    rows = found.alignment.filter(
+        (found.alignment["direction"] == "server to client")
+        & found.alignment["n_a"].is_not_null()
+        & found.alignment["n_b"].is_not_null()
+    ).sort("flow", "n_b")
+    errors = []
+    for (_flow,), flow in rows.group_by("flow", maintain_order=True):
+        gaps_a, gaps_b = flow["time_a_ns"].diff().drop_nulls(), flow["time_b_ns"].diff().drop_nulls()
+        errors += (gaps_a - gaps_b).abs().to_list()
+    errors.sort()
+    if not errors:
+        return 0.0, 0.0
+    return errors[len(errors) // 2] / 1000, errors[int(len(errors) * 0.95)] / 1000
+
+
+def page(rows: list[Row]) -> Iterator[str]:
+    """reports/fidelity.md."""
+    total, equal = sum(r.frames for r in rows), sum(r.equal for r in rows)
+    yield "# Fidelity: the model against the real kernel\n"
+    yield "Made by `make fidelity`: each scenario of `fixtures/` with a real capture (Linux 6.18, two namespaces, veth),"
+    yield "run through the modelled stack and compared by `pcaptool diff --side server` (and `client`). A frame is equal"
+    yield "if every field of every layer and its payload are, after the rules of docs/diff.md (what is random by nature).\n"
+    yield f"**{equal} of {total} frames of the server ({100 * equal / total:.1f} %) are equal in every field;"
+    whole = sum(r.equal == r.frames for r in rows)
+    yield f"{whole} of {len(rows)} scenarios have no difference at all.**\n"
+    yield "Gap error: how far the time between two neighbouring frames of the server is from the real one; programs'"
+    yield "own times (Python's start of a thread: milliseconds) are most of it, and vary as much from run to run.\n"
+    yield "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | why not |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    for r in rows:
+        yield (
+            f"| {r.name} | {r.frames} | {r.equal} | {r.client_frames} | {r.client_equal} |"
+            f" {r.gap_p50_us:.0f} us | {r.gap_p95_us:.0f} us | {r.first} |"
+        )
+
+
+def main() -> None:
+    """Write the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row(name, Path(folder)) for name in names()]
+    (ROOT / "reports" / "fidelity.md").write_text("\n".join(page(rows)) + "\n")
+    for r in rows:
+        print(f"{r.name:28} {r.equal:4} of {r.frames:4}  {r.first}")
+
+
+if __name__ == "__main__":
+    main()
