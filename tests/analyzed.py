@@ -5,21 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from pcaptool.analyze.flows import FlowAnalysis
-from pcaptool.analyze.http import HttpAnalysis
-from pcaptool.decode.decoder import Decoder
+from pcaptool.analyze.pipeline import frames
 from pcaptool.engine import Engine
-from pcaptool.file.reader import open_capture
-from pcaptool.tables import TABLES
-from pcaptool.tables.columns import to_arrow
 
 # Between several occurrences of a field in one frame; a comma also occurs inside values.
 SEPARATOR = "\x1f"
-TABLE_NAMES = ("packets", "tcp", "udp", "flows", "http")
 # tshark 4.0's defaults, but for the first: pinned, because users change them.
 PREFERENCES = {
     "tcp.relative_sequence_numbers": "TRUE",
@@ -38,25 +31,7 @@ PREFERENCES = {
 
 def analyzed(path: Path) -> dict[str, pl.DataFrame]:
     """Tables of a capture."""
-    engine = Engine("plain")
-    analyses = (FlowAnalysis(engine), HttpAnalysis())
-    found: dict[str, list[pl.DataFrame]] = {
-        name: [pl.DataFrame(TABLES[name].arrow_schema.empty_table())] for name in TABLE_NAMES
-    }
-
-    def put(tables: dict[str, Any]) -> None:
-        for name in TABLE_NAMES:
-            if name in tables:
-                found[name].append(pl.DataFrame(to_arrow(TABLES[name], tables[name])))
-
-    with open_capture(path) as capture:
-        for batch in Decoder(engine).batches(capture):
-            for analysis in analyses:
-                put(analysis.feed(batch))
-            put(batch.tables)
-    for analysis in analyses:
-        put(analysis.finish())
-    return {name: pl.concat(parts) for name, parts in found.items()}
+    return frames(path, engine=Engine("plain"))
 
 
 def tshark(path: Path, fields: list[str]) -> list[dict[str, str]]:

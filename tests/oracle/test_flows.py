@@ -1,0 +1,81 @@
+"""Conversations against sums over tshark's frames."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.analyzed import SEPARATOR, analyzed, nanoseconds, tshark
+
+pytestmark = pytest.mark.oracle
+
+CORPUS = os.environ.get("PCAPTOOL_CORPUS")
+FIELDS = [
+    *("frame.number", "frame.time_epoch", "frame.len", "ip.src", "tcp.stream", "tcp.srcport", "tcp.len"),
+    *("tcp.analysis.initial_rtt", "tcp.analysis.retransmission", "tcp.analysis.ack_rtt"),
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["concurrent-4.client", "half-close.server", "busy-8s.client", "keepalive-5.server"]
+)
+def test_lab_flows_are_sums_over_frames(lab_captures, name):
+    path = lab_captures / f"{name}.pcap"
+    flows = analyzed(path)["flows"].filter(pl.col("protocol") == "tcp")
+    frames = [row for row in tshark(path, FIELDS) if row["tcp.stream"]]
+    assert flows.height == len({row["tcp.stream"] for row in frames}) > 0
+    for stream, flow in enumerate(flows.iter_rows(named=True)):
+        mine = [row for row in frames if row["tcp.stream"] == str(stream)]
+        fwd = [
+            row for row in mine if (row["ip.src"], row["tcp.srcport"]) == (flow["src"], str(flow["srcport"]))
+        ]
+        rev = [row for row in mine if row not in fwd]
+        for side, rows in (("fwd", fwd), ("rev", rev)):
+            assert flow[f"packets_{side}"] == len(rows)
+            assert flow[f"bytes_{side}"] == sum(int(row["frame.len"]) for row in rows)
+            assert flow[f"payload_bytes_{side}"] == sum(int(row["tcp.len"]) for row in rows)
+            assert flow[f"retransmissions_{side}"] == sum(
+                bool(row["tcp.analysis.retransmission"]) for row in rows
+            )
+        for side, acks in (("fwd", rev), ("rev", fwd)):
+            times = [nanoseconds(row["tcp.analysis.ack_rtt"]) for row in acks if row["tcp.analysis.ack_rtt"]]
+            assert flow[f"rtts_{side}"] == len(times)
+            assert flow[f"rtt_min_ns_{side}"] == min(times)
+            assert flow[f"rtt_max_ns_{side}"] == max(times)
+            assert flow[f"rtt_mean_ns_{side}"] == sum(times) // len(times)
+        assert (flow["first_n"], flow["last_n"]) == (
+            int(mine[0]["frame.number"]),
+            int(mine[-1]["frame.number"]),
+        )
+        initial = next(row["tcp.analysis.initial_rtt"] for row in mine if row["tcp.analysis.initial_rtt"])
+        assert flow["handshake_rtt_ns"] == nanoseconds(initial)
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(CORPUS is None, reason="PCAPTOOL_CORPUS is not set")
+def test_corpus_udp_flows_are_sharks_streams():
+    """UDP flows in order of appearance are tshark's udp.stream, where a packet has one UDP header."""
+    found, compared = [], 0
+    for answers in sorted(Path(CORPUS or "").glob("oracle/*.base.parquet")):
+        frame = pl.read_parquet(answers)
+        if not frame.height:
+            continue
+        if "frame.encap_type" in frame.columns:
+            frame = frame.filter(pl.col("frame.encap_type").is_not_null())
+        name = answers.name.removesuffix(".base.parquet")
+        tables = analyzed(Path(CORPUS or "") / name)
+        flow = dict(tables["udp"].select("n", "flow").drop_nulls().iter_rows())
+        streams = frame["udp.stream"].fill_null("")
+        pairs = [(text, flow.get(n)) for n, text in enumerate(streams, 1) if text and n in flow]
+        if any(SEPARATOR in text for text, _ in pairs):
+            continue  # tunnels: the outer header has a stream of its own there, and none here
+        compared += len(pairs)
+        both = Counter(pairs)
+        if len(both) != len({text for text, _ in both}) or len(both) != len({f for _, f in both}):
+            found.append((name, sorted(both)[:5]))
+    assert found == []
+    assert compared > 100
