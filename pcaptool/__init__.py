@@ -3,12 +3,15 @@
 The public surface. Everything is imported when it is first used (PEP 562): `import pcaptool` loads neither
 polars nor numba nor pyarrow.
 
-    generate(scenario, out)   what the modelled server would send: a capture and its stages
+    generate(scenario, out)   what the modelled server would send: a capture and its stages (`Run`)
+    analyze(captures, out)    captures to a folder of Parquet tables (`Report`)
+    open_report(path)         a report that is there already
+    frames(capture, tables)   the tables of a capture in memory, as polars frames
+    diff(a, b)                two captures or reports, compared layer by layer (`Diff`)
     parse_scenario, load_scenario, dump_scenario
                               TOML to `Scenario` and back
 
-`generate`, like the other verbs, is the room that holds the function of that name, and can be called:
-`pcaptool.generate(...)` is `pcaptool.generate.generate(...)`.
+The verbs generate, analyze and diff are also rooms of the house; these rooms can be called.
 
 Examples
 --------
@@ -36,25 +39,38 @@ from pcaptool.errors import (
 )
 
 if TYPE_CHECKING:
+    from pcaptool.analyze.pipeline import analyze, frames
+    from pcaptool.diff import Diff, diff
     from pcaptool.generate import Run, generate
     from pcaptool.scenario import Scenario, dump_scenario, load_scenario, parse_scenario
+    from pcaptool.tables.report import Report, open_report
 
-# Rooms that are verbs: each holds a function of its own name.
-_VERBS = frozenset({"generate"})
+# Rooms that are verbs -> the module that holds the function of the room's name.
+_VERBS = {
+    "analyze": "pcaptool.analyze.pipeline",
+    "diff": "pcaptool.diff",
+    "generate": "pcaptool.generate",
+}
 
 # name -> the module that holds it
 _LAZY = {
+    "Diff": "pcaptool.diff",
+    "Report": "pcaptool.tables.report",
     "Run": "pcaptool.generate",
     "Scenario": "pcaptool.scenario",
     "dump_scenario": "pcaptool.scenario",
+    "frames": "pcaptool.analyze.pipeline",
     "load_scenario": "pcaptool.scenario",
+    "open_report": "pcaptool.tables.report",
     "parse_scenario": "pcaptool.scenario",
 }
 
 __all__ = [
     "CaptureError",
+    "Diff",
     "OutputError",
     "PcapToolError",
+    "Report",
     "ReportError",
     "Run",
     "Scenario",
@@ -62,18 +78,23 @@ __all__ = [
     "SystemRefusedError",
     "UsageError",
     "__version__",
+    "analyze",
+    "diff",
     "dump_scenario",
+    "frames",
     "generate",
     "load_scenario",
+    "open_report",
     "parse_scenario",
 ]
 
 
 class _Verb(ModuleType):
-    """A room that can be called: the call goes to its function of the same name."""
+    """A room that can be called: the call goes to the function of the room's name."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        return getattr(self, self.__name__.rpartition(".")[2])(*args, **named)
+        name = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(_VERBS[name]), name)(*args, **named)
 
 
 class _Surface(ModuleType):

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import generate, query, schema
+from pcaptool.cli import analyze, demo, diff, generate, info, query, schema
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -39,7 +39,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 # In the order of the work: make, look, ask.
+app.command("demo")(demo.demo)
 app.command("generate")(generate.generate)
+app.command("analyze")(analyze.analyze)
+app.command("diff")(diff.diff)
+app.command("info")(info.info)
 app.command("query")(query.query)
 app.command("schema")(schema.schema)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pcaptool.cli.terminal import console
-from pcaptool.errors import ReportError, UsageError
+from pcaptool.errors import UsageError, printable
 from pcaptool.tables import TABLES
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ def query(
     """SQL over the tables of a report or a capture (polars' SQL)."""
     import polars as pl
 
-    frames = _report(source) if source.is_dir() else _capture(source)
+    frames = _report(source) if source.is_dir() else _capture(source, sql)
     try:
         found = pl.SQLContext(frames).execute(sql).collect()
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"the query fails: {error}", hint="columns: pcaptool schema TABLE") from error
+        said = printable(str(error).strip().splitlines()[0])
+        raise UsageError(f"the query fails: {said}", hint="columns: pcaptool schema TABLE") from error
     if as_json:
         for row in found.iter_rows(named=True):
             typer.echo(json.dumps(row, default=str))
@@ -43,20 +45,18 @@ def query(
 
 
 def _report(folder: Path) -> dict[str, pl.LazyFrame]:
-    import polars as pl
+    from pcaptool.tables.report import open_report
 
-    frames = {p.stem: pl.scan_parquet(p) for p in sorted(folder.glob("*.parquet"))}
-    if not frames:
-        raise ReportError(
-            "no tables in it", path=folder, hint="make a report: pcaptool analyze CAPTURE -o REPORT"
-        )
-    return frames
+    report = open_report(folder)
+    return {name: report[name] for name in report.tables}
 
 
-def _capture(path: Path) -> dict[str, pl.LazyFrame]:
-    from pcaptool import scan_pcap
+def _capture(path: Path, sql: str) -> dict[str, pl.LazyFrame]:
+    """The tables that the query names: decoding makes only these."""
+    from pcaptool.analyze.pipeline import frames
 
-    return {name: scan_pcap(path, name) for name in TABLES if name != "stages"}
+    named = [name for name in TABLES if name != "stages" and re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    return {name: frame.lazy() for name, frame in frames(path, named).items()} if named else {}
 
 
 def _show(found: pl.DataFrame, rows: int) -> None:

@@ -7,19 +7,42 @@ Must not know: any command.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pcaptool.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "console", "progress", "status"]
+__all__ = ["Progress", "command_line", "console", "make_folder", "progress", "status"]
 
-# Called with how much is done and how much there is (0: not known).
-Progress = Callable[[int, int], None]
+# Called with bytes read, bytes there are (None: not known), packets decoded.
+Progress = Callable[[int, int | None, int], None]
 _PIPE_WIDTH = 120
+
+
+def command_line() -> str:
+    """The command as the user gave it, for a report to remember."""
+    return shlex.join(["pcaptool", *sys.argv[1:]])
+
+
+def make_folder(path: Path) -> None:
+    """A folder for output, with those above it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made: {(error.strerror or str(error)).lower()}", path=path) from error
 
 
 def console(*, error: bool = False) -> Console:
@@ -39,7 +62,7 @@ def progress(what: str) -> Iterator[Progress | None]:
     --------
     >>> with progress("reading") as tell:
     ...     if tell is not None:
-    ...         tell(1, 10)
+    ...         tell(1, 10, 3)
     """
     if not sys.stderr.isatty():
         yield None
@@ -50,12 +73,16 @@ def progress(what: str) -> Iterator[Progress | None]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[packets]:,} packets"),
         TimeElapsedColumn(),
     )
     with Bar(*columns, console=console(error=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+        task = bar.add_task(what, total=None, packets=0)
+
+        def tell(done: int, total: int | None, packets: int) -> None:
+            bar.update(task, completed=done, total=total, packets=packets)
+
+        yield tell
 
 
 @contextmanager

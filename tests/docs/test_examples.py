@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pcaptool.cli.document import cli_page
 from pcaptool.cli.main import app
 from pcaptool.scenario import parse_scenario
 
@@ -24,9 +25,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "fixtures" / "README.md", *(ROOT / "d
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_modules_examples(name, tmp_path, monkeypatch):
+def test_a_modules_examples(name, monkeypatch):
     module = importlib.import_module(name)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(ROOT)  # examples may read fixtures
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert failed == 0
 
@@ -70,3 +71,7 @@ def test_a_pages_command_lines_name_commands_and_options_that_exist(path):
 def test_a_pages_links_to_files_hold(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_command_lines_page_is_what_the_commands_say():
+    assert (ROOT / "docs" / "cli.md").read_text() == cli_page(), "run `make docs`"

@@ -1,0 +1,79 @@
+"""`pcaptool analyze`: captures to a report, a folder of Parquet tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcaptool.cli.terminal import command_line, console, progress
+from pcaptool.errors import UsageError, printable
+from pcaptool.tables import TABLES
+
+if TYPE_CHECKING:
+    from pcaptool.tables.report import Report
+
+__all__ = ["analyze", "print_report"]
+
+
+def analyze(
+    captures: Annotated[
+        list[str],
+        typer.Argument(help='pcap or pcapng, also compressed; "-" reads a pipe.', metavar="CAPTURE..."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.", metavar="REPORT")],
+    tables: Annotated[
+        str | None, typer.Option(help="Only these tables, with commas between.", metavar="NAME,...")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
+) -> None:
+    """Decode captures into columns; write one Parquet file a layer, and say what is in them.
+
+    A capture that is cut is analyzed up to the cut, and the summary says so. Tables: pcaptool schema.
+    """
+    from pcaptool.analyze.pipeline import analyze as run_analyze
+
+    wanted = _names(tables)
+    with progress("analyzing") as tell:
+        report = run_analyze(captures, out, tables=wanted, progress=tell, command=command_line())
+    if as_json:
+        typer.echo(json.dumps(_as_dict(report), indent=1))
+    elif not quiet:
+        print_report(report)
+
+
+def _names(tables: str | None) -> list[str] | None:
+    if tables is None:
+        return None
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    for name in names:
+        if name not in TABLES:
+            raise UsageError(f"there is no table {name!r}", hint=f"tables: {', '.join(TABLES)}")
+    return names
+
+
+def print_report(report: Report) -> None:
+    """What is in a report, where it lies, and what was not complete."""
+    from rich.text import Text
+
+    from pcaptool.report.summary import summary
+
+    out = console()
+    if {"packets", "flows", "http"} <= set(report.tables):
+        out.print(summary(report))
+    rows = ", ".join(f"{name} {count:,}" for name, count in report.counts.items())
+    out.print(Text(f"{printable(str(report.path))}: {rows}"))
+    for notice in report.notices:
+        out.print(Text(f"note: {printable(notice)}", style="yellow"))
+
+
+def _as_dict(report: Report) -> dict[str, object]:
+    return {
+        "report": str(report.path),
+        "tables": report.counts,
+        "sources": report.sources,
+        "notices": report.notices,
+    }

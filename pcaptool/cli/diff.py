@@ -1,0 +1,129 @@
+"""`pcaptool diff`: two captures or reports, aligned, compared layer by layer, judged."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcaptool.cli.terminal import console, make_folder, status
+from pcaptool.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from pcaptool.diff import Diff
+
+__all__ = ["diff", "write_diff"]
+
+
+class Relation(StrEnum):
+    """How the two belong together."""
+
+    MODEL = "model"
+    PATH = "path"
+    EXACT = "exact"
+
+
+class Side(StrEnum):
+    """Whose packets count."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="A capture, or a report.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Another one.", metavar="B")],
+    relation: Annotated[
+        Relation | None,
+        typer.Option(
+            "--as",
+            help="model: two runs of the same thing; path: the same packets at two points;"
+            " exact: the same content. Without: found out.",
+        ),
+    ] = None,
+    side: Annotated[Side | None, typer.Option(help="Only this host's packets count.")] = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(help="What a field may differ by: tcp.window=1%, time=50us. Several times, or commas."),
+    ] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Switch a rule: isn=off, http-date=on. Several times, or commas.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the tables and the text.", metavar="DIR")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+    packets: Annotated[int, typer.Option(min=0, help="Rows of the packet list.")] = 60,
+    differences: Annotated[int, typer.Option(min=0, help="Differences to list.")] = 20,
+) -> None:
+    """Compare two captures: what is equal, what differs, in which layer, and why.
+
+    Exit code 0: the same; 1: they differ; 2: they cannot be compared.
+    """
+    from pcaptool.diff import diff as run_diff
+
+    with status("comparing"):
+        found = run_diff(
+            a,
+            b,
+            relation=relation.value if relation else None,
+            side=side.value if side else None,
+            tolerances=_pairs(tolerance, "--tolerance"),
+            rules={name: _switch(name, word) for name, word in _pairs(rule, "--rule").items()},
+        )
+    if out is not None:
+        write_diff(found, out)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        from pcaptool.report.diff import diff_renderable
+
+        console().print(diff_renderable(found, packets=packets, differences=differences))
+        if out is not None:
+            console().print(f"written: {printable(str(out))}/diff.json, diff.txt, *.parquet", markup=False)
+    raise typer.Exit(found.exit_code)
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """`name=value` words, several to an argument with commas between."""
+    pairs = {}
+    for word in (w.strip() for text in given or () for w in text.split(",")):
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {word!r} is not NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _switch(name: str, word: str) -> bool:
+    if word not in ("on", "off"):
+        raise UsageError(f"--rule {name}={word!r} is not on or off")
+    return word == "on"
+
+
+def write_diff(found: Diff, folder: Path) -> None:
+    """The result as files: diff.json, diff.txt, alignment.parquet, differences.parquet."""
+    import io
+
+    from pcaptool.file.aside import AsideFile
+    from pcaptool.report.diff import diff_text
+
+    files = {
+        "diff.json": found.to_json().encode(),
+        "diff.txt": diff_text(found, width=160, packets=10_000, differences=1000).encode(),
+    }
+    for name, frame in (("alignment", found.alignment), ("differences", found.differences)):
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        files[f"{name}.parquet"] = buffer.getvalue()
+    make_folder(folder)
+    for name, data in files.items():
+        file = AsideFile(folder / name)
+        try:
+            file.write(data)
+            file.commit()
+        except BaseException:
+            file.discard()
+            raise
