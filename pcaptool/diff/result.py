@@ -69,13 +69,17 @@ class LayerResult:
 
 @dataclass(frozen=True, slots=True)
 class RuleUse:
-    """A rule, whether it was on, and how many differing values it made equal."""
+    """A rule, whether it was on, and how many differing values it made equal.
+
+    `switched` is whether that is not what the relation has by default.
+    """
 
     name: str
     what: str
     why: str
     on: bool
     count: int
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff.align import Alignment, align
+from pcaptool.diff.align import HOW, Alignment, align
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, compare
 from pcaptool.diff.context import pairs_of
@@ -32,6 +32,9 @@ from pcaptool.diff.timing import add_times, exchange_timing, quantiles, with_ela
 from pcaptool.diff.tolerance import parse_tolerances
 
 __all__ = ["diff_sides"]
+
+# Two strangers still shake hands alike and acknowledge alike here and there.
+_ALIKE_ENOUGH = 0.2
 
 Mask = npt.NDArray[np.bool_]
 
@@ -76,7 +79,7 @@ def diff_sides(
         name_a=a.name,
         name_b=b.name,
         layers=_layers(found),
-        rules=_rule_uses(found, settings.rules, ready.noise),
+        rules=_rule_uses(found, settings, ready.noise),
         alignment=table.drop("row_a", "row_b"),
         differences=differences,
         differing=found.differing,
@@ -111,9 +114,12 @@ def _detected(a: Side, b: Side, ready: Prepared) -> Relation:
 
 
 def _nothing_in_common(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, ready: Prepared) -> bool:
-    """Whether no payload is the same although both sides have some, or nothing was aligned at all."""
+    """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned."""
     if not len(alignment.one_a) and not len(alignment.seg_a):
         return True
+    alike = np.count_nonzero(alignment.one_how <= HOW.index("content"))
+    if alike >= _ALIKE_ENOUGH * min(a.height, b.height):
+        return False
     said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
     if not all(said) or not ready.bytes_known:
         return False
@@ -197,10 +203,14 @@ def _layers(found: Comparison) -> tuple[LayerResult, ...]:
     return tuple(LayerResult(x, tuple(f for f in found.fields.values() if f.layer == x)) for x in LAYERS)
 
 
-def _rule_uses(found: Comparison, force: frozenset[str], noise: int) -> tuple[RuleUse, ...]:
+def _rule_uses(found: Comparison, settings: Settings, noise: int) -> tuple[RuleUse, ...]:
     uses = found.uses.copy()
     uses["neighbour-noise"] += noise
-    listed = [RuleUse(r.name, r.what, r.why, r.name in force, uses[r.name]) for r in RULES]
+    listed = [
+        RuleUse(r.name, r.what, r.why, on, uses[r.name], on != (settings.relation in r.relations))
+        for r in RULES
+        for on in (r.name in settings.rules,)
+    ]
     allowed = [
         RuleUse(name, "values within the tolerance that was asked for", "asked for", on=True, count=count)
         for name, count in sorted(uses.items())

@@ -25,20 +25,75 @@ __all__ = ["Diff", "diff_renderable", "diff_text"]
 class Diff(Protocol):
     """What is read of a `pcaptool.diff.Diff`: reports import tables and errors only."""
 
-    relation: str
-    exit_code: int
-    verdict: str
-    name_a: str
-    name_b: str
-    layers: tuple[Any, ...]
-    rules: tuple[Any, ...]
-    timing: tuple[Any, ...]
-    notes: tuple[str, ...]
-    alignment: pl.DataFrame
-    listing: pl.DataFrame
-    differences: pl.DataFrame
-    differing: int
-    set_aside: int
+    @property
+    def relation(self) -> str:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def exit_code(self) -> int:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def name_a(self) -> str:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def name_b(self) -> str:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def layers(self) -> tuple[Any, ...]:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def timing(self) -> tuple[Any, ...]:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def alignment(self) -> pl.DataFrame:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def listing(self) -> pl.DataFrame:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def differences(self) -> pl.DataFrame:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def differing(self) -> int:
+        """As in `pcaptool.diff.Diff`."""
+        ...
+
+    @property
+    def set_aside(self) -> int:
+        """As in `pcaptool.diff.Diff`."""
+        ...
 
 
 _ARROWS = {"client to server": ">", "server to client": "<", "": " "}
@@ -244,15 +299,15 @@ def _layers(diff: Diff) -> RenderableType:
 
 def _rules(diff: Diff) -> list[RenderableType]:
     used = [r for r in diff.rules if r.count]
-    off = [r.name for r in diff.rules if not r.on and diff.relation == "model"]
-    if not used and not off:
+    switched = [f"{r.name} {'on' if r.on else 'off'}" for r in diff.rules if r.switched]
+    if not used and not switched:
         return []
     table = _grid(("rule", "left"), ("values", "right"), ("what it makes equal", "wide"), title="Rules used")
     for rule in used:
         table.add_row(rule.name, str(rule.count), Text(rule.what))
     parts: list[RenderableType] = [table] if used else []
-    if off:
-        parts.append(Text(f"off: {', '.join(off)}", style="dim"))
+    if switched:
+        parts.append(Text(f"switched: {', '.join(switched)}", style="dim"))
     return [*parts, Text()]
 
 

@@ -166,7 +166,7 @@ def test_a_server_that_waited_for_a_delayed_ack_is_told():
 
 
 def test_nothing_in_common_is_one_line(tmp_path):
-    head, parts = records(run("python-1k", 1))
+    head, parts = records(LAB / "repeat" / "loss-mid-cubic.server.pcap")
     strange = []
     for part in parts:
         raw = bytearray(part)
@@ -176,7 +176,7 @@ def test_nothing_in_common_is_one_line(tmp_path):
             raw[50:54] = bytes(b ^ 0x33 for b in raw[50:54])
         strange.append(bytes(raw))
     other = write(tmp_path / "other.pcap", head, strange)
-    found = diff(run("nginx-1k", 1), other, relation="model")
+    found = diff(LAB / "mtu-576-100k.server.pcap", other, relation="model")
     assert found.exit_code == 1
     assert found.verdict.startswith("Nothing in common:")
     assert found.differences.height == 0
