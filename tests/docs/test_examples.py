@@ -42,8 +42,8 @@ def blocks(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_pages_python_sessions(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_pages_python_sessions(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
     test = doctest.DocTestParser().get_doctest(path.read_text(), {}, path.name, str(path), 0)
     result = doctest.DocTestRunner(optionflags=OPTIONS).run(test)
     assert result.failed == 0
