@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import pytest
 
@@ -123,3 +124,16 @@ def test_no_file_names_this_machine(root):
         path = root / name
         if path.suffix in {".py", ".md", ".toml", ".lock", ".txt", ".yml", ""} and path.is_file():
             assert not bad.search(path.read_text(errors="replace")), name
+
+
+def test_a_wheel_holds_the_types_mark_and_the_demos_files(root, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=root, capture_output=True, check=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    demo = {f"pcaptool/fixtures/demo/{name}" for name in ("scenario.toml", "real.server.pcap")}
+    assert {"pcaptool/py.typed", "pcaptool/cli/main.py", *demo} <= names
+    assert not {name for name in names if name.startswith("tests/")}
