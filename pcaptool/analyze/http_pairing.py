@@ -12,7 +12,6 @@ Memory: the heads of exchanges that are not finished, at most PENDING of them.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from pcaptool.analyze.http_head import (
@@ -96,7 +95,7 @@ class HttpConnection:
         self.seen_http = False  # a whole head was found
         self._client = -1
         self._sides = (_Side(self, 0), _Side(self, 1))
-        self._open: deque[Exchange] = deque()
+        self._open: list[Exchange] = []
         self._count = 0
         self._ended = False
 
@@ -170,12 +169,13 @@ class HttpConnection:
             if exchange.request is not None or i - ready >= UNASKED:
                 ready = i + 1
         ready = max(ready, len(self._open) - PENDING)
-        return [self._open.popleft() for _ in range(ready)]
+        out = self._open[:ready]
+        del self._open[:ready]
+        return out
 
     def take_all(self) -> list[Exchange]:
         """All that are left, finished or not."""
-        out = list(self._open)
-        self._open.clear()
+        out, self._open = self._open, []
         return out
 
     def is_client(self, side: int) -> bool:

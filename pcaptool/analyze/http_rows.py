@@ -5,7 +5,7 @@ Knows: both sides' names for a value. Must not know: how it was found.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,43 @@ from pcaptool.tables.definition import KINDS
 
 __all__ = ["exchange_columns"]
 
-Row = dict[str, Any]
 _NOTHING = Message()
+_NO_HEAD = RequestHead("")
+
+# A value of the request or of the response: column's suffix to how it is found in a message.
+_OF_MESSAGE: dict[str, Callable[[Message], Any]] = {
+    "header_names": lambda m: [text(key) for key, _ in _fields(m)],
+    "header_values": lambda m: [text(value) for _, value in _fields(m)],
+    "head_bytes": lambda m: m.head.size if m.head else 0,
+    "body_bytes": lambda m: m.body_bytes,
+    "gap_bytes": lambda m: m.gap_bytes,
+    "first_n": lambda m: m.first_n or None,
+    "first_ts": lambda m: m.first_ts if m.first_n else None,
+    "last_n": lambda m: m.last_n if m.complete else None,
+    "last_ts": lambda m: m.last_ts if m.complete else None,
+    "version": lambda m: m.head.version if m.head else None,
+}
+# Values of one side's head: column to header field.
+_OF_REQUEST = {"host": b"host"}
+_OF_RESPONSE = {
+    "content_type": b"content-type",
+    "transfer_coding": b"transfer-encoding",
+    "content_coding": b"content-encoding",
+}
+# Values of an exchange: column to how it is found in its request and response.
+_OF_EXCHANGE: dict[str, Callable[[Exchange, Message, Message], Any]] = {
+    "exchange": lambda x, _q, _r: x.number,
+    "method": lambda _x, q, _r: q.head.method if isinstance(q.head, RequestHead) else None,
+    "target": lambda _x, q, _r: q.head.target if isinstance(q.head, RequestHead) else None,
+    "status": lambda _x, _q, r: r.head.status if isinstance(r.head, ResponseHead) else None,
+    "content_length": lambda _x, _q, r: _number(r.head.first(b"content-length")) if r.head else None,
+    "interim_status": lambda x, _q, _r: x.interim_status or None,
+    "interim_n": lambda x, _q, _r: x.interim_n or None,
+    "server_time_ns": lambda _x, q, r: r.first_ts - q.last_ts if q.complete and r.first_n else None,
+    "transfer_time_ns": lambda _x, _q, r: r.last_ts - r.first_ts if r.complete else None,
+    "complete": lambda _x, q, r: q.complete and r.complete and not q.gap_bytes and not r.gap_bytes,
+    "trouble": lambda x, _q, _r: _trouble(x),
+}
 
 
 def exchange_columns(found: Sequence[tuple[int, Exchange]]) -> Columns:
@@ -30,8 +65,20 @@ def exchange_columns(found: Sequence[tuple[int, Exchange]]) -> Columns:
     found : sequence of (int, Exchange)
         Flow and exchange, in the order of the rows.
     """
-    rows = [_row(flow, exchange) for flow, exchange in found]
-    return {column.name: _column(column.kind, [row[column.name] for row in rows]) for column in HTTP.columns}
+    exchanges = [exchange for _, exchange in found]
+    asked = [exchange.request or _NOTHING for exchange in exchanges]
+    answered = [exchange.response or _NOTHING for exchange in exchanges]
+    values: dict[str, list[Any]] = {"flow": [flow for flow, _ in found]}
+    for name, find in _OF_EXCHANGE.items():
+        values[name] = [find(*each) for each in zip(exchanges, asked, answered, strict=True)]
+    for name, field in _OF_REQUEST.items():
+        values[name] = [(m.head or _NO_HEAD).first(field) for m in asked]
+    for name, field in _OF_RESPONSE.items():
+        values[name] = [(m.head or _NO_HEAD).first(field) for m in answered]
+    for name, of in _OF_MESSAGE.items():
+        values[f"request_{name}"] = [of(m) for m in asked]
+        values[f"response_{name}"] = [of(m) for m in answered]
+    return {column.name: _column(column.kind, values[column.name]) for column in HTTP.columns}
 
 
 def _column(kind: str, values: list[Any]) -> Any:
@@ -42,53 +89,8 @@ def _column(kind: str, values: list[Any]) -> Any:
     return Masked(np.array([0 if v is None else v for v in values], dtype), valid)
 
 
-def _row(flow: int, exchange: Exchange) -> Row:
-    request, response = exchange.request or _NOTHING, exchange.response or _NOTHING
-    asked, answered = request.head, response.head
-    row: Row = {
-        "flow": flow,
-        "exchange": exchange.number,
-        "method": asked.method if isinstance(asked, RequestHead) else None,
-        "target": asked.target if isinstance(asked, RequestHead) else None,
-        "host": asked.first(b"host") if asked else None,
-        "request_version": asked.version if asked else None,
-        "status": answered.status if isinstance(answered, ResponseHead) else None,
-        "response_version": answered.version if answered else None,
-        "content_type": answered.first(b"content-type") if answered else None,
-        "transfer_coding": answered.first(b"transfer-encoding") if answered else None,
-        "content_coding": answered.first(b"content-encoding") if answered else None,
-        "content_length": _number(answered.first(b"content-length")) if answered else None,
-        "interim_status": exchange.interim_status or None,
-        "interim_n": exchange.interim_n or None,
-        "server_time_ns": _between(request.last_ts, response.first_ts)
-        if request.complete and response.first_n
-        else None,
-        "transfer_time_ns": _between(response.first_ts, response.last_ts) if response.complete else None,
-        "complete": request.complete and response.complete and not (request.gap_bytes or response.gap_bytes),
-        "trouble": _trouble(exchange),
-    }
-    for name, message in (("request", request), ("response", response)):
-        row |= _message(name, message)
-    return row
-
-
-def _message(name: str, message: Message) -> Row:
-    fields = message.head.fields if message.head else []
-    return {
-        f"{name}_header_names": [text(key) for key, _ in fields],
-        f"{name}_header_values": [text(value) for _, value in fields],
-        f"{name}_head_bytes": message.head.size if message.head else 0,
-        f"{name}_body_bytes": message.body_bytes,
-        f"{name}_gap_bytes": message.gap_bytes,
-        f"{name}_first_n": message.first_n or None,
-        f"{name}_first_ts": message.first_ts if message.first_n else None,
-        f"{name}_last_n": message.last_n if message.complete else None,
-        f"{name}_last_ts": message.last_ts if message.complete else None,
-    }
-
-
-def _between(begin: int, end: int) -> int:
-    return end - begin
+def _fields(message: Message) -> list[tuple[bytes, bytes]]:
+    return message.head.fields if message.head else []
 
 
 def _number(value: str | None) -> int | None:

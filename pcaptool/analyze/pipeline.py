@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,6 +20,7 @@ from pcaptool.errors import UsageError
 from pcaptool.file.reader import open_capture
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns, to_arrow
+from pcaptool.tables.definition import Table
 from pcaptool.tables.parquet import ReportWriter
 from pcaptool.tables.report import Report, open_report
 
@@ -76,7 +77,7 @@ def analyze(
     """
     names = _chosen(tables, analyses)
     line = _Line(_sources(paths), names, analyses, engine, progress)
-    with ReportWriter(out, [TABLES[name] for name in names]) as writer:
+    with ReportWriter(out, [_definition(name, analyses) for name in names]) as writer:
         for part in line.parts():
             for name, columns in part.items():
                 if name in writer.rows:
@@ -112,16 +113,17 @@ def frames(
 
     names = _chosen(tables, analyses)
     line = _Line([path], names, analyses, engine, None)
+    definitions = {name: _definition(name, analyses) for name in names}
     parts: dict[str, list[Any]] = {name: [] for name in names}
     for part in line.parts():
         for name, columns in part.items():
             if name in parts and columns:
-                parts[name].append(to_arrow(TABLES[name], columns, complete=True))
+                parts[name].append(to_arrow(definitions[name], columns, complete=True))
     if notices is not None:
         notices.extend(line.notices)
     out: dict[str, pl.DataFrame] = {}
     for name, batches in parts.items():
-        table = pa.Table.from_batches(batches, TABLES[name].arrow_schema)
+        table = pa.Table.from_batches(batches, definitions[name].arrow_schema)
         out[name] = pl.DataFrame(table.unify_dictionaries())
     return out
 
@@ -163,6 +165,16 @@ def _chosen(tables: Iterable[str] | None, analyses: Sequence[Entry] | None) -> l
         if name not in known:
             raise UsageError(f"there is no table {name!r}", hint=f"known: {', '.join(known)}")
     return [name for name in known if name in asked]
+
+
+def _definition(name: str, analyses: Sequence[Entry] | None) -> Table:
+    """A table; without an analysis that fills its further columns, only what decoding knows."""
+    table = TABLES[name]
+    entries = ANALYSES if analyses is None else analyses
+    if any(name in entry.fills for entry in entries):
+        return table
+    known = set(decoded_columns(name))
+    return replace(table, columns=tuple(c for c in table.columns if c.name in known))
 
 
 @dataclass

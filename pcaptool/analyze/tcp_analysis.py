@@ -112,9 +112,11 @@ class TcpAnalyzer:
     def _room(self, stream: int) -> None:
         count = len(self._state)
         if stream >= count:
-            more = max(stream + 1 - count, count)
-            self._state = np.concatenate([self._state, np.zeros((more, tk.WIDTH), np.int64)])
-            self._sums = np.concatenate([self._sums, np.zeros((more, 2, SUMS), np.int64)])
+            room = max(stream + 1, 2 * count)
+            # Zeroed memory that is not touched costs nothing, so doubling is cheap until it is used.
+            state, sums = np.zeros((room, tk.WIDTH), np.int64), np.zeros((room, 2, SUMS), np.int64)
+            state[:count], sums[:count] = self._state, self._sums
+            self._state, self._sums = state, sums
 
     def _add(self, rows: Ints, out: Ints) -> None:
         """Sums of each flow and side."""
