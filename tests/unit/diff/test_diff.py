@@ -165,6 +165,32 @@ def test_a_server_that_waited_for_a_delayed_ack_is_told():
     assert found.differences.height == found.differing
 
 
+def test_ipv6_neighbour_noise_is_set_aside_by_a_rule(tmp_path):
+    path = LAB / "repeat" / "v6-closed-port.server.pcap"
+    head, parts = records(path)
+    quiet = write(tmp_path / "quiet.pcap", head, parts[4:6])
+    found = diff(path, quiet, relation="model")
+    assert found.exit_code == 0, found.verdict
+    assert next(r.count for r in found.rules if r.name == "neighbour-noise") == 6
+    shown = diff(path, quiet, relation="model", rules={"neighbour-noise": False})
+    assert shown.differences.select("field", "n_a", "n_b").rows() == [
+        ("frame", n, None) for n in (1, 2, 3, 4, 7, 8)
+    ]
+
+
+def test_a_flow_label_stands_for_one_of_the_other_side(tmp_path):
+    path = LAB / "repeat" / "v6-closed-port.server.pcap"
+    head, parts = records(path)
+    changed = bytearray(parts[5])
+    changed[16 + 17] ^= 0xFF
+    other = write(tmp_path / "label.pcap", head, [*parts[:5], bytes(changed), *parts[6:]])
+    found = diff(path, other, relation="model")
+    assert found.exit_code == 0, found.verdict
+    assert next(r.count for r in found.rules if r.name == "flow-label") == 1
+    shown = diff(path, other, relation="model", rules={"flow-label": False})
+    assert shown.differences.select("field", "n_a").rows() == [("ip.flow_label", 6)]
+
+
 def test_nothing_in_common_is_one_line(tmp_path):
     head, parts = records(LAB / "repeat" / "loss-mid-cubic.server.pcap")
     strange = []
