@@ -83,7 +83,7 @@ def test_a_reader_that_goes_away_is_no_error():
 def test_a_signal_unwinds_and_is_told_to_the_shell(number, code):
     code_text = (
         "import sys, time\nfrom pcaptool.cli import main\n"
-        "def app(**_):\n    print('up', flush=True)\n    try:\n        time.sleep(30)\n"
+        "def app(**_):\n    try:\n        print('up', flush=True)\n        time.sleep(30)\n"
         "    finally:\n        print('tidy', flush=True)\n"
         "main.app = app\nsys.exit(main.run())"
     )
