@@ -13,8 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from pcaptool.analyze.flows import FlowAnalysis
-from pcaptool.analyze.http import HttpAnalysis
+from pcaptool.analyze.registry import wanted
 from pcaptool.decode.batch import Analysis, Batch
 from pcaptool.decode.decoder import Decoder
 from pcaptool.diff.fingerprint import packet_prints
@@ -24,6 +23,7 @@ from pcaptool.errors import ReportError
 from pcaptool.file import open_capture
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns, Masked, row_count, to_arrow
+from pcaptool.tables.report import open_report
 
 __all__ = ["load_side"]
 
@@ -56,23 +56,14 @@ def load_side(source: str | Path | Side, engine: Engine | None = None) -> Side:
 
 
 def _report(folder: Path) -> Side:
-    if not (folder / "packets.parquet").is_file():
-        raise ReportError(
-            "no report: it has no packets.parquet", path=folder, hint="make one with `pcaptool analyze`"
-        )
-    frames = {}
-    for name in TABLES_READ:
-        file = folder / f"{name}.parquet"
-        if file.is_file():
-            try:
-                frames[name] = pl.read_parquet(file)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise ReportError(f"cannot be read: {str(error).splitlines()[0]}", path=file) from error
-    return Side(str(folder), frames)
+    report = open_report(folder)
+    if "packets" not in report.tables:
+        raise ReportError("the report has no packets table", path=folder, hint="make it with all tables")
+    return Side(str(folder), {name: report[name].collect() for name in TABLES_READ if name in report.tables})
 
 
 def _capture(path: Path, engine: Engine) -> Side:
-    analyses: list[Analysis] = [FlowAnalysis(engine), HttpAnalysis()]
+    analyses: list[Analysis] = [entry.make(engine) for entry in wanted(TABLES_READ)]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES_READ}
     prints: list[pl.DataFrame] = []
     with open_capture(path, engine) as capture:
@@ -145,14 +136,14 @@ def _ints(column: Any) -> list[int]:
     return values
 
 
-def _packets(path: Path, engine: Engine, wanted: set[int]) -> dict[int, bytes]:
+def _packets(path: Path, engine: Engine, numbers: set[int]) -> dict[int, bytes]:
     """Captured bytes of some packets: the capture is read once more, up to the last of them."""
     out: dict[int, bytes] = {}
     with open_capture(path, engine) as capture:
         for run in capture.runs():
-            for n in [n for n in wanted if run.first_n <= n < run.first_n + len(run)]:
+            for n in [n for n in numbers if run.first_n <= n < run.first_n + len(run)]:
                 at = int(run.offsets[n - run.first_n])
                 out[n] = run.data[at : at + int(run.cap_len[n - run.first_n])].tobytes()
-            if len(out) == len(wanted):
+            if len(out) == len(numbers):
                 break
     return out

@@ -278,6 +278,23 @@ def test_without_bytes_payload_is_compared_by_length_and_the_result_says_so():
     assert any("payload bytes were not compared" in note for note in found.notes)
 
 
+def test_a_report_is_compared_like_its_capture(tmp_path):
+    from pcaptool.analyze.pipeline import analyze
+
+    for number in (1, 2):
+        analyze(run("python-1k", number), tmp_path / str(number))
+    found = diff(tmp_path / "1", tmp_path / "2", side="server")
+    assert (found.relation, found.exit_code) == ("model", 0), found.verdict
+    mixed = diff(tmp_path / "1", run("nginx-1k", 1))
+    direct = diff(run("python-1k", 1), run("nginx-1k", 1))
+    header = {
+        f.name for layer in direct.layers for f in layer.fields if f.differing and f.layer == "transport"
+    }
+    assert header == {
+        f.name for layer in mixed.layers for f in layer.fields if f.differing and f.layer == "transport"
+    }
+
+
 def test_json_holds_the_answer():
     document = json.loads(diff(run("loss-tail", 1), run("loss-tail", 2)).to_json(limit=3))
     assert document["relation"] == "model"
