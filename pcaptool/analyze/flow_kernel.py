@@ -10,7 +10,7 @@ Wireshark's rule: a conversation is an unordered pair of (address, port); VLAN a
 it. A SYN without ACK whose sequence number differs from the one already known for its direction begins a new
 one on the same pair; nothing else ends one.
 
-Memory: WIDTH integers of 8 bytes a conversation (344 bytes), and at most 4 hash slots of 8 bytes.
+Memory: WIDTH integers of 8 bytes a conversation (328 bytes), and at most 4 hash slots of 8 bytes.
 Time: O(1) a header; a full table is given back to the caller, who grows it and calls again.
 """
 
@@ -26,6 +26,7 @@ __all__ = [
     "FIRST_N",
     "FIRST_TS",
     "HANDSHAKE",
+    "HISTORY",
     "KEY_HIGH",
     "KEY_LOW",
     "LAST_N",
@@ -34,6 +35,7 @@ __all__ = [
     "PACKETS",
     "PAYLOAD",
     "PROTOCOL",
+    "RESET",
     "RST_N",
     "SACK_PERMITTED",
     "SIDE",
@@ -58,11 +60,15 @@ PROTOCOL, STREAM = 4, 5  # IP protocol; number among the TCP conversations, -1 f
 FIRST_N, LAST_N, FIRST_TS, LAST_TS = 6, 7, 8, 9
 SYN_N, SYN_TS, SYNACK_N, HANDSHAKE, ACK_N = 10, 11, 12, 13, 14
 RST_N, END_FIN = 15, 16  # first RST; sides that had sent FIN when it came
+HISTORY, NOTED = 17, 18  # letters of 4 bits, first one lowest; how many
 # Columns of each direction, originator's first: SIDE + direction * SIDE_WIDTH + one of these.
-SIDE, SIDE_WIDTH = 17, 13
+SIDE, SIDE_WIDTH = 19, 11
 PACKETS, BYTES, PAYLOAD, BASE, BASE_KNOWN = 0, 1, 2, 3, 4
-MSS, WSCALE, SACK_PERMITTED, TIMESTAMPS, FIN_N = 5, 6, 7, 8, 9
+MSS, WSCALE, SACK_PERMITTED, TIMESTAMPS, FIN_N, RESET = 5, 6, 7, 8, 9, 10
 WIDTH = SIDE + 2 * SIDE_WIDTH
+
+# Letters of the history, by Zeek's names: originator's are even, responder's one more.
+H_SYN, H_SYNACK, H_ACK, H_DATA, H_FIN, H_RST = 2, 4, 6, 8, 10, 12
 
 # Columns of the input, one row a transport header.
 IN_PROTOCOL, IN_SRC, IN_SRCPORT, IN_DST, IN_DSTPORT, IN_N, IN_TS, IN_LEN, IN_PAYLOAD = (
@@ -143,11 +149,37 @@ def note_handshake(flows: Any, flow: int, here: int, rows: Any, i: int) -> None:
         flows[flow, here + FIN_N] = n
     if flags & RST and flows[flow, RST_N] == 0:
         flows[flow, RST_N] = n
+        flows[flow, here + RESET] = 1
         fins = 0
         for side in range(2):
             if flows[flow, SIDE + side * SIDE_WIDTH + FIN_N] != 0:
                 fins += 1
         flows[flow, END_FIN] = fins
+
+
+def note_letter(flows: Any, flow: int, letter: int) -> None:
+    """Add a letter to the history, once."""
+    history, count = flows[flow, HISTORY], flows[flow, NOTED]
+    for k in range(count):
+        if (history >> (4 * k)) & 15 == letter:
+            return
+    flows[flow, HISTORY] = history | (letter << (4 * count))
+    flows[flow, NOTED] = count + 1
+
+
+def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
+    """What the packet adds to the history: SYN, SYN-ACK, pure ACK, data, FIN, RST."""
+    flags, size = rows[i, IN_FLAGS], rows[i, IN_PAYLOAD]
+    if flags & SYN:
+        note_letter(flows, flow, (H_SYNACK if flags & ACK else H_SYN) + side)
+    if size > 0:
+        note_letter(flows, flow, H_DATA + side)
+    elif flags & (SYN | FIN | RST | ACK) == ACK:
+        note_letter(flows, flow, H_ACK + side)
+    if flags & FIN:
+        note_letter(flows, flow, H_FIN + side)
+    if flags & RST:
+        note_letter(flows, flow, H_RST + side)
 
 
 def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
@@ -238,6 +270,7 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) 
         if rows[i, IN_PAYLOAD] > 0:
             flows[flow, here + PAYLOAD] += rows[i, IN_PAYLOAD]
         out[i, OUT_FLOW], out[i, OUT_SIDE], out[i, OUT_STREAM] = flow, side, flows[flow, STREAM]
+        note_history(flows, flow, side, rows, i)
         if tcp:
             number(flows, flow, here, there, rows, i, out)
             note_handshake(flows, flow, here, rows, i)

@@ -2,7 +2,7 @@
 
 Knows: how columns of a batch become the kernel's rows, and the kernel's rows become tables.
 Must not know: payload. Rules and their source: `analyze.flow_kernel`; TCP's: `analyze.tcp_analysis`.
-Memory: 360 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
+Memory: 344 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
 what `tcp_analysis` says; nothing grows with packets.
 A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
 headers have no flow.
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
+from pcaptool.analyze.flow_state import connection_states, histories
 from pcaptool.analyze.take import Ints, WordIds, integers
 from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
 from pcaptool.decode.batch import Batch
@@ -233,6 +234,8 @@ def flow_columns(flows: Ints, words: list[str]) -> Columns:
         "timestamps": (side(0, fk.TIMESTAMPS) > 0) & (side(1, fk.TIMESTAMPS) > 0),
         "rst_n": packet(flows[:, fk.RST_N]),
         "end": Texts(_ends(flows), END_WORDS),
+        "conn_state": connection_states(flows),
+        "history": histories(flows),
     }
     for which, name in ((0, "fwd"), (1, "rev")):
         columns[f"packets_{name}"] = side(which, fk.PACKETS).astype("u4")

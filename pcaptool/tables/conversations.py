@@ -54,6 +54,19 @@ FLOWS = Table(
         Column(
             "end", "text", "fin (both sides), half (one FIN), rst (before both), open", low_cardinality=True
         ),
+        Column(
+            "conn_state",
+            "text",
+            "Zeek's summary of the connection: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH",
+            low_cardinality=True,
+        ),
+        Column(
+            "history",
+            "text",
+            "Zeek's letters, first occurrences in order: s SYN, h SYN-ACK, a pure ACK, d data, f FIN, r RST;"
+            " upper case from the originator",
+            low_cardinality=True,
+        ),
         *TCP_CONVERSATION,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -79,3 +80,36 @@ def test_corpus_udp_flows_are_sharks_streams():
             found.append((name, sorted(both)[:5]))
     assert found == []
     assert compared > 100
+
+
+# Baselines that Zeek's project keeps of its own tests; of others the runs were filtered or cut by time.
+ZEEK = {
+    "concurrent-range-requests.pcap": "scripts.base.protocols.http.concurrent-range-requests.conn.log",
+    "gre-sample.pcap": "core.tunnels.gre.conn.log",
+    "mixed-vlan-mpls.pcap": "core.vlan-mpls.conn.log",
+    "pppoe-over-qinq.pcap": "core.pppoe-over-qinq.conn.log",
+}
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(CORPUS is None, reason="PCAPTOOL_CORPUS is not set")
+@pytest.mark.parametrize(("name", "log"), ZEEK.items())
+def test_states_and_histories_are_zeeks(name, log):
+    lines = (Path(CORPUS or "") / "zeek" / name / log).read_text().splitlines()
+    fields = next(line.split("\t")[1:] for line in lines if line.startswith("#fields"))
+    theirs = {}
+    for row in (
+        dict(zip(fields, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")
+    ):
+        if row["proto"] in ("tcp", "udp"):
+            key = (row["proto"], row["id.orig_h"], row["id.orig_p"], row["id.resp_h"], row["id.resp_p"])
+            letters = re.sub("[^SsHhAaDdFfRr]", "", row["history"])
+            theirs[key] = (row["conn_state"], letters, int(row["orig_pkts"]), int(row["resp_pkts"]))
+    ours = {
+        (r["protocol"], r["src"], str(r["srcport"]), r["dst"], str(r["dstport"])): (
+            *(r["conn_state"], r["history"], r["packets_fwd"], r["packets_rev"]),
+        )
+        for r in analyzed(Path(CORPUS or "") / name)["flows"].iter_rows(named=True)
+    }
+    assert theirs
+    assert {key: ours.get(key) for key in theirs} == theirs

@@ -154,3 +154,45 @@ def test_kernels_give_the_same_compiled(by_hand, size):
     for other in results[1:]:
         assert results[0][0].equals(other[0])
         assert results[0][1].equals(other[1])
+
+
+def packets(by_hand, letters):
+    """A connection from Zeek's letters, one packet each; upper case from the originator."""
+    flags = {"s": SYN, "h": SYN | ACK, "a": ACK, "d": ACK, "f": FIN | ACK, "r": RST}
+    return [
+        by_hand.Segment(
+            *(C if letter.isupper() else S),
+            seq=100 + (letter.lower() not in "sh"),
+            ack=100,
+            flags=flags[letter.lower()],
+            data=b"x" if letter.lower() == "d" else b"",
+        )
+        for letter in letters
+    ]
+
+
+@pytest.mark.parametrize(
+    ("letters", "state"),
+    [
+        *(
+            ("S", "S0"),
+            ("Sr", "REJ"),
+            ("ShA", "S1"),
+            ("ShADad", "S1"),
+            ("ShADadFf", "SF"),
+            ("ShADadfF", "SF"),
+        ),
+        *(("ShADaF", "S2"), ("ShADaf", "S3"), ("ShADadR", "RSTO"), ("ShADadr", "RSTR"), ("SR", "RSTOS0")),
+        *(
+            ("hr", "RSTRH"),
+            ("SF", "SH"),
+            ("hf", "SHR"),
+            ("DdA", "OTH"),
+            ("DdAFf", "SF"),
+            ("ShADadFfR", "RSTO"),
+        ),
+    ],
+)
+def test_zeeks_state_and_history(by_hand, letters, state):
+    flows, _ = run(by_hand, packets(by_hand, letters))
+    assert (flows["conn_state"].to_list(), flows["history"].to_list()) == ([state], [letters])
