@@ -68,8 +68,6 @@ CAPABILITIES: tuple[Capability, ...] = (
     _only("link.rate_mbit", 0),
     _only("link.spacing_ms", 0),
     _only("link.queue_packets", 0),
-    _never("link.drop", "losses on the link"),
-    _never("link.late", "late frames"),
     _never("hook", "hooks"),
 )
 

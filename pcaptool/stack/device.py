@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pcaptool.scenario import Offload
 from pcaptool.sim.events import Step
 from pcaptool.sim.link import Direction
+from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.neighbour import frame_header_bytes
 from pcaptool.stack.qdisc import Qdisc
 from pcaptool.stack.skbuff import SkBuff, SkBuffIds
@@ -53,6 +54,7 @@ class Device:
         self.wire_taps: list[FrameSink] = []
         self.peer: Device | None = None
         self.link = Direction(0)
+        self.rules = FrameRules()
 
     def holds(self, sk: TcpSock) -> bool:  # noqa: ARG002 - queues that hold come with their disciplines
         """Whether a buffer of this socket still waits below TCP (sk_wmem_alloc)."""
@@ -97,20 +99,32 @@ class Device:
             tap(times.sent_ns, skb, True)  # noqa: FBT003 - leaving
         self.host.frames_sent += 1
         if self.peer is not None:
-            peer = self.peer
-            arrival = times.arrived_ns + peer.host.costs.netif_receive_skb_ns
-            peer.host.processor.raise_softirq(arrival, partial(peer.receive, skb))
+            self._deliver(skb, self.peer, times.arrived_ns)
         return done
+
+    def _deliver(self, skb: SkBuff, peer: Device, arrived_ns: int) -> None:
+        """Over the link: a delayed one loses frames on the way, two namespaces lose them behind the tap."""
+        fate = self.rules.judge(skb)
+        same_machine = peer.host.processor is self.host.processor
+        if fate.lost and not same_machine:
+            return
+        arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
+        peer.host.processor.raise_softirq(arrival, partial(peer.receive, skb, lost=fate.lost))
 
     # --- up
 
-    def receive(self, skb: SkBuff) -> Step:
-        """__netif_receive_skb: taps first, then the protocol; a copy, since both ends live in one process."""
+    def receive(self, skb: SkBuff, *, lost: bool = False) -> Step:
+        """__netif_receive_skb: taps first, then the protocol; a copy, since both ends live in one process.
+
+        A `lost` frame is dropped between the two.
+        """
         arrived = replace(skb)
         if arrived.tcp is not None:
             arrived.tcp = replace(arrived.tcp)
         for tap in self.taps:
             tap(self.host.now_ns, arrived, False)  # noqa: FBT003 - arriving
+        if lost:
+            return
         if arrived.ip is None:
             yield from self.host.neighbours.receive(arrived)
         elif arrived.destination_mac == self.host.neighbours.mac:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pcaptool.scenario import Scenario
+from pcaptool.scenario import Drop, Late, Scenario
 from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.application import SERVERS
 from pcaptool.stack.application.client import ClientProgram
 from pcaptool.stack.host import Host
+from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.skbuff import SkBuffIds
 from pcaptool.stack.stages import StageRow
 from pcaptool.stack.tap import Tap, TapFrame
@@ -85,6 +86,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     program = ClientProgram(client, scenario)
     program.start()
     notices = _run(simulator, scenario, program, server, client)
+    notices += [f"not met: {rule}" for host in (server, client) for rule in host.device.rules.unused()]
     if program.refused:
         notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
     rows = sorted(server.stages.rows + client.stages.rows, key=lambda row: row.time_ns)
@@ -122,6 +124,9 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     server, client = hosts
     server.connect_link(client, delay_ns=scenario.link.delay_ns)
     client.connect_link(server, delay_ns=scenario.link.delay_ns)
+    for host, direction in ((server, "server-to-client"), (client, "client-to-server")):
+        rules: tuple[Drop | Late, ...] = (*scenario.link.drops, *scenario.link.late)
+        host.device.rules = FrameRules(tuple(rule for rule in rules if rule.direction == direction))
     return server, client
 
 

@@ -117,6 +117,10 @@ class SkBuff:
         When the system call that brought its first byte began, and when its bytes were copied.
     sent_ns : int
         When it was last given to the network layer.
+    retransmitted : bool
+        Whether it was ever sent again.
+    sacked, lost, retransmission_out : bool
+        The scoreboard's marks: the receiver has it, it is taken for lost, its repetition is under way.
     clone_of : SkBuff or None
         The buffer of a retransmission queue that shares its payload.
     freed : bool
@@ -135,6 +139,9 @@ class SkBuff:
     copied_ns: int = 0
     sent_ns: int = 0
     retransmitted: bool = False
+    sacked: bool = False
+    lost: bool = False
+    retransmission_out: bool = False
     tcp: TcpHeader | None = None
     ip: Datagram | None = None
     destination_mac: bytes = b""

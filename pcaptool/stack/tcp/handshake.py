@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SendBuffer, SkBuff, TcpHeader
 from pcaptool.stack.tcp import output, rtt
+from pcaptool.stack.tcp.ack import expand_send_buffer
 from pcaptool.stack.tcp.congestion import CONTROLS
-from pcaptool.stack.tcp.input import expand_send_buffer
 from pcaptool.stack.tcp.options import encode_options
 from pcaptool.stack.tcp.sock import State, TcpSock, wire_seq
+from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
 
 __all__ = ["RequestSock", "conn_request", "connect", "finish_request", "synsent_process"]
@@ -58,6 +59,9 @@ class RequestSock:
     flow_label: int
     mss: int
     synack_ns: int = 0
+    repeats: int = 0
+    timeouts: int = 0
+    timer: KernelTimer | None = None
 
 
 def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
@@ -137,22 +141,34 @@ def connect(sk: TcpSock) -> Step:
     sk.send_bytes = SendBuffer(sk.write_seq)
     sk.state = State.SYN_SENT
     mss = host.ip.mtu - host.ip.header_bytes(sk.remote[0]) - 20
-    scaling = settings.tcp_window_scaling
-    sk.rcv_wnd, sk.receive_wscale = initial_window(sk, mss, scaling=scaling)
+    sk.advmss = mss
+    sk.window_scaling = settings.tcp_window_scaling
+    sk.rcv_wnd, sk.receive_wscale = initial_window(sk, mss, scaling=sk.window_scaling)
     sk.timestamps = settings.tcp_timestamps != 0
-    options = TcpOptions(
-        mss=mss,
-        window_scale=sk.receive_wscale if scaling else None,
-        sack_permitted=settings.tcp_sack,
-        timestamps=(sk.ts_clock(), 0) if sk.timestamps else None,
-    )
     number = host.buffers.take()
-    skb = SkBuff(number, number, seq=sk.iss, flags=int(TcpFlag.SYN))
-    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), int(TcpFlag.SYN), 0)
-    skb.sent_ns = host.now_ns
-    sk.rtx_queue.append(skb)
+    sk.rtx_queue.append(SkBuff(number, number, seq=sk.iss, flags=int(TcpFlag.SYN)))
     sk.packets_out = 1
     host.tcp.insert(sk)
+    yield from send_syn(sk)
+    host.tcp.rearm_rto(sk)
+
+
+def send_syn(sk: TcpSock) -> Step:
+    """The SYN, for the first time or again: a new stamp, and on IPv6 a new flow label (fact 12)."""
+    host = sk.host
+    queued = sk.rtx_queue[0]
+    if queued.sent_ns:
+        queued.retransmitted = True
+        sk.flow_label = host.chance.stream("flow label").getrandbits(20)
+    queued.sent_ns = host.now_ns
+    options = TcpOptions(
+        mss=sk.advmss,
+        window_scale=sk.receive_wscale if sk.window_scaling else None,
+        sack_permitted=host.settings.tcp_sack,
+        timestamps=(sk.ts_clock(), 0) if sk.timestamps else None,
+    )
+    skb = SkBuff(host.buffers.take(), queued.number, seq=sk.iss, flags=int(TcpFlag.SYN))
+    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), int(TcpFlag.SYN), 0)
     end_ns = host.ip.queue_xmit(sk, skb)
     yield end_ns - host.now_ns
     if host.softirq_follows and sk.owned:
@@ -178,6 +194,9 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     sk.snd_wl1 = sk.irs
     sent = sk.rtx_queue.popleft()
     sk.packets_out = 0
+    sk.retransmits = 0
+    sk.pending_timer = ""
+    sk.retransmit_timer.cancel()
     sk.timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
     sk.sack = settings.tcp_sack and offered.sack_permitted
     sk.window_scaling = settings.tcp_window_scaling and offered.window_scale is not None
@@ -189,8 +208,9 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
         sk.ts_recent = offered.timestamps[0]
     sk.mss_clamp = offered.mss or 536
     sk.snd_wnd = sk.max_window = header.window
-    rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
-    rtt.update_min(sk, (host.now_ns - sent.sent_ns) // 1000)
+    if not sent.retransmitted:
+        rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
+        rtt.update_min(sk, (host.now_ns - sent.sent_ns) // 1000)
     _establish(sk)
     # The window of an active opener grows from what its SYN offered, rounded up by the scale, reserve or not
     # (lab off-100k:13-17, size-100k:9, rmem-6m:9; no growth within the reserve: busy-8s:9).
@@ -284,9 +304,10 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     header = skb.tcp
     sk.snd_wnd = sk.max_window = (header.window if header else 0) << sk.send_wscale
     sk.snd_una = sk.iss + 1
-    sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
-    rtt.estimate(sk, sample_us)
-    rtt.update_min(sk, sample_us)
+    if not request.repeats:
+        sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
+        rtt.estimate(sk, sample_us)
+        rtt.update_min(sk, sample_us)
     _establish(sk)
     sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16
     return sk

@@ -1,23 +1,26 @@
-"""Receiving: what an arriving segment changes (net/ipv4/tcp_input.c).
+"""Receiving: what an arriving segment changes for the receiver (net/ipv4/tcp_input.c).
 
-Knows: validation, ACK processing, round-trip time, the receive queue, window growth, when an ACK is due, FIN.
-Must not know: which bytes leave (`output`), handshakes (`handshake`), or programs.
-Sources: RFC 9293 section 3.10.7, RFC 7323, RFC 5681, RFC 6298; functions carry the kernel's names.
-Leaves out: the out-of-order queue, SACK scoreboard and fast recovery (the link loses and reorders nothing yet: the
-scenario refuses it), urgent data, PAWS.
+Knows: validation, the receive queue, window growth, when an ACK is due, FIN.
+Must not know: which bytes leave (`output`), what an ACK means (`ack`), handshakes (`handshake`), or programs.
+Sources: RFC 9293 section 3.10.7, RFC 5681 section 4.2; functions carry the kernel's names.
+Leaves out: urgent data, PAWS, pruning of a receive buffer that is over its limit.
 """
 
 from __future__ import annotations
 
 from pcaptool.sim.events import Step
-from pcaptool.stack.skbuff import SkBuff
+from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff
 from pcaptool.stack.tcp import output, rtt
+from pcaptool.stack.tcp.ack import check_space, tcp_ack
 from pcaptool.stack.tcp.sock import State, TcpSock, near
 from pcaptool.wire.tcp import TcpFlag
 
 __all__ = ["data_send_check", "rcv_state_process"]
 
 MAX_QUICKACKS = 16
+DUPLICATE_THRESHOLD = 3  # TCP_FASTRETRANS_THRESH
+MAX_COMPRESSED = 44  # sysctl tcp_comp_sack_nr
+COMPRESSED_DELAY_NS = 1_000_000  # sysctl tcp_comp_sack_delay_ns
 SMALL_DATA = 536 + 20  # TCP_MSS_DEFAULT and a header
 MIN_DATA = 88 + 20  # TCP_MIN_MSS and a header
 GROW_FROM_BYTES = 128
@@ -64,170 +67,78 @@ def validate_incoming(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         return False
     if end < sk.rcv_wup or seq > sk.rcv_nxt + sk.receive_window:
         # Out of the window: say what we expect (tcp_send_dupack).
-        if sk.sack and end <= sk.rcv_nxt and skb.length:
-            sk.dsack = (seq & 0xFFFFFFFF, end & 0xFFFFFFFF)
+        if end <= sk.rcv_nxt and skb.length:
+            _report_repeat(sk, seq, end)
         yield from output.tcp_send_ack(sk)
         return False
     return True
 
 
-def store_ts_recent(sk: TcpSock, skb: SkBuff, seq: int) -> None:
-    """tcp_replace_ts_recent: only a segment at or before the last ACK sent sets what is echoed (fact 30)."""
-    if sk.timestamps and skb.tcp and skb.tcp.options.timestamps and seq <= sk.rcv_wup:
-        sk.ts_recent = skb.tcp.options.timestamps[0]
-
-
-def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
-    """tcp_ack: the acknowledgement and the window that a segment carries."""
-    header = skb.tcp
-    if header is None or not header.flags & TcpFlag.ACK:
-        return
-    ack = near(header.ack, sk.snd_una)
-    if ack > sk.snd_nxt:
-        return  # acknowledges what was never sent
-    store_ts_recent(sk, skb, seq)
-    if ack < sk.snd_una:
-        return
-    prior_una, prior_in_flight = sk.snd_una, sk.packets_in_flight
-    window = header.window << (0 if header.flags & TcpFlag.SYN else sk.send_wscale)
-    if ack > sk.snd_una or seq > sk.snd_wl1 or (seq == sk.snd_wl1 and (window > sk.snd_wnd or window == 0)):
-        sk.snd_wl1 = seq
-        sk.snd_wnd = window
-        sk.max_window = max(sk.max_window, window)
-    sk.snd_una = ack
-    sk.send_bytes.release(ack)
-    if ack > prior_una:
-        acked = clean_rtx_queue(sk, skb, ack)
-        sk.retransmits = 0
-        sk.neighbour_confirmed = True
-        if sk.tlp_high_seq and ack >= sk.tlp_high_seq:
-            sk.tlp_high_seq = 0
-        if acked and output.is_cwnd_limited(sk):
-            sk.congestion.cong_avoid(sk, acked)
-        rtt.update_pacing_rate(sk)
-        if sk.rtx_queue:
-            sk.host.tcp.rearm_rto(sk)
-        else:
-            sk.retransmit_timer.cancel()
-        sk.host.tcp.schedule_loss_probe(sk)
-    elif prior_in_flight == 0 and sk.write_queue and window:
-        sk.host.tcp.stop_probe_timer(sk)
-    state_after_ack(sk)
-    yield 0
-
-
-def state_after_ack(sk: TcpSock) -> None:
-    """What an ACK of our FIN changes (tcp_rcv_state_process, step 5)."""
-    if sk.snd_una != sk.write_seq or not sk.send_shutdown:
-        return
-    match sk.state:
-        case State.FIN_WAIT1:
-            sk.state = State.FIN_WAIT2
-        case State.CLOSING:
-            sk.host.tcp.time_wait(sk, State.TIME_WAIT)
-        case State.LAST_ACK:
-            sk.host.tcp.done(sk)
-
-
-def clean_rtx_queue(sk: TcpSock, skb: SkBuff, ack: int) -> int:
-    """tcp_clean_rtx_queue: forget what is acknowledged, measure the round trip. Returns wire segments acked."""
-    segments = 0
-    first_sent_ns = last_sent_ns = 0
-    retransmitted = False
-    while sk.rtx_queue:
-        head = sk.rtx_queue[0]
-        if head.end_seq > ack:
-            if head.seq < ack and head.gso_segs > 1:
-                segments += trim_head(sk, head, ack)
-            break
-        segments += head.gso_segs
-        if head.retransmitted:
-            retransmitted = True
-            sk.retrans_out = max(0, sk.retrans_out - head.gso_segs)
-        elif not first_sent_ns:
-            first_sent_ns = head.sent_ns
-        last_sent_ns = head.sent_ns
-        sk.packets_out -= head.gso_segs
-        sk.wmem_queued -= head.truesize
-        sk.rtx_queue.popleft()
-        head.freed = True
-    now_us = sk.host.now_ns // 1000
-    sample_us = -1
-    if first_sent_ns and not retransmitted:
-        sample_us = now_us - first_sent_ns // 1000
-        rtt.update_min(sk, now_us - last_sent_ns // 1000)
-    elif sk.timestamps and skb.tcp and skb.tcp.options.timestamps and skb.tcp.options.timestamps[1]:
-        sample_us = ((sk.ts_clock() - skb.tcp.options.timestamps[1]) & 0xFFFFFFFF) * 1000
-    if sample_us >= 0:
-        rtt.estimate(sk, max(sample_us, 1))
-    return segments
-
-
-def trim_head(sk: TcpSock, head: SkBuff, ack: int) -> int:
-    """tcp_tso_acked: part of a super-packet is acknowledged."""
-    before = head.gso_segs
-    gone = ack - head.seq
-    head.seq += gone
-    head.length -= gone
-    sk.wmem_queued -= gone
-    output.packet_count(head, head.gso_size or sk.mss_cache)
-    sk.packets_out -= before - head.gso_segs
-    return before - head.gso_segs
-
-
-def check_space(sk: TcpSock) -> None:
-    """tcp_check_space: a writer waits, and there may be room in the send buffer again."""
-    if not sk.nospace:
-        return
-    if sk.packets_in_flight < sk.snd_cwnd:
-        expand_send_buffer(sk)
-    if sk.stream_writeable:
-        sk.nospace = False
-        sk.writable.wake(sk.host.costs.wakeup_ns)
-
-
-def expand_send_buffer(sk: TcpSock) -> None:
-    """tcp_sndbuf_expand: twice the congestion window, in worst-case memory of single frames."""
-    if sk.sndbuf_locked:
-        return
-    per_mss = max(sk.mss_clamp, sk.mss_cache) + 256 + 320
-    per_mss = (1 << (per_mss - 1).bit_length()) + 256
-    segments = max(10, sk.snd_cwnd, 4)
-    memory = 2 * segments * per_mss
-    if sk.sndbuf < memory:
-        sk.sndbuf = min(memory, sk.host.settings.tcp_wmem[2])
-
-
 def data_queue(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
-    """tcp_data_queue: bytes in sequence go to the reader; old ones are acknowledged again."""
+    """tcp_data_queue: bytes in sequence go to the reader, early ones wait, old ones are acknowledged again."""
     header = skb.tcp
     if header is None:
         return
-    fin = bool(header.flags & TcpFlag.FIN)
-    end = seq + skb.length + fin
+    skb.flags = header.flags & TcpFlag.FIN
+    end = skb.end_seq
     if end <= sk.rcv_nxt:
         # A repeat: the peer missed our ACK (tcp_dsack_set, quick ACKs).
-        if sk.sack and sk.host.settings.tcp_dsack:
-            sk.dsack = (seq & 0xFFFFFFFF, end & 0xFFFFFFFF)
+        _report_repeat(sk, seq, end)
         enter_quickack(sk)
         sk.ack.scheduled = True
         return
     if seq > sk.rcv_nxt:
-        # There is no out-of-order queue: the segment is dropped and what is missing asked for at once,
-        # which RFC 9293 section 3.10.7.4 allows. The links of the model keep the order.
-        sk.ack.scheduled = sk.ack.now = True
+        _queue_early(sk, skb)
         return
     if seq < sk.rcv_nxt:
+        _report_repeat(sk, seq, sk.rcv_nxt)
         skb.payload = skb.payload[sk.rcv_nxt - seq :]
         skb.length -= sk.rcv_nxt - seq
         skb.seq = sk.rcv_nxt
-    sk.rcv_nxt = end
+    yield from _queue_in_sequence(sk, skb)
+    if sk.out_of_order:
+        for held in sk.out_of_order.take(sk.rcv_nxt):
+            _cut_front(held, sk.rcv_nxt)
+            yield from _queue_in_sequence(sk, held, again=True)
+        if not sk.out_of_order:
+            sk.ack.now = True  # RFC 5681 section 4.2: acknowledge at once when a gap is filled
+    sk.readable.wake(sk.host.costs.wakeup_ns)
+
+
+def _report_repeat(sk: TcpSock, left: int, right: int) -> None:
+    """tcp_dsack_set."""
+    if sk.sack and sk.host.settings.tcp_dsack:
+        sk.out_of_order.dsack = (left, right)
+
+
+def _cut_front(skb: SkBuff, expected: int) -> None:
+    """Bytes that arrived by another segment are not taken twice."""
+    over = expected - skb.seq
+    if over > 0:
+        skb.payload = skb.payload[over:]
+        skb.length -= over
+        skb.seq = expected
+
+
+def _queue_early(sk: TcpSock, skb: SkBuff) -> None:
+    """tcp_data_queue_ofo: there is a hole before this segment."""
+    if skb.end_seq > sk.rcv_nxt + sk.receive_window + TRUESIZE_OVERHEAD:
+        return
+    sk.ack.scheduled = True
+    sk.out_of_order.add(skb)
+    if sk.sack:
+        grow_window(sk, skb)
+
+
+def _queue_in_sequence(sk: TcpSock, skb: SkBuff, *, again: bool = False) -> Step:
+    """tcp_queue_rcv, tcp_event_data_recv, tcp_fin."""
+    sk.rcv_nxt = skb.end_seq
     if skb.length:
         sk.receive_queue.add(skb)
-        event_data_received(sk, skb)
-    if fin:
+        if not again:
+            event_data_received(sk, skb)
+    if skb.flags & TcpFlag.FIN:
         yield from tcp_fin(sk)
-    sk.readable.wake(sk.host.costs.wakeup_ns)
 
 
 def tcp_fin(sk: TcpSock) -> Step:
@@ -356,8 +267,30 @@ def ack_send_check(sk: TcpSock) -> Step:
             sk.ack_deferred = True  # sysctl tcp_backlog_ack_defer: once, when the lock is released
             return
         yield from output.tcp_send_ack(sk)
-        return
-    send_delayed_ack(sk)
+    elif not sk.out_of_order:
+        send_delayed_ack(sk)
+    elif not _compress(sk):
+        yield from output.tcp_send_ack(sk)
+
+
+def _compress(sk: TcpSock) -> bool:
+    """Whether this duplicate ACK may wait for the next ones (SACK compression, after three have left)."""
+    if not sk.sack or sk.compressed_acks >= MAX_COMPRESSED:
+        return False
+    if sk.duplicate_acks_for != sk.rcv_nxt:
+        sk.duplicate_acks_for = sk.rcv_nxt
+        sk.duplicate_acks_sent = 0
+    if sk.duplicate_acks_sent < DUPLICATE_THRESHOLD:
+        sk.duplicate_acks_sent += 1
+        return False
+    sk.compressed_acks += 1
+    if sk.compressed_ack_event is None or not sk.compressed_ack_event.pending:
+        rtt_us = min(sk.rcv_rtt8_us or sk.srtt8_us, sk.srtt8_us or sk.rcv_rtt8_us) >> 3
+        delay_ns = min(COMPRESSED_DELAY_NS, rtt_us * 1000 // 20)
+        sk.compressed_ack_event = sk.host.simulator.at(
+            sk.host.now_ns + delay_ns, sk.host.tcp.compressed_ack, sk
+        )
+    return True
 
 
 def send_delayed_ack(sk: TcpSock) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from struct import pack
 from typing import TYPE_CHECKING
 
-from pcaptool.wire.tcp import TcpOption, TcpOptions
+from pcaptool.wire.tcp import SEQ_MASK, TcpOption, TcpOptions
 
 if TYPE_CHECKING:
     from pcaptool.stack.tcp.sock import TcpSock
 
-__all__ = ["encode_options", "established_options"]
+__all__ = ["encode_options", "established_options", "sack_blocks"]
 
 _NOP = bytes((TcpOption.NOP,))
 _TIMESTAMPS = pack("!BB", TcpOption.TIMESTAMPS, 10)
@@ -50,10 +50,20 @@ def encode_options(options: TcpOptions) -> bytes:
     return out
 
 
+def sack_blocks(sk: TcpSock) -> tuple[tuple[int, int], ...]:
+    """The SACK blocks of a segment that leaves now: a D-SACK first, as many as fit into 40 bytes of options."""
+    if not sk.sack:
+        return ()
+    queue = sk.out_of_order
+    blocks = ([queue.dsack] if queue.dsack is not None else []) + queue.blocks
+    room = (40 - (12 if sk.timestamps else 0) - 4) // 8
+    return tuple((left & SEQ_MASK, right & SEQ_MASK) for left, right in blocks[:room])
+
+
 def established_options(sk: TcpSock) -> tuple[TcpOptions, bytes]:
-    """Options of a segment after the handshake: timestamps, and a D-SACK block where one is due."""
+    """Options of a segment after the handshake: timestamps, and SACK blocks where there are some."""
     options = TcpOptions(
         timestamps=(sk.ts_clock(), sk.ts_recent) if sk.timestamps else None,
-        sack_blocks=(sk.dsack,) if sk.dsack is not None and sk.sack else (),
+        sack_blocks=sack_blocks(sk),
     )
     return options, encode_options(options)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff, TcpHeader
-from pcaptool.stack.tcp.options import established_options
+from pcaptool.stack.tcp.options import established_options, sack_blocks
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock, wire_seq
 from pcaptool.wire.tcp import TcpFlag
 
@@ -38,9 +38,10 @@ NSEC_PER_MSEC = 1_000_000
 
 def current_mss(sk: TcpSock) -> int:
     """tcp_current_mss: payload of a full segment, by the options that go out now."""
-    if sk.dsack is not None and sk.sack:
-        return sk.mss_cache - 12
-    return sk.mss_cache
+    if not sk.sack:
+        return sk.mss_cache
+    blocks = sack_blocks(sk)
+    return sk.mss_cache - (4 + 8 * len(blocks) if blocks else 0)
 
 
 def bound_to_half_window(sk: TcpSock, size: int) -> int:
@@ -121,7 +122,7 @@ def split_point(sk: TcpSock, skb: SkBuff, mss: int, most: int, nonagle: int) -> 
 def tso_should_defer(sk: TcpSock, skb: SkBuff, most: int) -> bool:
     """tcp_tso_should_defer: whether to wait for an ACK that would make this super-packet larger."""
     now = sk.host.now_ns
-    if sk.ca_state is not CaState.OPEN or now - sk.write_stamp_ns > NSEC_PER_MSEC:
+    if sk.ca_state in {CaState.RECOVERY, CaState.LOSS} or now - sk.write_stamp_ns > NSEC_PER_MSEC:
         return False
     send_window = sk.window_end - skb.seq
     congestion_window = (sk.snd_cwnd - sk.packets_in_flight) * sk.mss_cache
@@ -158,6 +159,9 @@ def fragment(sk: TcpSock, skb: SkBuff, size: int, mss: int) -> SkBuff:
         copied_ns=skb.copied_ns,
         sent_ns=skb.sent_ns,
         retransmitted=skb.retransmitted,
+        sacked=skb.sacked,
+        lost=skb.lost,
+        retransmission_out=skb.retransmission_out,
     )
     skb.length = size
     skb.flags &= ~(TcpFlag.PSH | TcpFlag.FIN)
@@ -227,6 +231,8 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
     limited_by_cwnd |= sk.packets_in_flight >= sk.snd_cwnd
     if sent or limited_by_cwnd:
         cwnd_validate(sk, limited_by_cwnd)
+    if sent and sk.ca_state in {CaState.CWR, CaState.RECOVERY}:
+        sk.recovery.prr_out += sent
     if sent and push_one != 2:
         host.tcp.schedule_loss_probe(sk)
     return sent
@@ -241,7 +247,7 @@ def send_head(sk: TcpSock, skb: SkBuff) -> Step:
     sk.rtx_queue.append(skb)
     sk.snd_nxt = skb.end_seq
     sk.packets_out += skb.gso_segs
-    if first_flight or sk.loss_probe_pending:
+    if first_flight or sk.pending_timer == "tlp":
         sk.host.tcp.rearm_rto(sk)
 
 
@@ -351,7 +357,7 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     """The header of a segment of an established connection, and the way down."""
     host = sk.host
     options, raw = established_options(sk)
-    sk.dsack = None
+    sk.out_of_order.dsack = None
     clone.tcp = TcpHeader(
         srcport=sk.local[1],
         dstport=sk.remote[1],

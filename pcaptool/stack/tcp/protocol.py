@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, timers
+from pcaptool.stack.tcp import handshake, output, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
 from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, wire_seq
+from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "TcpProtocol", "TimeWaitSock"]
 
 TIME_WAIT_NS = 60 * 1_000_000_000  # TCP_TIMEWAIT_LEN and sysctl tcp_fin_timeout
+SYNACK_RETRIES = 5  # sysctl tcp_synack_retries
 PORTS = (32768, 60999)  # sysctl ip_local_port_range
 
 
@@ -68,6 +71,10 @@ class TcpProtocol:
     schedule_loss_probe = staticmethod(timers.schedule_loss_probe)
     check_probe_timer = staticmethod(timers.check_probe_timer)
     stop_probe_timer = staticmethod(timers.stop_probe_timer)
+    restart_rto = staticmethod(timers.restart_rto)
+    set_reordering_timer = staticmethod(timers.set_reordering_timer)
+    set_transmit_timer = staticmethod(timers.set_transmit_timer)
+    send_syn = staticmethod(handshake.send_syn)
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -167,21 +174,55 @@ class TcpProtocol:
             return
         request = listener.requests.get(key)
         if header.flags & TcpFlag.SYN and not header.flags & TcpFlag.ACK:
+            if request is not None:
+                yield from self._repeat_synack(listener, request)
+                return
             request = handshake.conn_request(listener.sk, skb)
             if request is not None:
                 listener.requests[key] = request
+                request.timer = self._synack_timer(listener, key)
                 yield from handshake.send_synack(listener.sk, request)
         elif request is None or header.ack != wire_seq(request.seq + 1):
             yield from self._send_reset(skb)
         elif header.flags & TcpFlag.RST:
-            del listener.requests[key]
+            self._drop_request(listener, key)
         else:
-            del listener.requests[key]
+            self._drop_request(listener, key)
             sk = handshake.finish_request(listener.sk, request, skb)
             self.insert(sk)
             listener.accept_queue.append(sk)
             listener.acceptable.wake(self.host.costs.wakeup_ns)
             yield from rcv_state_process(sk, skb)
+
+    def _drop_request(self, listener: Listener, key: Tuple4) -> None:
+        request = listener.requests.pop(key)
+        if request.timer is not None:
+            request.timer.cancel()
+
+    def _repeat_synack(self, listener: Listener, request: handshake.RequestSock) -> Step:
+        """The same SYN-ACK again: same numbers, a new stamp, on IPv6 a new flow label (facts 12, 25)."""
+        request.repeats += 1
+        request.flow_label = self.host.chance.stream("flow label").getrandbits(20)
+        yield from handshake.send_synack(listener.sk, request)
+
+    def _synack_timer(self, listener: Listener, key: Tuple4) -> KernelTimer:
+        """reqsk_timer_handler: a SYN-ACK that nobody answers is repeated after 1 s, then 2 s, 4 s, ..."""
+        expire = partial(self._synack_timeout, listener, key)
+        timer = KernelTimer(self.host.simulator, self.host.jiffies, expire)
+        timer.mod(self.host.jiffies.at(self.host.now_ns) + self.host.jiffies.hz)
+        return timer
+
+    def _synack_timeout(self, listener: Listener, key: Tuple4) -> None:
+        request = listener.requests.get(key)
+        if request is None or request.timer is None:
+            return
+        if request.timeouts >= SYNACK_RETRIES:
+            self._drop_request(listener, key)
+            return
+        request.timeouts += 1
+        now_ns = self.host.simulator.now_ns
+        request.timer.mod(self.host.jiffies.at(now_ns) + (self.host.jiffies.hz << request.timeouts))
+        self.host.processor.raise_softirq(now_ns, partial(self._repeat_synack, listener, request))
 
     def _time_wait_process(self, waiting: TimeWaitSock, skb: SkBuff) -> Step:
         """tcp_timewait_state_process: acknowledge a FIN, refuse data, repeat the last ACK (fact 56)."""
@@ -249,10 +290,21 @@ class TcpProtocol:
         end_ns = self.host.ip.unicast_reply(cause.ip, skb, flow_label)
         yield end_ns - self.host.now_ns
 
+    def compressed_ack(self, sk: TcpSock) -> None:
+        """tcp_compressed_ack_kick: the duplicate ACKs that waited leave as one."""
+
+        def work() -> Step:
+            if sk.compressed_acks and sk.state is not State.CLOSE:
+                sk.compressed_acks = 0
+                if sk.owned:
+                    sk.ack_deferred = True
+                else:
+                    yield from output.tcp_send_ack(sk)
+
+        self.host.processor.raise_softirq(self.host.simulator.now_ns, work)
+
     def send_active_reset(self, sk: TcpSock) -> Step:
         """tcp_send_active_reset: close() with unread data or linger 0 (fact 59 b)."""
-        from pcaptool.stack.tcp import output  # noqa: PLC0415 - output sends through this protocol
-
         number = self.host.buffers.take()
         skb = SkBuff(number, number, seq=sk.snd_nxt)
         yield from output.send_with_header(sk, skb, int(TcpFlag.RST | TcpFlag.ACK))

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import WaitQueue
 from pcaptool.stack.skbuff import SendBuffer, SkBuff
+from pcaptool.stack.tcp.ofo import OutOfOrder
 from pcaptool.stack.tcp.receive_queue import ReceiveQueue
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
 
 if TYPE_CHECKING:
-    from pcaptool.sim.events import Step
+    from pcaptool.sim.events import Event, Step
     from pcaptool.stack.host import Host
     from pcaptool.stack.tcp.congestion import CongestionControl
+    from pcaptool.stack.tcp.recovery import Recovery
     from pcaptool.stack.timers import KernelTimer
 
 __all__ = ["Acknowledgement", "CaState", "Nagle", "State", "TcpSock", "Tuple4", "near", "wire_seq"]
@@ -52,6 +54,9 @@ class CaState(Enum):
     """Congestion states (enum tcp_ca_state)."""
 
     OPEN = "Open"
+    DISORDER = "Disorder"
+    CWR = "CWR"
+    RECOVERY = "Recovery"
     LOSS = "Loss"
 
 
@@ -146,6 +151,8 @@ class TcpSock:
     nospace: bool = False  # SOCK_NOSPACE: a writer waits for room
     wmem_queued: int = 0
     packets_out: int = 0
+    sacked_out: int = 0
+    lost_out: int = 0
     retrans_out: int = 0
     last_send_jiffies: int = 0
     write_stamp_ns: int = 0  # tcp_wstamp_ns
@@ -174,6 +181,7 @@ class TcpSock:
     backoff: int = 0
     retransmits: int = 0
     tlp_high_seq: int = 0
+    recovery: Recovery = None  # type: ignore[assignment] # set in __post_init__
 
     # receiving
     irs: int = 0
@@ -188,7 +196,11 @@ class TcpSock:
     scaling_ratio: int = 128  # payload per 256 bytes of buffer memory
     receive_queue: ReceiveQueue = field(default_factory=ReceiveQueue)
     ack: Acknowledgement = field(default_factory=Acknowledgement)
-    dsack: tuple[int, int] | None = None
+    out_of_order: OutOfOrder = field(default_factory=OutOfOrder)
+    duplicate_acks_sent: int = 0
+    duplicate_acks_for: int = 0
+    compressed_acks: int = 0
+    compressed_ack_event: Event | None = None
     rcvq_space: int = 0
     rcvq_seq: int = 0
     rcvq_time_ns: int = 0
@@ -213,11 +225,12 @@ class TcpSock:
 
     retransmit_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
     delack_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
-    loss_probe_pending: bool = False
+    pending_timer: str = ""  # what the transmit timer is set for: rto, tlp, reo, probe
 
     def __post_init__(self) -> None:
-        from pcaptool.stack.tcp import timers  # noqa: PLC0415 - timers act on sockets, sockets own timers
+        from pcaptool.stack.tcp import recovery, timers  # noqa: PLC0415 - they act on sockets, sockets own them
 
+        self.recovery = recovery.Recovery()
         self.retransmit_timer = timers.write_timer(self)
         self.delack_timer = timers.delack_timer(self)
 
@@ -233,8 +246,8 @@ class TcpSock:
 
     @property
     def packets_in_flight(self) -> int:
-        """tcp_packets_in_flight; nothing is ever marked lost or SACKed yet."""
-        return self.packets_out + self.retrans_out
+        """tcp_packets_in_flight: sent, neither SACKed nor lost, and what was sent again."""
+        return self.packets_out - self.sacked_out - self.lost_out + self.retrans_out
 
     @property
     def window_end(self) -> int:
@@ -263,7 +276,9 @@ class TcpSock:
     @property
     def space(self) -> int:
         """tcp_space: room for payload in the receive buffer."""
-        return max(0, self.win_from_space(self.rcvbuf - self.receive_queue.charged))
+        return max(
+            0, self.win_from_space(self.rcvbuf - self.receive_queue.charged - self.out_of_order.charged)
+        )
 
     @property
     def full_space(self) -> int:

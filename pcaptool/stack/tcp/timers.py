@@ -2,9 +2,8 @@
 
 Knows: when each is due and what it does when it fires.
 Must not know: system calls.
-Sources: RFC 6298, RFC 8985 section 7 (TLP), RFC 9293 section 3.8.6.1 (probes); facts 60-62 and 71.
-Leaves out: what only losses bring (RACK's reordering timer, F-RTO, undo): after a timeout the oldest buffer is sent
-again with a window of one segment, and the window grows again by slow start.
+Sources: RFC 6298, RFC 8985 section 7 (TLP), RFC 9293 section 3.8.6.1 (probes); facts 24, 60-62 and 71.
+One timer serves retransmission, loss probe, reordering and window probe, as in the kernel: `pending_timer` says which.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from collections.abc import Callable
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import output
-from pcaptool.stack.tcp.rtt import rto_us
+from pcaptool.stack.tcp import output, recovery
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock
 from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import TcpFlag
@@ -23,11 +21,15 @@ __all__ = [
     "check_probe_timer",
     "delack_timer",
     "rearm_rto",
+    "restart_rto",
     "schedule_loss_probe",
+    "set_reordering_timer",
+    "set_transmit_timer",
     "stop_probe_timer",
     "write_timer",
 ]
 
+SYN_RETRIES = 6  # sysctl tcp_syn_retries
 RTO_MAX_S = 120
 TIMEOUT_MIN_US = 2000
 MAX_RETRANSMITS = 15  # sysctl tcp_retries2
@@ -63,22 +65,53 @@ def _rto_max(sk: TcpSock) -> int:
     return RTO_MAX_S * sk.host.jiffies.hz
 
 
+def _set(sk: TcpSock, what: str, delay_jiffies: int) -> None:
+    """tcp_reset_xmit_timer."""
+    sk.pending_timer = what
+    sk.retransmit_timer.mod(_jiffies(sk) + min(delay_jiffies, _rto_max(sk)))
+
+
+def _rto_left_us(sk: TcpSock) -> int:
+    """tcp_rto_delta_us: until the oldest buffer's timeout."""
+    oldest_us = sk.rtx_queue[0].sent_ns // 1000
+    return oldest_us + sk.rto_jiffies * sk.host.jiffies.tick_ns // 1000 - sk.host.now_ns // 1000
+
+
 def rearm_rto(sk: TcpSock) -> None:
-    """tcp_rearm_rto: the retransmission timer, a full timeout from now."""
-    sk.loss_probe_pending = False
-    if sk.packets_out:
-        sk.retransmit_timer.mod(_jiffies(sk) + min(sk.rto_jiffies << sk.backoff, _rto_max(sk)))
-    else:
+    """tcp_rearm_rto: a full timeout from now, or what is left of it when a probe took the timer meanwhile."""
+    if not sk.packets_out:
+        sk.pending_timer = ""
         sk.retransmit_timer.cancel()
+        return
+    delay = sk.rto_jiffies
+    if sk.pending_timer in {"tlp", "reo"}:
+        delay = sk.host.jiffies.from_us(max(1, _rto_left_us(sk)))
+    _set(sk, "rto", delay)
 
 
-def schedule_loss_probe(sk: TcpSock) -> None:
+def restart_rto(sk: TcpSock) -> None:
+    """The timer after the oldest buffer was sent again."""
+    _set(sk, "rto", sk.rto_jiffies)
+
+
+def set_reordering_timer(sk: TcpSock, delay_jiffies: int) -> None:
+    """ICSK_TIME_REO_TIMEOUT."""
+    _set(sk, "reo", delay_jiffies)
+
+
+def set_transmit_timer(sk: TcpSock) -> None:
+    """tcp_set_xmit_timer: after progress."""
+    if not schedule_loss_probe(sk, after_ack=True):
+        rearm_rto(sk)
+
+
+def schedule_loss_probe(sk: TcpSock, *, after_ack: bool = False) -> bool:
     """tcp_schedule_loss_probe: two round trips without ACK are enough to suspect that the tail is lost."""
     host = sk.host
-    if not sk.packets_out or not sk.sack or sk.ca_state is not CaState.OPEN or sk.tlp_high_seq:
-        return
+    if not sk.packets_out or not sk.sack or sk.ca_state not in {CaState.OPEN, CaState.CWR}:
+        return False
     if host.settings.tcp_early_retrans not in {3, 4}:
-        return
+        return False
     if sk.srtt8_us:
         timeout_us = sk.srtt8_us >> 2
         # With one segment out the peer may delay its ACK.
@@ -87,45 +120,69 @@ def schedule_loss_probe(sk: TcpSock) -> None:
         timeout = host.jiffies.from_us(timeout_us)
     else:
         timeout = host.jiffies.hz
-    oldest = sk.rtx_queue[0]
-    left_us = oldest.sent_ns // 1000 + rto_us(sk) - host.now_ns // 1000
+    left_us = sk.rto_jiffies * host.jiffies.tick_ns // 1000 if after_ack else _rto_left_us(sk)
     if left_us > 0:
         timeout = min(timeout, host.jiffies.from_us(left_us))
-    sk.loss_probe_pending = True
-    sk.retransmit_timer.mod(_jiffies(sk) + timeout)
+    _set(sk, "tlp", timeout)
+    return True
 
 
 def check_probe_timer(sk: TcpSock) -> None:
     """tcp_check_probe_timer: nothing is out, and the peer's window lets nothing out."""
     if not sk.packets_out and not sk.retransmit_timer.pending:
-        sk.retransmit_timer.mod(_jiffies(sk) + min(sk.rto_jiffies << sk.backoff, _rto_max(sk)))
+        _set(sk, "probe", sk.rto_jiffies << sk.backoff)
 
 
 def stop_probe_timer(sk: TcpSock) -> None:
     """tcp_ack_probe: the window is open again."""
     if sk.write_queue and sk.write_queue[0].end_seq <= sk.window_end:
         sk.backoff = 0
+        sk.pending_timer = ""
         sk.retransmit_timer.cancel()
 
 
 def _write_timer_handler(sk: TcpSock) -> Step:
     if sk.state in {State.CLOSE, State.TIME_WAIT}:
         return
-    if sk.loss_probe_pending:
-        sk.loss_probe_pending = False
-        yield from _send_loss_probe(sk)
-    elif sk.packets_out:
-        yield from _retransmit_timeout(sk)
-    elif sk.write_queue:
-        yield from _probe_window(sk)
+    if sk.state is State.SYN_SENT:
+        yield from _repeat_syn(sk)
+        return
+    what, sk.pending_timer = sk.pending_timer, ""
+    match what:
+        case "tlp":
+            yield from _send_loss_probe(sk)
+        case "reo":
+            yield from recovery.reordering_timeout(sk)
+        case "rto" if sk.packets_out:
+            yield from _retransmit_timeout(sk)
+        case "probe" if sk.write_queue:
+            yield from _probe_window(sk)
+
+
+def _repeat_syn(sk: TcpSock) -> Step:
+    """tcp_retransmit_timer in SYN_SENT: linear at first, then doubling (fact 24)."""
+    sk.retransmits += 1
+    if sk.retransmits > SYN_RETRIES:
+        sk.error = "ETIMEDOUT"
+        sk.host.tcp.done(sk)
+        return
+    yield from sk.host.tcp.send_syn(sk)
+    linear = sk.host.settings.tcp_syn_linear_timeouts
+    delay = sk.host.jiffies.hz << max(0, sk.retransmits - linear)
+    _set(sk, "rto", delay)
 
 
 def _send_loss_probe(sk: TcpSock) -> Step:
     """tcp_send_loss_probe: new data if there is some, else the last segment again (fact 62)."""
     mss = output.current_mss(sk)
+    if sk.tlp_high_seq:
+        rearm_rto(sk)
+        return
+    sk.recovery.tlp_retransmitted = False
     if sk.write_queue and output.window_test(sk, sk.write_queue[0], mss):
-        sent = yield from output.tcp_write_xmit(sk, mss, Nagle.OFF, 2)
-        if sent:
+        before = sk.packets_out
+        yield from output.tcp_write_xmit(sk, mss, Nagle.OFF, 2)
+        if sk.packets_out > before:
             sk.tlp_high_seq = sk.snd_nxt
     elif sk.rtx_queue:
         last = sk.rtx_queue[-1]
@@ -134,29 +191,26 @@ def _send_loss_probe(sk: TcpSock) -> Step:
             sk.rtx_queue.append(rest)
             last = rest
         last.retransmitted = True
+        sk.recovery.tlp_retransmitted = True
         sk.tlp_high_seq = sk.snd_nxt
         yield from output.tcp_transmit_skb(sk, last)
+    sk.pending_timer = ""
     rearm_rto(sk)
 
 
 def _retransmit_timeout(sk: TcpSock) -> Step:
-    """tcp_retransmit_timer: everything in flight counts as lost, the oldest buffer is sent again."""
-    sk.retransmits += 1
-    if sk.retransmits > MAX_RETRANSMITS:
+    """tcp_retransmit_timer: what is in flight counts as lost, the oldest buffer is sent again (fact 61)."""
+    if sk.retransmits >= MAX_RETRANSMITS:
         sk.host.tcp.reset(sk)
         return
-    if sk.retransmits == 1:
-        sk.ssthresh = sk.congestion.ssthresh(sk)
-        sk.snd_cwnd = 1
-        sk.snd_cwnd_cnt = 0
-    oldest = sk.rtx_queue[0]
-    mss = output.current_mss(sk)
-    if oldest.length > mss:
-        sk.rtx_queue.insert(1, output.fragment(sk, oldest, mss, mss))
-    oldest.retransmitted = True
-    yield from output.tcp_transmit_skb(sk, oldest)
+    recovery.enter_loss(sk)
+    sk.retransmits += 1
+    # sk_rethink_txhash: IPv6 tries another path, so it takes another flow label (fact 12).
+    sk.flow_label = sk.host.chance.stream("flow label").getrandbits(20)
+    yield from recovery.retransmit(sk, sk.rtx_queue[0], 1)
     sk.backoff += 1
-    rearm_rto(sk)
+    sk.rto_jiffies = min(sk.rto_jiffies << 1, _rto_max(sk))
+    _set(sk, "rto", sk.rto_jiffies)
 
 
 def _probe_window(sk: TcpSock) -> Step:
@@ -181,7 +235,7 @@ def _probe_window(sk: TcpSock) -> Step:
     probe = SkBuff(number, number, seq=sk.snd_una - 1)
     yield from output.send_with_header(sk, probe, int(TcpFlag.ACK))
     sk.backoff += 1
-    sk.retransmit_timer.mod(_jiffies(sk) + min(sk.rto_jiffies << sk.backoff, _rto_max(sk)))
+    _set(sk, "probe", sk.rto_jiffies << sk.backoff)
 
 
 def _delack_handler(sk: TcpSock) -> Step:

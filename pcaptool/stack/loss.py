@@ -1,0 +1,91 @@
+"""Exact losses and delays of single frames, as the scenario counts them.
+
+Knows: which kinds a frame belongs to, and which frame of its kind it is.
+Must not know: where on the way a frame is lost (`device`: on a delayed link before the receiver's tap, between two
+namespaces behind it, as nftables' ingress hook does).
+A super-packet counts as one frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pcaptool.scenario import Drop, Late
+from pcaptool.stack.skbuff import SkBuff
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = ["Fate", "FrameRules", "frame_kinds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What the link does with a frame."""
+
+    lost: bool = False
+    extra_ns: int = 0
+
+
+def frame_kinds(skb: SkBuff) -> set[str]:
+    """The kinds that a frame belongs to, in the scenario's words.
+
+    Examples
+    --------
+    >>> sorted(frame_kinds(SkBuff(1, 1)))
+    ['any', 'other']
+    """
+    if skb.tcp is None:
+        return {"any", "other"}
+    flags, kinds = skb.tcp.flags, {"any", "tcp"}
+    if flags & TcpFlag.SYN:
+        kinds.add("synack" if flags & TcpFlag.ACK else "syn")
+    if skb.length:
+        kinds.add("data")
+    if flags & TcpFlag.FIN:
+        kinds.add("fin")
+    if flags & TcpFlag.RST:
+        kinds.add("rst")
+    if not skb.length and not flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST):
+        kinds.add("ack")
+    return kinds
+
+
+@dataclass(slots=True)
+class FrameRules:
+    """The rules of one direction.
+
+    Parameters
+    ----------
+    rules : sequence of Drop or Late
+        Those of this direction.
+    """
+
+    rules: tuple[Drop | Late, ...] = ()
+    _seen: list[int] = field(default_factory=list)
+
+    def judge(self, skb: SkBuff) -> Fate:
+        """Count a frame and say what happens to it."""
+        if not self.rules:
+            return Fate()
+        if not self._seen:
+            self._seen = [0] * len(self.rules)
+        kinds, lost, extra_ns = frame_kinds(skb), False, 0
+        for index, rule in enumerate(self.rules):
+            if rule.match not in kinds:
+                continue
+            self._seen[index] += 1
+            if self._seen[index] in rule.nth:
+                if isinstance(rule, Late):
+                    extra_ns += rule.extra_ns
+                else:
+                    lost = True
+        return Fate(lost, extra_ns)
+
+    def unused(self) -> list[str]:
+        """Rules that never met their frame, as a person reads them."""
+        seen = self._seen or [0] * len(self.rules)
+        return [
+            f"{'late' if isinstance(rule, Late) else 'drop'} {rule.direction} {rule.match}"
+            f" {', '.join(map(str, missed))}: only {count} such frames passed"
+            for rule, count in zip(self.rules, seen, strict=True)
+            if (missed := [n for n in rule.nth if n > count])
+        ]
