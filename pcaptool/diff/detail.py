@@ -1,6 +1,6 @@
-"""Which bytes of a payload differ: the few packets that are told are read once more.
+"""More about some differences: which bytes of a payload differ, which packet a timestamp echoes.
 
-Knows: how two payloads' first difference is told.
+Knows: how two payloads' first difference is told; the few packets that are told are read once more for it.
 Must not know: how packets are read again (`Side.reread`).
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from pcaptool.diff.compare import direction_text
 from pcaptool.diff.side import Side
 
-__all__ = ["PAYLOADS_TOLD", "first_difference", "with_bytes"]
+__all__ = ["PAYLOADS_TOLD", "first_difference", "with_bytes", "with_echoes"]
 
 PAYLOADS_TOLD = 16
 _SHOWN_BYTES = 8
@@ -60,3 +61,28 @@ def with_bytes(
         value_a=pl.Series([v[0] for v in new], dtype=pl.String),
         value_b=pl.Series([v[1] for v in new], dtype=pl.String),
     )
+
+
+def with_echoes(differences: pl.DataFrame, units: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+    """Tells behind each differing TSecr the first packet of the peer that carried this value."""
+    echo = pl.col("field") == "tcp.options_timestamp_tsecr"
+    if not differences.select(echo.any()).item():
+        return differences
+    against = {0: direction_text(1), 1: direction_text(0)}
+    on = ["flow", "direction", "value"]
+    for side, column in zip(units, ("value_a", "value_b"), strict=True):
+        sent = side.filter(
+            pl.col("tcp.options_timestamp_tsval").is_not_null() & (pl.col("pair") >= 0)
+        ).select(
+            flow="pair",
+            direction=pl.col("dir").replace_strict(against, return_dtype=pl.String),
+            value=pl.col("tcp.options_timestamp_tsval").cast(pl.String),
+            n="n",
+        )
+        first = sent.group_by(on).agg(pl.col("n").min().alias("_n"))
+        told = differences.with_columns(value=pl.when(echo).then(column))
+        told = told.join(first, on=on, how="left", maintain_order="left")
+        words = pl.format("{} (of frame {})", pl.col(column), pl.col("_n"))
+        named = pl.when(echo & pl.col("_n").is_not_null()).then(words).otherwise(pl.col(column))
+        differences = told.with_columns(named.alias(column)).drop("value", "_n")
+    return differences

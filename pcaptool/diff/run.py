@@ -16,7 +16,7 @@ from pcaptool.diff.align import HOW, Alignment, align
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, compare
 from pcaptool.diff.context import pairs_of
-from pcaptool.diff.detail import with_bytes
+from pcaptool.diff.detail import with_bytes, with_echoes
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import alignment_table, listing_of
 from pcaptool.diff.normalise import Pairs
@@ -70,7 +70,7 @@ def diff_sides(
     verdict, differences = explain(
         differences, found, (left, right), alignment, relation=relation, side=side, clocks=clocks
     )
-    differences = with_bytes(differences, (a, b), (left, right))
+    differences = with_echoes(with_bytes(differences, (a, b), (left, right)), (left, right))
     table = alignment_table(alignment, left, right)
     return Diff(
         relation=relation,

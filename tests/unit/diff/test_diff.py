@@ -1,6 +1,7 @@
 """The diff over real captures."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -160,9 +161,15 @@ def test_several_connections_find_each_other():
 
 
 def test_a_server_that_waited_for_a_delayed_ack_is_told():
-    found = diff(run("python-1k", 1), LAB / "keepalive-5.server.pcap")
-    assert found.exit_code == 1
-    assert found.differences.height == found.differing
+    found = diff(LAB / "write-two.server.pcap", LAB / "write-two-nodelay.server.pcap")
+    assert found.differences.select("field", "n_a", "n_b", "cause").rows() == [
+        ("frame", 14, None, "extra-ack")
+    ]
+    assert re.search(
+        r"A waited 4\d\.\d ms longer for a delayed ACK before it sent \(frames 13-15;", found.verdict
+    )
+    turned = diff(LAB / "write-two-nodelay.server.pcap", LAB / "write-two.server.pcap")
+    assert "B waited 4" in turned.verdict
 
 
 def test_ipv6_neighbour_noise_is_set_aside_by_a_rule(tmp_path):
