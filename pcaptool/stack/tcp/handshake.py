@@ -112,6 +112,7 @@ def _establish(sk: TcpSock) -> None:
     sk.rcvq_seq = sk.copied_seq
     expand_send_buffer(sk)
     _set_mss(sk)
+    rtt.update_pacing_rate(sk)
     sk.ack.receive_mss = min(sk.advmss, sk.mss_cache, 536)
 
 
