@@ -5,7 +5,7 @@ Must not know: payload. Rules and their source: `analyze.flow_kernel`; TCP's: `a
 Memory: 344 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
 what `tcp_analysis` says; nothing grows with packets.
 A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
-headers have no flow.
+headers have no flow, and neither have headers that an ICMP error quotes (Wireshark gives those a stream).
 """
 
 from __future__ import annotations
@@ -143,11 +143,16 @@ def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:
 
 
 def _innermost(table: Columns, batch: Batch) -> Ints:
-    """For each packet of the batch the table's row of its innermost header, -1 where it has none."""
+    """For each packet of the batch the table's row of its innermost header, -1 where it has none.
+
+    A header that an ICMP error quotes is another packet's.
+    """
     at = np.full(batch.count, -1, np.int64)
     if table:
         n = integers(table, "n")
         order = np.lexsort((integers(table, "depth"), n))
+        if "quoted" in table:
+            order = order[integers(table, "quoted")[order] == 0]
         at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
     return at
 

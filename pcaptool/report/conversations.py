@@ -5,6 +5,8 @@ Knows: which columns are worth the width. Must not know: which rows matter; the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,12 @@ from pcaptool.report.words import captured, count, duration, endpoint, size, tab
 
 __all__ = ["flow_table", "http_table"]
 
+_TROUBLES = (
+    ("retransmissions", "retransmitted"),
+    ("out_of_order", "out of order"),
+    ("lost_segments", "holes"),
+    ("zero_windows", "window closed"),
+)
 _END_STYLES = {"rst": "red", "half": "yellow", "open": "dim"}
 
 
@@ -22,7 +30,7 @@ def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
         title,
         *(("flow", "right"), ("proto", "left"), ("originator", "left"), ("responder", "left")),
         *(("packets ⇄", "right"), ("payload →", "right"), ("payload ←", "right"), ("duration", "right")),
-        *(("handshake", "right"), ("end", "left")),
+        *(("handshake", "right"), ("end", "left"), ("trouble", "left")),
     )
     lasted = (flows["last_ts"].cast(pl.Int64) - flows["first_ts"].cast(pl.Int64)).to_list()
     for row, ns in zip(flows.iter_rows(named=True), lasted, strict=True):
@@ -37,8 +45,19 @@ def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
             duration(ns),
             duration(row["handshake_rtt_ns"]),
             Text(row["end"], style=_END_STYLES.get(row["end"], "")) if row["protocol"] == "tcp" else Text(""),
+            Text(_trouble(row), style="yellow"),
         )
     return out
+
+
+def _trouble(row: dict[str, Any]) -> str:
+    """What a healthy conversation has not, both sides together."""
+    parts = []
+    for column, name in _TROUBLES:
+        number = (row.get(f"{column}_fwd") or 0) + (row.get(f"{column}_rev") or 0)
+        if number:
+            parts.append(f"{number} {name}")
+    return ", ".join(parts)
 
 
 def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:

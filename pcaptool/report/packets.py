@@ -31,6 +31,21 @@ _FLAGS = (
     (128, "CWR"),
     (256, "AE"),
 )
+# What the analysis says, in front of the line.
+_NOTES = (
+    ("analysis_reused_ports", "port reused"),
+    ("analysis_retransmission", "retransmission"),
+    ("analysis_out_of_order", "out of order"),
+    ("analysis_lost_segment", "previous segment not captured"),
+    ("analysis_ack_lost_segment", "ACKed segment not captured"),
+    ("analysis_duplicate_ack", "duplicate ACK"),
+    ("analysis_keep_alive", "keep-alive"),
+    ("analysis_keep_alive_ack", "keep-alive ACK"),
+    ("analysis_zero_window", "zero window"),
+    ("analysis_zero_window_probe", "zero window probe"),
+    ("analysis_window_update", "window update"),
+    ("analysis_window_full", "window full"),
+)
 _STYLES = {"RST": "red", "SYN": "green", "FIN": "yellow"}
 
 
@@ -53,6 +68,7 @@ def packet_list(frames: Mapping[str, pl.DataFrame], title: str = "Packets") -> T
             ("protocol", "left"),
         ),
         *(("len", "right"), ("info", "left")),
+        last_gives_way=True,
     )
     packets = frames["packets"]
     infos = packet_summaries(frames)
@@ -100,10 +116,12 @@ def _tcp(row: Row) -> str:
     flags = ", ".join(name for bit, name in _FLAGS if row["flags"] & bit) or "none"
     seq = row["seq"] if row.get("seq") is not None else row["seq_raw"]
     ack = row["ack"] if row.get("ack") is not None else row["ack_raw"]
-    parts = [f"{row['srcport']} → {row['dstport']} [{flags}] Seq={seq}"]
+    parts = [f"[{name}]" for column, name in _NOTES if row.get(column)]
+    parts.append(f"{row['srcport']} → {row['dstport']} [{flags}] Seq={seq}")
     if row["flags"] & 16:
         parts.append(f"Ack={ack}")
-    parts += [f"Win={row['window_size_value']}", f"Len={'?' if row['len'] is None else row['len']}"]
+    window = row["window_size_value"] if row.get("window_size") is None else row["window_size"]
+    parts += [f"Win={window}", f"Len={'?' if row['len'] is None else row['len']}"]
     for name, column in (("MSS", "options_mss_val"), ("WS", "options_wscale_shift")):
         value = row.get(column)
         if value is not None:

@@ -1,4 +1,4 @@
-"""What `pcaptool analyze` says at its end: traffic, slowest exchanges, flows.
+"""What `pcaptool analyze` says at its end: traffic, slowest exchanges, flows in trouble, biggest flows.
 
 Knows: what a person asks first. Must not know: Parquet, or how a report was made.
 """
@@ -15,6 +15,9 @@ from pcaptool.report.conversations import flow_table, http_table
 from pcaptool.report.words import captured, clock, count, duration, grid, size
 
 __all__ = ["Tables", "summary", "traffic"]
+
+
+_TROUBLES = ("retransmissions", "out_of_order", "lost_segments", "zero_windows")
 
 
 class Tables(Protocol):
@@ -37,7 +40,7 @@ class Tables(Protocol):
 
 
 def summary(report: Tables, rows: int = 10) -> RenderableType:
-    """Traffic, the slowest exchanges, the biggest flows.
+    """Traffic, the slowest exchanges, flows in trouble, the biggest flows.
 
     Parameters
     ----------
@@ -56,6 +59,15 @@ def summary(report: Tables, rows: int = 10) -> RenderableType:
     flows = report.flows
     conversations = flows.select(pl.len()).collect().item()
     if conversations:
+        trouble = pl.sum_horizontal(f"{name}_{side}" for name in _TROUBLES for side in ("fwd", "rev"))
+        ill = flows.filter(trouble > 0)
+        count_ill = ill.select(pl.len()).collect().item()
+        if count_ill:
+            worst = ill.sort(trouble, descending=True).head(rows).collect()
+            parts += [
+                Text(""),
+                flow_table(worst, _title("Flows in trouble", count_ill, worst.height, "worst")),
+            ]
         carried = pl.col("bytes_fwd") + pl.col("bytes_rev")
         big = flows.sort(carried, descending=True).head(rows).collect()
         parts += [Text(""), flow_table(big, _title("Flows", conversations, big.height, "biggest"))]

@@ -105,12 +105,18 @@ def endpoint(address: object, port: object) -> Text:
     return Text(f"[{shown.plain}]:{port}" if ":" in shown.plain else f"{shown.plain}:{port}")
 
 
-def table(title: str, *columns: tuple[str, str]) -> Table:
-    """A table with a title; each column is a heading and "left" or "right"."""
+def table(title: str, *columns: tuple[str, str], last_gives_way: bool = False) -> Table:
+    """A table with a title; each column is a heading and "left" or "right".
+
+    `last_gives_way`: on a narrow terminal the last column is cut first.
+    """
     out = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, justify in columns:
         align: Any = justify
         out.add_column(heading, justify=align, no_wrap=True, overflow="ellipsis")
+    if last_gives_way:
+        out.expand = True
+        out.columns[-1].ratio = 1
     return out
 
 
