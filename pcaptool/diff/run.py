@@ -55,7 +55,10 @@ def diff_sides(
     if short is not None:
         return short
     ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
-    relation = relation or _detected(a, b, ready)
+    if relation is None:
+        relation = _detected(a, b, ready)
+        if ready.noise and "neighbour-noise" not in rules_in_force(relation, rules):
+            ready = prepare(a, b, drop_noise=False)
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
     left, right = (with_elapsed(u) for u in (ready.a, ready.b))
     if relation == "model" and not ready.same_connections:

@@ -185,6 +185,14 @@ def test_ipv6_neighbour_noise_is_set_aside_by_a_rule(tmp_path):
     ]
 
 
+def test_noise_counts_where_the_relation_found_out_wants_every_packet():
+    path = LAB / "repeat" / "v6-closed-port.server.pcap"
+    found = diff(path, path)
+    assert (found.relation, found.exit_code) == ("exact", 0)
+    assert found.alignment.height == 8
+    assert not any(r.count for r in found.rules)
+
+
 def test_a_flow_label_stands_for_one_of_the_other_side(tmp_path):
     path = LAB / "repeat" / "v6-closed-port.server.pcap"
     head, parts = records(path)
