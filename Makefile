@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TOOLS := tshark tcpdump
 
-.PHONY: help demo test quick lint bench docs lock clean tools
+.PHONY: help demo test quick lint bench fidelity docs lock clean tools
 .DELETE_ON_ERROR:
 
 help:  ## what can be made
@@ -29,6 +29,9 @@ lint: .venv/.dev  ## ruff and mypy --strict
 
 bench: .venv/.dev tools  ## how fast: pcaptool analyze against tshark, on a capture made here
 	$(BIN)/python tests/bench/analyze.py
+
+fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
+	$(BIN)/python tests/model/fidelity.py
 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md

@@ -6,6 +6,7 @@ polars nor numba nor pyarrow.
     generate(scenario, out)   what the modelled server would send: a capture and its stages (`Run`)
     analyze(captures, out)    captures to a folder of Parquet tables (`Report`)
     open_report(path)         a report that is there already
+    scan_pcap(capture, table) a table of a capture as a polars LazyFrame: selections reach the decoder
     frames(capture, tables)   the tables of a capture in memory, as polars frames
     diff(a, b)                two captures or reports, compared layer by layer (`Diff`)
     parse_scenario, load_scenario, dump_scenario
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pcaptool.analyze.pipeline import analyze, frames
     from pcaptool.diff import Diff, diff
     from pcaptool.generate import Run, generate
+    from pcaptool.scan import scan_pcap
     from pcaptool.scenario import Scenario, dump_scenario, load_scenario, parse_scenario
     from pcaptool.tables.report import Report, open_report
 
@@ -63,6 +65,7 @@ _LAZY = {
     "load_scenario": "pcaptool.scenario",
     "open_report": "pcaptool.tables.report",
     "parse_scenario": "pcaptool.scenario",
+    "scan_pcap": "pcaptool.scan",
 }
 
 __all__ = [
@@ -86,6 +89,7 @@ __all__ = [
     "load_scenario",
     "open_report",
     "parse_scenario",
+    "scan_pcap",
 ]
 
 

@@ -52,11 +52,11 @@ def _report(folder: Path) -> dict[str, pl.LazyFrame]:
 
 
 def _capture(path: Path, sql: str) -> dict[str, pl.LazyFrame]:
-    """The tables that the query names: decoding makes only these."""
-    from pcaptool.analyze.pipeline import frames
+    """The tables that the query names; what it selects reaches the decoder."""
+    from pcaptool.scan import scan_pcap
 
     named = [name for name in TABLES if name != "stages" and re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
-    return {name: frame.lazy() for name, frame in frames(path, named).items()} if named else {}
+    return {name: scan_pcap(path, name) for name in named}
 
 
 def _show(found: pl.DataFrame, rows: int) -> None:

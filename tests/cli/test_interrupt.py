@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM in the middle of a long command: the right code, and nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.bench.analyze import make_capture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
+    make_capture(tmp_path / "long.pcap", 100_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "pcaptool.cli.main",
+        "analyze",
+        str(tmp_path / "long.pcap"),
+        "-o",
+        str(out / "r"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        deadline = time.monotonic() + 60
+        while not list(out.iterdir()):
+            assert time.monotonic() < deadline
+            assert child.poll() is None, child.stderr.read()
+            time.sleep(0.01)
+        time.sleep(0.3)
+        child.send_signal(number)
+        _, error = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert "Traceback" not in error
+    assert not list(out.iterdir())
