@@ -50,9 +50,6 @@ def _never(key: str, what: str) -> Capability:
 
 
 CAPABILITIES: tuple[Capability, ...] = (
-    _only("server.sndbuf", None),
-    _only("server.rcvbuf", None),
-    _only("client.rcvbuf", None),
     _only("host.*.congestion", "cubic", "reno"),
     _only("host.*.tcp_ecn", 0, 2),
     _only("host.*.tcp_dsack", True),

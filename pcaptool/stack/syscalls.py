@@ -18,6 +18,10 @@ from pcaptool.stack.tcp.sock import State, TcpSock
 __all__ = ["Socket", "SocketError"]
 
 
+MIN_SNDBUF = 4608  # SOCK_MIN_SNDBUF
+MIN_RCVBUF = 2304  # SOCK_MIN_RCVBUF
+
+
 class SocketError(OSError):
     """A call that failed inside the model; the text is the kernel's error name."""
 
@@ -126,6 +130,16 @@ class Socket:
         yield from lock_sock(self.sk)
         yield from sendmsg.set_cork(self.sk, on=on)
         yield from release_sock(self.sk)
+
+    def set_send_buffer(self, size: int) -> None:
+        """setsockopt(SO_SNDBUF): twice the value, and no growth from then on (__sock_set_rcvbuf's sibling)."""
+        self.sk.sndbuf = max(2 * min(size, self.host.settings.wmem_max), MIN_SNDBUF)
+        self.sk.sndbuf_locked = True
+
+    def set_receive_buffer(self, size: int) -> None:
+        """setsockopt(SO_RCVBUF): twice the value, and no autotuning from then on (__sock_set_rcvbuf)."""
+        self.sk.rcvbuf = max(2 * min(size, self.host.settings.rmem_max), MIN_RCVBUF)
+        self.sk.rcvbuf_locked = True
 
     def set_linger_zero(self) -> None:
         """setsockopt(SO_LINGER, on, 0 s): close() resets."""

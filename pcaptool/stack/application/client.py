@@ -41,6 +41,8 @@ class ClientProgram:
     def _thread(self, index: int) -> Step:
         client = self.scenario.client
         socket = Socket(self.host)
+        if client.rcvbuf:
+            socket.set_receive_buffer(client.rcvbuf)
         try:
             address = ipaddress.ip_address(self.scenario.server_address).packed
             port = client.port + index if client.port else 0

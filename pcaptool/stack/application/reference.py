@@ -20,6 +20,10 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r
 def reference_server(host: Host, scenario: Scenario) -> Step:
     """The main thread: accept connections for ever."""
     listening = Socket(host)
+    if scenario.server.sndbuf:
+        listening.set_send_buffer(scenario.server.sndbuf)
+    if scenario.server.rcvbuf:
+        listening.set_receive_buffer(scenario.server.rcvbuf)
     listening.listen(scenario.server.port)
     while True:
         connection = yield from listening.accept()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import recovery, rtt
+from pcaptool.stack.tcp import output, recovery, rtt
 from pcaptool.stack.tcp.scoreboard import AckEvent, clear_marks, tag_sack_blocks
 from pcaptool.stack.tcp.sock import CaState, State, TcpSock, near
 from pcaptool.wire.tcp import TcpFlag
@@ -88,6 +88,8 @@ def update_window(sk: TcpSock, skb: SkBuff, seq: int, ack: int) -> bool:
     if not (newer or (seq == sk.snd_wl1 and (window > sk.snd_wnd or not window))):
         return False
     sk.snd_wl1 = seq
+    if window != sk.snd_wnd and sk.write_queue:
+        output.idle_check(sk)
     sk.snd_wnd = window
     sk.max_window = max(sk.max_window, window)
     return True

@@ -71,7 +71,8 @@ def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
     scale = 0
     if scaling:
         largest = max(space, sk.host.settings.tcp_rmem[2], sk.host.settings.rmem_max)
-        largest = min(largest, 65535 << MAX_WSCALE)
+        # SO_RCVBUF fixes the buffer, and with it the largest window there will ever be (fact 17).
+        largest = min(largest, space if sk.rcvbuf_locked else 65535 << MAX_WSCALE)
         scale = min(max(largest.bit_length() - 1 - 15, 0), MAX_WSCALE)
     return window, scale
 
@@ -229,7 +230,7 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
         return None
     settings, offered = listener.host.settings, header.options
     probe = TcpSock(listener.host, (ip.destination, header.dstport), (ip.source, header.srcport))
-    probe.rcvbuf = listener.rcvbuf
+    probe.rcvbuf, probe.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
     timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
     scaling = settings.tcp_window_scaling and offered.window_scale is not None
     mss = listener.host.ip.mtu - listener.host.ip.header_bytes(ip.source) - 20

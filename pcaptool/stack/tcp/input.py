@@ -20,6 +20,7 @@ __all__ = ["data_send_check", "rcv_state_process"]
 MAX_QUICKACKS = 16
 DUPLICATE_THRESHOLD = 3  # TCP_FASTRETRANS_THRESH
 MAX_COMPRESSED = 44  # sysctl tcp_comp_sack_nr
+INVALID_RATELIMIT_NS = 500_000_000  # sysctl tcp_invalid_ratelimit
 COMPRESSED_DELAY_NS = 1_000_000  # sysctl tcp_comp_sack_delay_ns
 SMALL_DATA = 536 + 20  # TCP_MSS_DEFAULT and a header
 MIN_DATA = 88 + 20  # TCP_MIN_MSS and a header
@@ -69,9 +70,21 @@ def validate_incoming(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         # Out of the window: say what we expect (tcp_send_dupack).
         if end <= sk.rcv_nxt and skb.length:
             _report_repeat(sk, seq, end)
-        yield from output.tcp_send_ack(sk)
+        if not _rate_limited(sk, skb):
+            yield from output.tcp_send_ack(sk)
         return False
     return True
+
+
+def _rate_limited(sk: TcpSock, skb: SkBuff) -> bool:
+    """tcp_oow_rate_limited: bytes that are out of the window are answered, pure ACKs twice a second (fact 71)."""
+    if skb.length:
+        return False
+    now_ns = sk.host.now_ns
+    if sk.out_of_window_ack_ns and now_ns - sk.out_of_window_ack_ns < INVALID_RATELIMIT_NS:
+        return True
+    sk.out_of_window_ack_ns = now_ns
+    return False
 
 
 def data_queue(sk: TcpSock, skb: SkBuff, seq: int) -> Step:

@@ -281,6 +281,24 @@ def application_limited(sk: TcpSock, jiffies: int) -> None:
     sk.snd_cwnd_stamp_jiffies = jiffies
 
 
+def idle_check(sk: TcpSock) -> None:
+    """tcp_slow_start_after_idle_check: after an idle timeout begin with the initial window (fact 44)."""
+    settings = sk.host.settings
+    if not settings.tcp_slow_start_after_idle or sk.packets_out:
+        return
+    idle = sk.host.jiffies.at(sk.host.now_ns) - sk.last_send_jiffies
+    if sk.last_send_jiffies and idle > sk.rto_jiffies:
+        restart = min(settings.initial_cwnd, sk.snd_cwnd)
+        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
+        window, left = sk.snd_cwnd, idle - sk.rto_jiffies
+        while left > 0 and window > restart:
+            window >>= 1
+            left -= sk.rto_jiffies
+        sk.snd_cwnd = max(window >> 1, restart) if idle > sk.rto_jiffies else sk.snd_cwnd
+        sk.snd_cwnd_used = 0
+        sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
+
+
 def is_cwnd_limited(sk: TcpSock) -> bool:
     """tcp_is_cwnd_limited: whether the window may grow."""
     if sk.is_cwnd_limited:

@@ -197,6 +197,7 @@ class TcpSock:
     receive_queue: ReceiveQueue = field(default_factory=ReceiveQueue)
     ack: Acknowledgement = field(default_factory=Acknowledgement)
     out_of_order: OutOfOrder = field(default_factory=OutOfOrder)
+    out_of_window_ack_ns: int = 0  # last_oow_ack_time
     duplicate_acks_sent: int = 0
     duplicate_acks_for: int = 0
     compressed_acks: int = 0
