@@ -40,7 +40,8 @@ class FlowAnalysis:
     """
 
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
-        "packets": ("n", "ts", "len", "src", "dst", "srcport", "dstport"),
+        "packets": ("n", "ts", "len"),
+        "ip": ("src", "dst"),
         "tcp": (
             *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
             *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
@@ -96,12 +97,16 @@ class FlowAnalysis:
         tcp, udp = batch.tables.get("tcp", {}), batch.tables.get("udp", {})
         tcp_at, udp_at = _innermost(tcp, batch), _innermost(udp, batch)
         udp_at[tcp_at >= 0] = -1  # TCP in a UDP tunnel is the inner one
-        src, dst = self._addresses(packets["src"]), self._addresses(packets["dst"])
-        has = ((tcp_at >= 0) | (udp_at >= 0)) & (src >= 0) & (dst >= 0)
-        at = np.flatnonzero(has)
+        at = np.flatnonzero((tcp_at >= 0) | (udp_at >= 0))
         tcp_rows, udp_rows = tcp_at[at], udp_at[at]
         rows = np.zeros((len(at), 16), np.int64)
-        rows[:, fk.IN_SRC], rows[:, fk.IN_DST] = src[at], dst[at]
+        if len(at):
+            ip = batch.tables["ip"]
+            src, dst = self._addresses(ip["src"]), self._addresses(ip["dst"])
+            for name, mine in (("tcp", tcp_rows), ("udp", udp_rows)):
+                here = np.flatnonzero(mine >= 0)
+                below = batch.notes[f"{name}.ip_row"][mine[here]]
+                rows[here, fk.IN_SRC], rows[here, fk.IN_DST] = src[below], dst[below]
         for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
             rows[:, column] = integers(packets, name)[at]
         _fill_tcp(rows, tcp, tcp_rows)

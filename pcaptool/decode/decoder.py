@@ -14,7 +14,7 @@ import numpy as np
 from pcaptool.decode import build
 from pcaptool.decode.batch import Batch
 from pcaptool.decode.dictionary import Dictionary, address_text, path_text
-from pcaptool.decode.kernels.codes import CURSOR_SIZE, ROW_SIZE, TABLE_COUNT
+from pcaptool.decode.kernels.codes import CURSOR_SIZE, R_IP, ROW_SIZE, T_TCP, T_UDP, TABLE_COUNT
 from pcaptool.decode.layers import MAX_LAYERS
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
@@ -160,4 +160,8 @@ class Decoder:
             tables=tables,
             data=step.run.data,
             offsets=step.run.offsets[step.first : step.end],
+            notes={
+                f"{name}.ip_row": step.rows[table][: step.sizes[table], R_IP].copy()
+                for name, table in (("tcp", T_TCP), ("udp", T_UDP))
+            },
         )
