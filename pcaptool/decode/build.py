@@ -12,14 +12,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pcaptool.decode.kernels.codes import T_ARP, T_IP, T_TCP, T_UDP
+from pcaptool.decode.kernels.codes import T_ARP, T_ICMP, T_IGMP, T_IP, T_TCP, T_UDP
 from pcaptool.decode.kernels.fields_transport import HAS_MSS, HAS_SACK_PERM, HAS_STAMPS, HAS_WSCALE
 from pcaptool.decode.layers import ERROR_KINDS, LAYER_NAMES
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Lists, Masked, Texts
 
-__all__ = ["arp", "ip", "kernels", "link", "link_arrays", "packet_arrays", "packets", "tcp", "udp"]
+__all__ = [
+    "arp",
+    "icmp",
+    "igmp",
+    "ip",
+    "kernels",
+    "link",
+    "link_arrays",
+    "packet_arrays",
+    "packets",
+    "tcp",
+    "udp",
+]
 
 _MAX_OPTIONS = 40  # bytes of TCP options: at most one option a byte
 _MAX_SACK_BLOCKS = 4
@@ -29,6 +41,8 @@ _KERNELS = {
     "tcp_fields": "fields_transport",
     "udp_fields": "fields_transport",
     "arp_fields": "fields_arp",
+    "icmp_fields": "fields_icmp",
+    "igmp_fields": "fields_icmp",
 }
 
 
@@ -153,10 +167,10 @@ def arp(step: Step) -> Columns:
 def ip(step: Step) -> Columns:
     """The ip table."""
     count = step.sizes[T_IP]
-    columns = _arrays(count, "u4 u1 u1 i4 i4 u2 u1 u4 u2 u1 u4 u1 u1 u2 u1 u4 u4")
+    columns = _arrays(count, "u4 u1 u1 i4 i4 u2 u1 u4 u2 u1 u4 u1 u1 u2 u1 u4 u4 ?")
     step.kernels["ip_fields"](step.run.data, step.run.first_n, count, step.rows[T_IP], columns)
     (n, depth, version, src, dst, hdr_len, dsfield, length, ident, flags, *rest) = columns
-    frag_offset, ttl, proto, checksum, status, flow_label, payload = rest
+    frag_offset, ttl, proto, checksum, status, flow_label, payload, quoted = rest
     four = version == 4
     return {
         "n": n,
@@ -176,13 +190,53 @@ def ip(step: Step) -> Columns:
         "checksum_status": Masked(status, four),
         "flow_label": Masked(flow_label, ~four),
         "payload_bytes": payload,
+        "quoted": quoted,
+    }
+
+
+def icmp(step: Step) -> Columns:
+    """The icmp table."""
+    count = step.sizes[T_ICMP]
+    columns = _arrays(count, "u4 u1 u1 u1 u1 u2 u1 i4 i4 ?")
+    step.kernels["icmp_fields"](
+        step.run.data, step.run.first_n, count, step.rows[T_ICMP], step.rows[T_IP], columns
+    )
+    n, depth, version, kind, code, checksum, status, ident, seq, quoted = columns
+    return {
+        "n": n,
+        "depth": depth,
+        "version": version,
+        "type": kind,
+        "code": code,
+        "checksum": checksum,
+        "checksum_status": status,
+        "ident": _optional(ident, "u2"),
+        "seq": _optional(seq, "u2"),
+        "quoted": quoted,
+    }
+
+
+def igmp(step: Step) -> Columns:
+    """The igmp table."""
+    count = step.sizes[T_IGMP]
+    columns = _arrays(count, "u4 u1 u1 u2 i4")
+    step.kernels["igmp_fields"](
+        step.run.data, step.run.first_n, count, step.rows[T_IGMP], step.names.table, columns
+    )
+    n, kind, max_resp, checksum, group = columns
+    return {
+        "n": n,
+        "type": kind,
+        "max_resp": max_resp,
+        "checksum": checksum,
+        "maddr": Texts(group, step.names.words),
     }
 
 
 def tcp(step: Step) -> Columns:
     """The tcp table, without what needs the conversation."""
     count = step.sizes[T_TCP]
-    columns = _arrays(count, "u4 u1 u2 u2 u4 u4 u1 u2 u2 u2 u1 ? u2 i8 u4")
+    columns = _arrays(count, "u4 u1 u2 u2 u4 u4 u1 u2 u2 u2 u1 ? u2 i8 u4 ?")
     options = _arrays(count, "u1 u2 u1 u4 u4")
     kinds = np.empty(_MAX_OPTIONS * count, np.uint8)
     left, right = (np.empty(_MAX_SACK_BLOCKS * count, np.uint32) for _ in range(2))
@@ -204,7 +258,7 @@ def tcp(step: Step) -> Columns:
         *("window_size_value", "checksum", "checksum_status", "checksum_partial", "urgent_pointer"),
     )
     out: Columns = dict(zip(names, columns, strict=False))
-    length, payload_offset = columns[-2:]
+    length, payload_offset, quoted = columns[-3:]
     out["len"] = _optional(length, "u4")
     out["payload_offset"] = payload_offset
     stamps = (has & HAS_STAMPS) != 0
@@ -216,6 +270,7 @@ def tcp(step: Step) -> Columns:
     out["options_timestamp_tsval"] = Masked(tsval, stamps)
     out["options_timestamp_tsecr"] = Masked(tsecr, stamps)
     out["options_sack_le"] = Lists(sack_at, left[:blocks].copy())
+    out["quoted"] = quoted
     out["options_sack_re"] = Lists(sack_at, right[:blocks].copy())
     return out
 
@@ -223,7 +278,7 @@ def tcp(step: Step) -> Columns:
 def udp(step: Step) -> Columns:
     """The udp table."""
     count = step.sizes[T_UDP]
-    columns = _arrays(count, "u4 u1 u2 u2 u2 u2 u1 ? u4 u4")
+    columns = _arrays(count, "u4 u1 u2 u2 u2 u2 u1 ? u4 u4 ?")
     step.kernels["udp_fields"](
         step.run.data,
         step.run.first_n,
@@ -235,6 +290,6 @@ def udp(step: Step) -> Columns:
     )
     names = (
         *("n", "depth", "srcport", "dstport", "length", "checksum", "checksum_status"),
-        *("checksum_partial", "payload_offset", "payload_bytes"),
+        *("checksum_partial", "payload_offset", "payload_bytes", "quoted"),
     )
     return dict(zip(names, columns, strict=True))

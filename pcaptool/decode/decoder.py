@@ -32,6 +32,8 @@ _BUILDERS: dict[str, Callable[[Step], Columns]] = {
     "link": build.link,
     "arp": build.arp,
     "ip": build.ip,
+    "icmp": build.icmp,
+    "igmp": build.igmp,
     "tcp": build.tcp,
     "udp": build.udp,
 }

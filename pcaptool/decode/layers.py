@@ -49,6 +49,7 @@ class Layer(IntEnum):
     NFLOG = 29
     PKTAP = 30
     LOOP = 31
+    L2TP = 32
 
 
 LAYER_NAMES: tuple[str, ...] = ("", *(layer.name.lower() for layer in list(Layer)[1:]))

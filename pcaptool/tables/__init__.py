@@ -9,7 +9,7 @@ from __future__ import annotations
 from pcaptool.tables.conversations import FLOWS
 from pcaptool.tables.definition import Column, Table
 from pcaptool.tables.exchanges import HTTP
-from pcaptool.tables.headers import ARP, IP, LINK, TCP, UDP
+from pcaptool.tables.headers import ARP, ICMP, IGMP, IP, LINK, TCP, UDP
 from pcaptool.tables.packets import PACKETS
 from pcaptool.tables.stages import STAGE_NAMES, STAGES
 
@@ -17,6 +17,8 @@ __all__ = [
     "ARP",
     "FLOWS",
     "HTTP",
+    "ICMP",
+    "IGMP",
     "IP",
     "LINK",
     "PACKETS",
@@ -30,4 +32,6 @@ __all__ = [
 ]
 
 # In the order of the layers, as people read a packet.
-TABLES: dict[str, Table] = {t.name: t for t in (PACKETS, LINK, ARP, IP, TCP, UDP, FLOWS, HTTP, STAGES)}
+TABLES: dict[str, Table] = {
+    t.name: t for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, HTTP, STAGES)
+}

@@ -52,7 +52,7 @@ class Column:
     doc : str
         One line.
     wireshark : str
-        Filter name whose value this column equals, empty where there is none.
+        Filter name whose value this column equals, empty where there is none. Two names: of IPv4 and IPv6.
     nullable : bool
         Whether a row may lack it.
     low_cardinality : bool

@@ -10,11 +10,14 @@ from __future__ import annotations
 from pcaptool.tables.definition import Column, Table
 from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_NUMBERS
 
-__all__ = ["ARP", "IP", "LINK", "TCP", "UDP"]
+__all__ = ["ARP", "ICMP", "IGMP", "IP", "LINK", "TCP", "UDP"]
 
 _N = Column("n", "u32", "packet number", "frame.number")
 _DEPTH = Column("depth", "u8", "0 for the outermost header of this kind", low_cardinality=True)
-_STATUS_DOC = "0 bad, 1 good, 2 unverified (cut or fragment), 3 not present"
+_QUOTED = Column(
+    "quoted", "bool", "quoted by an ICMP error: the header of another packet", low_cardinality=True
+)
+_STATUS_DOC = "0 bad, 1 good, 2 unverified (cut, fragment or partial), 3 not present"
 
 LINK = Table(
     name="link",
@@ -24,7 +27,9 @@ LINK = Table(
     columns=(
         _N,
         Column("kind", "text", "ethernet, sll, sll2, null, loop, raw, ...", low_cardinality=True),
-        Column("src", "text", "link source address", "eth.src", nullable=True, low_cardinality=True),
+        Column(
+            "src", "text", "link source address", "eth.src sll.src.eth", nullable=True, low_cardinality=True
+        ),
         Column("dst", "text", "link destination address", "eth.dst", nullable=True, low_cardinality=True),
         Column("type", "u16", "EtherType behind all tags", nullable=True, low_cardinality=True),
         Column("vlan_id", "u16", "outermost 802.1Q tag: VLAN", nullable=True, low_cardinality=True),
@@ -60,20 +65,26 @@ IP = Table(
         _N,
         _DEPTH,
         Column("version", "u8", "4 or 6", "ip.version", low_cardinality=True),
-        Column("src", "text", "source address", "ip.src", low_cardinality=True),
-        Column("dst", "text", "destination address", "ip.dst", low_cardinality=True),
+        Column("src", "text", "source address", "ip.src ipv6.src", low_cardinality=True),
+        Column("dst", "text", "destination address", "ip.dst ipv6.dst", low_cardinality=True),
         Column(
             "hdr_len",
             "u16",
             "header with options (IPv6: with extension headers) in bytes",
+            "ip.hdr_len",
             low_cardinality=True,
         ),
-        Column("dsfield", "u8", "TOS byte or traffic class", "ip.dsfield", low_cardinality=True),
-        Column("len", "u32", "IPv4 total length, IPv6 payload length, as it stands in the header", "ip.len"),
+        Column("dsfield", "u8", "TOS byte or traffic class", "ip.dsfield ipv6.tclass", low_cardinality=True),
+        Column(
+            "len",
+            "u32",
+            "IPv4 total length, IPv6 payload length, as it stands in the header",
+            "ip.len ipv6.plen",
+        ),
         Column("id", "u16", "IPv4 identification", "ip.id", nullable=True),
         Column("flags", "u8", "IPv4: reserved 4, DF 2, MF 1", nullable=True, low_cardinality=True),
         Column("frag_offset", "u32", "fragment offset in bytes", low_cardinality=True),
-        Column("ttl", "u8", "time to live or hop limit", "ip.ttl", low_cardinality=True),
+        Column("ttl", "u8", "time to live or hop limit", "ip.ttl ipv6.hlim", low_cardinality=True),
         Column(
             "proto", "u8", "protocol behind this header and its extensions", "ip.proto", low_cardinality=True
         ),
@@ -82,7 +93,8 @@ IP = Table(
             "checksum_status", "u8", _STATUS_DOC, "ip.checksum.status", nullable=True, low_cardinality=True
         ),
         Column("flow_label", "u32", "IPv6 flow label", "ipv6.flow", nullable=True),
-        Column("payload_bytes", "u32", "bytes behind the header, by the header", low_cardinality=False),
+        Column("payload_bytes", "u32", "bytes behind the header, by the header"),
+        _QUOTED,
     ),
 )
 
@@ -109,7 +121,7 @@ TCP = Table(
         ),
         Column("window_size_value", "u16", "window, not scaled", "tcp.window_size_value"),
         Column("checksum", "u16", "checksum", "tcp.checksum"),
-        Column("checksum_status", "u8", _STATUS_DOC, low_cardinality=True),
+        Column("checksum_status", "u8", _STATUS_DOC, "tcp.checksum.status", low_cardinality=True),
         Column(
             "checksum_partial",
             "bool",
@@ -151,8 +163,60 @@ TCP = Table(
         ),
         Column("options_sack_le", "u32_list", "left edges of SACK blocks", "tcp.options.sack_le"),
         Column("options_sack_re", "u32_list", "right edges of SACK blocks", "tcp.options.sack_re"),
+        _QUOTED,
         *TCP_NUMBERS,
         *TCP_ANALYSIS,
+    ),
+)
+
+ICMP = Table(
+    name="icmp",
+    version=1,
+    row="ICMP header",
+    doc="ICMP (RFC 792) and ICMPv6 (RFC 4443). What an error quotes has rows in `ip`, `tcp`, `udp`, with `quoted`.",
+    columns=(
+        _N,
+        _DEPTH,
+        Column("version", "u8", "4 ICMP, 6 ICMPv6", low_cardinality=True),
+        Column("type", "u8", "message type", "icmp.type icmpv6.type", low_cardinality=True),
+        Column("code", "u8", "code of the type", "icmp.code icmpv6.code", low_cardinality=True),
+        Column("checksum", "u16", "checksum", "icmp.checksum icmpv6.checksum"),
+        Column(
+            "checksum_status",
+            "u8",
+            _STATUS_DOC,
+            "icmp.checksum.status icmpv6.checksum.status",
+            low_cardinality=True,
+        ),
+        Column(
+            "ident",
+            "u16",
+            "echo, timestamp and the like: identifier",
+            "icmp.ident icmpv6.echo.identifier",
+            nullable=True,
+        ),
+        Column(
+            "seq",
+            "u16",
+            "echo, timestamp and the like: sequence number",
+            "icmp.seq icmpv6.echo.sequence_number",
+            nullable=True,
+        ),
+        _QUOTED,
+    ),
+)
+
+IGMP = Table(
+    name="igmp",
+    version=1,
+    row="IGMP message",
+    doc="Group membership (RFC 2236, RFC 3376): the fixed part of each message.",
+    columns=(
+        _N,
+        Column("type", "u8", "message type", "igmp.type", low_cardinality=True),
+        Column("max_resp", "u8", "second byte: largest response time, as coded", low_cardinality=True),
+        Column("checksum", "u16", "checksum", "igmp.checksum"),
+        Column("maddr", "text", "group address", nullable=True, low_cardinality=True),
     ),
 )
 
@@ -169,11 +233,12 @@ UDP = Table(
         Column("dstport", "u16", "destination port", "udp.dstport"),
         Column("length", "u16", "header and payload in bytes", "udp.length"),
         Column("checksum", "u16", "checksum, 0 if not used", "udp.checksum"),
-        Column("checksum_status", "u8", _STATUS_DOC, low_cardinality=True),
+        Column("checksum_status", "u8", _STATUS_DOC, "udp.checksum.status", low_cardinality=True),
         Column("checksum_partial", "bool", "holds only the pseudo-header's sum", low_cardinality=True),
         Column(
             "payload_offset", "u32", "where the payload begins in the captured bytes", low_cardinality=True
         ),
         Column("payload_bytes", "u32", "payload bytes by the header"),
+        _QUOTED,
     ),
 )

@@ -14,9 +14,7 @@ PACKETS = Table(
     columns=(
         Column("n", "u32", "packet number, 1-based, as in Wireshark", "frame.number"),
         Column("ts", "time", "capture time", "frame.time_epoch"),
-        Column(
-            "interface", "u16", "interface number in the file", "frame.interface_id", low_cardinality=True
-        ),
+        Column("interface", "u16", "interface, counted through all sections", low_cardinality=True),
         Column("linktype", "u16", "LINKTYPE_ of the interface", low_cardinality=True),
         Column("cap_len", "u32", "bytes captured", "frame.cap_len"),
         Column("len", "u32", "bytes on the wire", "frame.len"),

@@ -22,11 +22,18 @@ from pcaptool.decode.kernels.codes import (
     ERR_KIND,
     ERR_LAYER,
     ERR_NEED,
+    ERSPAN,
     ETH,
     F_PATH,
+    GENEVE,
     GRE,
+    GTP,
+    ICMP,
+    ICMPV6,
+    IGMP,
     IP,
     IPV6,
+    L2TP,
     LAYER_BITS,
     LINK_DST,
     LINK_END,
@@ -39,11 +46,13 @@ from pcaptool.decode.kernels.codes import (
     MPLS,
     NET_END,
     NEXT,
+    NFLOG,
     NONE,
     NULL,
     PACKET,
     PATH_HIGH,
     PATH_LOW,
+    PKTAP,
     PPP,
     PPPOE,
     RAW,
@@ -54,10 +63,13 @@ from pcaptool.decode.kernels.codes import (
     STEPS,
     T_ARP,
     T_FRAGMENT,
+    T_ICMP,
+    T_IGMP,
     T_IP,
     T_TCP,
     T_UDP,
     TCP,
+    TEREDO,
     UDP,
     VLAN,
     VXLAN,
@@ -70,7 +82,9 @@ from pcaptool.decode.kernels.links import (
     first_layer,
     llc,
     mpls,
+    nflog,
     null,
+    pktap,
     ppp,
     pppoe,
     raw,
@@ -80,8 +94,8 @@ from pcaptool.decode.kernels.links import (
 )
 from pcaptool.decode.kernels.names import number_of
 from pcaptool.decode.kernels.network import arp, ipv4, ipv6
-from pcaptool.decode.kernels.transport import tcp, udp
-from pcaptool.decode.kernels.tunnels import gre, vxlan
+from pcaptool.decode.kernels.transport import icmp, igmp, tcp, udp
+from pcaptool.decode.kernels.tunnels import erspan, geneve, gre, gtp, l2tp, teredo, vxlan
 
 __all__ = ["chain"]
 
@@ -124,14 +138,16 @@ def chain(
         The first packet that was not done: the end of the run, or there may be no room for another one's rows.
     """
     offsets, cap_len, orig_len, linktype = run
-    ip_rows, tcp_rows, udp_rows, arp_rows, _icmp_rows, _igmp_rows, fragments = tables
+    ip_rows, tcp_rows, udp_rows, arp_rows, icmp_rows, igmp_rows, fragments = tables
     room = min(len(tcp_rows), len(udp_rows), len(ip_rows), len(arp_rows), len(fragments)) - MAX_LAYERS
     both = (ip_rows, fragments)
     last_high = -1
     last_low = -1
     last_path = 0
     for i in range(first, len(offsets)):
-        if max(sizes[T_IP], sizes[T_TCP], sizes[T_UDP], sizes[T_ARP], sizes[T_FRAGMENT]) > room:
+        if max(sizes[T_IP], sizes[T_TCP], sizes[T_UDP], sizes[T_ARP], sizes[T_ICMP], sizes[T_IGMP]) > room:
+            return i
+        if sizes[T_FRAGMENT] > room:
             return i
         begin = offsets[i]
         begin_packet(s, i, begin, cap_len[i], orig_len[i])
@@ -157,6 +173,10 @@ def chain(
                 udp(data, s, udp_rows, sizes)
             elif layer == ARP:
                 arp(data, s, arp_rows, sizes)
+            elif layer in (ICMP, ICMPV6):
+                icmp(data, s, icmp_rows, sizes, layer)
+            elif layer == IGMP:
+                igmp(data, s, igmp_rows, sizes)
             else:
                 other(data, s, layer, names)
         high, low = s[PATH_HIGH], s[PATH_LOW]
@@ -207,6 +227,20 @@ def other(data: Any, s: Any, layer: int, names: Any) -> None:
         gre(data, s)
     elif layer == VXLAN:
         vxlan(data, s)
+    elif layer == GENEVE:
+        geneve(data, s)
+    elif layer == GTP:
+        gtp(data, s)
+    elif layer == TEREDO:
+        teredo(data, s)
+    elif layer == L2TP:
+        l2tp(data, s)
+    elif layer == ERSPAN:
+        erspan(data, s)
+    elif layer == NFLOG:
+        nflog(data, s)
+    elif layer == PKTAP:
+        pktap(data, s)
     else:
         s[NEXT] = NONE
 

@@ -8,19 +8,8 @@ from __future__ import annotations
 # Layers: `decode.layers.Layer`, held equal by a test.
 NONE, ETH, VLAN, ARP, IP, IPV6, TCP, UDP, ICMP, ICMPV6, IGMP = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 SLL, SLL2, NULL, RAW, PPP, PPPOE, CHDLC, MPLS, GRE, VXLAN = 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
-GENEVE, GTP, TEREDO, LLC, ERSPAN, AH, ESP, SCTP, NFLOG, PKTAP, LOOP = (
-    21,
-    22,
-    23,
-    24,
-    25,
-    26,
-    27,
-    28,
-    29,
-    30,
-    31,
-)
+GENEVE, GTP, TEREDO, LLC, ERSPAN, AH, ESP, SCTP = 21, 22, 23, 24, 25, 26, 27, 28
+NFLOG, PKTAP, LOOP, L2TP = 29, 30, 31, 32
 LAYER_BITS, MAX_LAYERS = 6, 20
 
 # Errors: index into `decode.layers.ERROR_KINDS`.
@@ -38,7 +27,8 @@ CURSOR_SIZE = 32
 
 # Rows that the chain writes for each header; the fields' kernels read them.
 R_PACKET, R_DEPTH, R_AT, R_END, R_WIRE, R_IP, R_A, R_B, R_C, R_D = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-ROW_SIZE = 10
+R_QUOTED, R_FINAL = 10, 11  # inside an ICMP error; position of the final destination address
+ROW_SIZE = 12
 
 # Tables of rows: index into `sizes`.
 T_IP, T_TCP, T_UDP, T_ARP, T_ICMP, T_IGMP, T_FRAGMENT = 0, 1, 2, 3, 4, 5, 6

@@ -7,6 +7,7 @@ from typing import Any
 from pcaptool.decode.kernels.codes import (
     AT,
     DST,
+    DSTPORT,
     E_LENGTH,
     E_TRUNCATED,
     END,
@@ -18,19 +19,22 @@ from pcaptool.decode.kernels.codes import (
     NEXT,
     NONE,
     PACKET,
+    QUOTED,
     R_AT,
     R_DEPTH,
     R_END,
     R_IP,
     R_PACKET,
+    R_QUOTED,
     R_WIRE,
     SRC,
+    SRCPORT,
     WIRE,
 )
 from pcaptool.decode.kernels.names import number_of
 from pcaptool.engine.loads import be16, be32
 
-__all__ = ["fail", "has", "mac_number", "name_pair", "put_row"]
+__all__ = ["fail", "has", "mac_number", "name_pair", "ports", "put_row"]
 
 
 def fail(s: Any, layer: int, kind: int, need: int, have: int) -> None:
@@ -46,6 +50,9 @@ def has(s: Any, layer: int, count: int) -> bool:
     """Whether so many bytes of the header are there; if not, says why not."""
     if s[AT] + count <= s[END]:
         return True
+    if s[QUOTED]:  # an ICMP error quotes only the first bytes: no fault of this packet
+        s[NEXT] = NONE
+        return False
     have = s[END] - s[AT]
     fail(s, layer, E_TRUNCATED if s[AT] + count <= s[WIRE] else E_LENGTH, count, max(0, have))
     return False
@@ -59,6 +66,7 @@ def put_row(s: Any, rows: Any, row: int, depth: int, ip_row: int) -> None:
     rows[row, R_END] = s[END]
     rows[row, R_WIRE] = s[WIRE]
     rows[row, R_IP] = ip_row
+    rows[row, R_QUOTED] = s[QUOTED]
 
 
 def mac_number(data: Any, at: int, names: Any) -> int:
@@ -69,5 +77,13 @@ def mac_number(data: Any, at: int, names: Any) -> int:
 
 def name_pair(s: Any, src: int, dst: int) -> None:
     """Innermost source and destination so far."""
-    s[SRC] = src
-    s[DST] = dst
+    if not s[QUOTED]:
+        s[SRC] = src
+        s[DST] = dst
+
+
+def ports(s: Any, src: int, dst: int) -> None:
+    """Innermost ports so far."""
+    if not s[QUOTED]:
+        s[SRCPORT] = src
+        s[DSTPORT] = dst

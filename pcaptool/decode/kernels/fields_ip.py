@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pcaptool.decode.kernels.codes import R_A, R_AT, R_B, R_C, R_D, R_DEPTH, R_END, R_PACKET, R_WIRE
+from pcaptool.decode.kernels.codes import R_A, R_AT, R_B, R_C, R_D, R_DEPTH, R_END, R_PACKET, R_QUOTED, R_WIRE
 from pcaptool.engine.loads import be16, be32, sum16
 
 __all__ = ["ip_fields"]
@@ -28,7 +28,7 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> N
     rows : (capacity, ROW_SIZE) int64 array
     columns : tuple of arrays
         n, depth, version, src, dst, hdr_len, dsfield, len, id, flags, frag_offset, ttl, proto, checksum,
-        checksum_status, flow_label, payload_bytes.
+        checksum_status, flow_label, payload_bytes, quoted.
     """
     (
         n,
@@ -48,11 +48,13 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> N
         status,
         flow_label,
         payload,
+        quoted,
     ) = columns
     for row in range(count):
         at = rows[row, R_AT]
         n[row] = first_n + rows[row, R_PACKET]
         depth[row] = rows[row, R_DEPTH]
+        quoted[row] = rows[row, R_QUOTED]
         src[row] = rows[row, R_A]
         dst[row] = rows[row, R_B]
         proto[row] = rows[row, R_C]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, R_WIRE
+from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, R_QUOTED, R_WIRE
 from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, segment_status
 from pcaptool.engine.loads import be16, be32
 
@@ -36,7 +36,7 @@ def tcp_fields(
         Where each packet of the run begins.
     columns : tuple of arrays
         n, depth, srcport, dstport, seq_raw, ack_raw, hdr_len, flags, window, checksum, checksum_status,
-        checksum_partial, urgent_pointer, len (-1: unknown), payload_offset.
+        checksum_partial, urgent_pointer, len (-1: unknown), payload_offset, quoted.
     option_columns : tuple of arrays
         has (HAS_*), mss, wscale, tsval, tsecr.
     lists : tuple of arrays
@@ -58,6 +58,7 @@ def tcp_fields(
         urgent,
         length,
         payload_offset,
+        quoted,
     ) = columns
     kinds_at, _kinds, sack_at, _sack_left, _sack_right = lists
     kind_count = 0
@@ -71,6 +72,7 @@ def tcp_fields(
         packet = rows[row, R_PACKET]
         n[row] = first_n + packet
         depth[row] = rows[row, R_DEPTH]
+        quoted[row] = rows[row, R_QUOTED]
         srcport[row] = be16(data, at)
         dstport[row] = be16(data, at + 2)
         seq_raw[row] = be32(data, at + 4)
@@ -119,8 +121,8 @@ def tcp_options(
             kinds[kind_count] = kind
             kind_count += 1
             at += 1
-            if kind == 0:
-                break
+            if kind == 0 and at < end and data[at] != 0:
+                break  # behind the end mark only its own padding is shown
             continue
         if at + 2 > end:
             break
@@ -157,14 +159,15 @@ def udp_fields(
     """All fields of UDP.
 
     `columns`: n, depth, srcport, dstport, length, checksum, checksum_status, checksum_partial, payload_offset,
-    payload_bytes.
+    payload_bytes, quoted.
     """
-    n, depth, srcport, dstport, length, checksum, status, partial, payload_offset, payload = columns
+    n, depth, srcport, dstport, length, checksum, status, partial, payload_offset, payload, quoted = columns
     for row in range(count):
         at = rows[row, R_AT]
         packet = rows[row, R_PACKET]
         n[row] = first_n + packet
         depth[row] = rows[row, R_DEPTH]
+        quoted[row] = rows[row, R_QUOTED]
         srcport[row] = be16(data, at)
         dstport[row] = be16(data, at + 2)
         size = be16(data, at + 4)

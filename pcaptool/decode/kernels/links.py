@@ -13,6 +13,7 @@ from pcaptool.decode.kernels.codes import (
     ARP,
     AT,
     CHDLC,
+    E_LENGTH,
     E_VERSION,
     END,
     ETH,
@@ -26,8 +27,10 @@ from pcaptool.decode.kernels.codes import (
     LOOP,
     MPLS,
     NEXT,
+    NFLOG,
     NONE,
     NULL,
+    PKTAP,
     PPP,
     PPPOE,
     RAW,
@@ -37,7 +40,7 @@ from pcaptool.decode.kernels.codes import (
     WIRE,
 )
 from pcaptool.decode.kernels.cursor import fail, has, mac_number, name_pair
-from pcaptool.engine.loads import be16, be32, le32
+from pcaptool.engine.loads import be16, be32, le16, le32
 
 __all__ = [
     "by_ethertype",
@@ -46,7 +49,9 @@ __all__ = [
     "first_layer",
     "llc",
     "mpls",
+    "nflog",
     "null",
+    "pktap",
     "ppp",
     "pppoe",
     "raw",
@@ -56,6 +61,7 @@ __all__ = [
 ]
 
 MAX_LABELS = 16
+MAX_ATTRIBUTES = 32
 
 
 def first_layer(linktype: int) -> int:
@@ -82,6 +88,10 @@ def first_layer(linktype: int) -> int:
         return PPPOE
     if linktype == 104:
         return CHDLC
+    if linktype == 239:
+        return NFLOG
+    if linktype == 258:
+        return PKTAP
     return NONE
 
 
@@ -91,7 +101,7 @@ def by_ethertype(kind: int) -> int:
         return IP
     if kind == 0x86DD:
         return IPV6
-    if kind == 0x0806:
+    if kind in (0x0806, 0x8035):
         return ARP
     if kind in (0x8100, 0x88A8, 0x9100):
         return VLAN
@@ -262,6 +272,43 @@ def chdlc(data: Any, s: Any) -> None:
     s[LINK_TYPE] = be16(data, s[AT] + 2)
     s[AT] += 4
     s[NEXT] = by_ethertype(s[LINK_TYPE])
+
+
+def nflog(data: Any, s: Any) -> None:
+    """Linux netfilter log: attributes in the byte order of the machine; the packet is attribute 9."""
+    if not has(s, NFLOG, 4):
+        return
+    family = data[s[AT]]
+    s[AT] += 4
+    s[NEXT] = NONE
+    for _ in range(MAX_ATTRIBUTES):
+        if s[AT] + 4 > s[END]:
+            return
+        size = le16(data, s[AT])
+        kind = le16(data, s[AT] + 2)
+        if size < 4 or kind > 255:  # the other byte order
+            size = be16(data, s[AT])
+            kind = be16(data, s[AT] + 2)
+        if size < 4:
+            fail(s, NFLOG, E_LENGTH, 4, size)
+            return
+        if kind & 0x7FFF == 9:
+            s[AT] += 4
+            s[NEXT] = IP if family == 2 else (IPV6 if family == 10 else NONE)
+            return
+        s[AT] += (size + 3) & -4
+
+
+def pktap(data: Any, s: Any) -> None:
+    """Apple's tap: the header says its own length and the link type behind it."""
+    if not has(s, PKTAP, 12):
+        return
+    size = le32(data, s[AT])
+    if size < 12 or not has(s, PKTAP, size):
+        s[NEXT] = NONE
+        return
+    s[NEXT] = first_layer(le32(data, s[AT] + 8))
+    s[AT] += size
 
 
 def mpls(data: Any, s: Any) -> None:

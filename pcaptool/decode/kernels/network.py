@@ -37,6 +37,7 @@ from pcaptool.decode.kernels.codes import (
     R_B,
     R_C,
     R_D,
+    R_FINAL,
     SCTP,
     T_ARP,
     T_FRAGMENT,
@@ -132,6 +133,7 @@ def ipv4(data: Any, s: Any, tables: Any, sizes: Any, names: Any) -> None:
     rows[row, R_B] = dst
     rows[row, R_C] = data[at + 9]
     rows[row, R_D] = at + head
+    rows[row, R_FINAL] = at + 16
     sizes[T_IP] = row + 1
     s[IP_ROW] = row
     s[IP_DEPTH] += 1
@@ -195,6 +197,7 @@ def ipv6(data: Any, s: Any, tables: Any, sizes: Any, names: Any) -> None:
     rows[row, R_B] = dst
     rows[row, R_C] = data[at + 6]
     rows[row, R_D] = at + 40
+    rows[row, R_FINAL] = at + 24
     sizes[T_IP] = row + 1
     s[IP_ROW] = row
     s[IP_DEPTH] += 1
@@ -212,6 +215,8 @@ def extensions(data: Any, s: Any, rows: Any, row: int, fragments: Any, sizes: An
             size = (data[s[AT] + 1] + 1) * 8
             if not has(s, IPV6, size):
                 return
+            if kind == 43 and data[s[AT] + 2] in (0, 2) and data[s[AT] + 3] and size >= 24:
+                rows[row, R_FINAL] = s[AT] + size - 16  # RFC 8200 8.1: the last address of the route
             kind = data[s[AT]]
             s[AT] += size
         elif kind == 44:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pcaptool.decode.kernels.codes import R_AT
+from pcaptool.decode.kernels.codes import R_AT, R_FINAL
 from pcaptool.engine.loads import be16, sum16
 
 __all__ = ["BAD", "GOOD", "NOT_PRESENT", "PARTIAL", "UNVERIFIED", "segment_status"]
@@ -25,7 +25,8 @@ def pseudo_sum(data: Any, ip_rows: Any, ip_row: int, protocol: int, length: int)
         start = (start & 0xFFFF) + (start >> 16)
     if data[at] >> 4 == 4:
         return sum16(data, at + 12, at + 20, start)
-    return sum16(data, at + 8, at + 40, start)
+    final = ip_rows[ip_row, R_FINAL]
+    return sum16(data, at + 8, at + 24, sum16(data, final, final + 16, start))
 
 
 def segment_status(
