@@ -181,8 +181,8 @@ def _one_comparison(
     add_runs(out, runs_of(alignment, a, b), sides, counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")
-    add_flows(out, ready.lone_a, a, alignment.only_a[counted[0][alignment.only_a]], side="a")
-    add_flows(out, ready.lone_b, b, alignment.only_b[counted[1][alignment.only_b]], side="b")
+    add_flows(out, ready.lone_a, a.with_columns(counted=counted[0])[alignment.only_a], side="a")
+    add_flows(out, ready.lone_b, b.with_columns(counted=counted[1])[alignment.only_b], side="b")
     add_order(out, alignment, a, b, counted[0], everywhere=settings.relation == "exact")
     add_times(out, one.a, one.b, counted[0][alignment.one_a], settings)
     return out

@@ -88,10 +88,23 @@ def add_missing(out: Comparison, units: pl.DataFrame, rows: Ints, counted: Mask,
     _add(out, told)
 
 
-def add_flows(out: Comparison, lone: pl.DataFrame, units: pl.DataFrame, rows: Ints, *, side: str) -> None:
-    """Flows without a counterpart, one difference each; `rows` are the packets that nothing was found for."""
-    left = units[rows].filter(pl.col("flow").is_in(lone["flow"].implode()))
-    sizes = left.group_by("flow").agg(count=pl.len(), first=pl.col("n").min())
+def add_flows(out: Comparison, lone: pl.DataFrame, left: pl.DataFrame, *, side: str) -> None:
+    """Flows without a counterpart, one difference each.
+
+    Parameters
+    ----------
+    out : Comparison
+    lone : polars.DataFrame
+        Signatures of these flows.
+    left : polars.DataFrame
+        Units that nothing was found for, with `counted`: a flow counts if any of its packets does.
+    side : str
+        "a" or "b".
+    """
+    sizes = left.group_by("flow").agg(
+        pl.len().alias("count"), pl.col("n").min().alias("first"), pl.col("counted").any()
+    )
+    sizes = sizes.filter("counted")
     some = lone.join(sizes, on="flow", how="inner", maintain_order="left")
     out.add(STRUCTURE_FIELDS["flow"], some.height, 0, 0, some.height)
     told = []

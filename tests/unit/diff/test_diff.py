@@ -160,6 +160,31 @@ def test_several_connections_find_each_other():
     assert found.exit_code == 0, found.verdict
 
 
+def test_connections_in_another_order_find_each_other_by_what_they_say(tmp_path):
+    head, python_1 = records(run("python-1k", 1))
+    _, python_2 = records(run("python-1k", 2))
+    _, nginx_1 = records(run("nginx-1k", 1))
+    _, nginx_2 = records(run("nginx-1k", 2))
+    a = write(tmp_path / "a.pcap", head, python_1 + nginx_1)
+    b = write(tmp_path / "b.pcap", head, nginx_2 + python_2)
+    found = diff(a, b, side="server")
+    assert found.flows.select("flow_a", "flow_b", "how").rows() == [
+        (0, 1, "same request and sizes"),
+        (1, 0, "same request and sizes"),
+    ]
+    assert found.exit_code == 0, found.verdict
+
+
+def test_a_connection_of_one_side_only_is_one_difference(tmp_path):
+    head, python_1 = records(run("python-1k", 1))
+    _, other = records(LAB / "write-two.server.pcap")
+    both = write(tmp_path / "both.pcap", head, python_1 + other[2:])
+    found = diff(both, run("python-1k", 2), side="server")
+    assert found.differences.select("field", "n_a", "n_b", "cause").rows() == [
+        ("flow", 25, None, "flow-missing")
+    ]
+
+
 def test_a_server_that_waited_for_a_delayed_ack_is_told():
     found = diff(LAB / "write-two.server.pcap", LAB / "write-two-nodelay.server.pcap")
     assert found.differences.select("field", "n_a", "n_b", "cause").rows() == [
