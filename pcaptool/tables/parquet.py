@@ -72,7 +72,11 @@ class ReportWriter:
         except OSError as error:
             raise _refused(self.path, error) from error
         self._about: dict[str, Any] = {}
-        self._encoder = Encoder({name: self._open(table) for name, table in self._tables.items()})
+        try:
+            self._encoder = Encoder({name: self._open(table) for name, table in self._tables.items()})
+        except BaseException:  # also an interrupt: the block that would clean up has not begun
+            shutil.rmtree(self._aside, ignore_errors=True)
+            raise
 
     def _open(self, table: Table) -> Any:
         import pyarrow.parquet as pq  # noqa: PLC0415 - only when a report is made
