@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import analyze, demo, diff, generate, info, query, schema
+from pcaptool.cli import analyze, demo, diff, generate, info, query, schema, verify
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -45,6 +45,7 @@ app.command("analyze")(analyze.analyze)
 app.command("diff")(diff.diff)
 app.command("info")(info.info)
 app.command("query")(query.query)
+app.command("verify")(verify.verify)
 app.command("schema")(schema.schema)
 
 

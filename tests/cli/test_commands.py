@@ -190,6 +190,23 @@ class TestQuery:
         assert said("query", "SELECT 1", tmp_path)[0] == 2
 
 
+@pytest.mark.oracle
+class TestVerify:
+    def test_a_real_capture_equals_tshark(self, capture, said):
+        code, out, _ = said("verify", capture)
+        assert code == 0
+        assert out.startswith("26 packets, ")
+        assert "all equal" in out
+
+    def test_json(self, capture, said):
+        found = json.loads(said("verify", capture, "--json")[1])
+        assert (found["packets"], found["mismatches"]) == (26, [])
+        assert found["values"] > 500
+
+    def test_a_missing_capture_is_trouble(self, tmp_path, said):
+        assert said("verify", tmp_path / "none.pcap")[0] == 2
+
+
 class TestDemo:
     def test_tells_the_whole_story(self, shown):
         text, _ = shown
