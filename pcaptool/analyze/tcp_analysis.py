@@ -2,7 +2,7 @@
 
 Knows: how columns become the kernel's rows, and its output becomes columns; the room for its state.
 Must not know: the rules (`analyze.tcp_kernel`), which conversation a segment belongs to (`analyze.flows`).
-Memory: 48 * 8 bytes a TCP conversation and 20 * 8 for its sums, 40 bytes a segment that is not acknowledged.
+Memory: 50 * 8 bytes a TCP conversation and 20 * 8 for its sums, 40 bytes a segment that is not acknowledged.
 Medians and other quantiles of round-trip times are left to queries over `tcp.analysis_ack_rtt_ns`.
 """
 

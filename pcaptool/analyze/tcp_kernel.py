@@ -6,7 +6,7 @@ Must not know: columns, tables, which conversation a segment belongs to (`flow_k
 The same source runs as plain Python and compiled by numba; the whole call tree stands in this file.
 Left out: MPTCP's exception for duplicate ACKs.
 
-Memory: WIDTH integers a TCP conversation (48 * 8 bytes), and 40 bytes a segment that is not acknowledged.
+Memory: WIDTH integers a TCP conversation (50 * 8 bytes), and 40 bytes a segment that is not acknowledged.
 Time: O(1) a segment plus the segments that its acknowledgement walks over.
 Sequence numbers are compared modulo 2**32; at a distance of exactly 2**31 each is before the other.
 """
@@ -49,7 +49,7 @@ OUT_INITIAL_RTT, OUT_RTO, OUT_RTO_FRAME, OUT_WINDOW, OUT_SCALE, OUT_COMPLETENESS
 
 # Columns of a conversation: three of its own, then each side's.
 SYN_TS, INITIAL_RTT, COMPLETENESS, SEEN = 0, 1, 2, 3
-SIDE, SIDE_WIDTH = 4, 22
+SIDE, SIDE_WIDTH = 4, 23
 WINDOW, WSCALE, FIRST_ACK, VALID_BIF, PUSH_BYTES, PUSH_LAST, LAST_FLAGS = 0, 1, 2, 3, 4, 5, 6
 NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COUNT = (
     7,
@@ -61,7 +61,7 @@ NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COU
     13,
     14,
 )
-HEAD, LISTED, LOW, HIGH, SACKED, BASE, WRAPPED = 15, 16, 17, 18, 19, 20, 21
+HEAD, LISTED, LOW, HIGH, SACKED, BASE, WRAPPED, TAIL = 15, 16, 17, 18, 19, 20, 21, 22
 WIDTH = SIDE + 2 * SIDE_WIDTH
 
 # Columns of a listed segment.
@@ -173,6 +173,8 @@ def advance(state: Any, s: int, fwd: int, row: Any, found: int, segments: Any, f
         segments[at, SEG_FRAME], segments[at, SEG_SEQ] = row[IN_N], seq
         segments[at, SEG_TS], segments[at, SEG_NEXT] = row[IN_TS], after
         segments[at, SEG_OLDER] = state[s, fwd + HEAD]
+        if state[s, fwd + HEAD] < 0:
+            state[s, fwd + TAIL] = at
         state[s, fwd + HEAD] = at
         widen(state, s, fwd, seq, after)
         state[s, fwd + LISTED] += 1
@@ -239,6 +241,7 @@ def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any,
             state[s, rev + LISTED] = kept
             newer = at
         at = older
+    state[s, rev + TAIL] = newer
     return exact
 
 
@@ -261,11 +264,8 @@ def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> boo
 
 def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
     """How long the oldest listed segment had waited."""
-    at, oldest = state[s, fwd + HEAD], -1
-    while at >= 0:
-        oldest = at
-        at = segments[at, SEG_OLDER]
-    if oldest >= 0:
+    if state[s, fwd + HEAD] >= 0:
+        oldest = state[s, fwd + TAIL]
         waited, frame = row[IN_TS] - segments[oldest, SEG_TS], segments[oldest, SEG_FRAME]
     else:
         waited, frame = row[IN_TS] - state[s, fwd + NEXT_TS], state[s, fwd + NEXT_FRAME]
