@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from pcaptool.decode import build
 from pcaptool.decode.batch import Batch
+from pcaptool.decode.datagrams import Datagrams
 from pcaptool.decode.dictionary import Dictionary, address_text, path_text
-from pcaptool.decode.kernels.codes import CURSOR_SIZE, R_IP, ROW_SIZE, T_TCP, T_UDP, TABLE_COUNT
+from pcaptool.decode.kernels.codes import CURSOR_SIZE, ROW_SIZE, T_FRAGMENT, TABLE_COUNT
 from pcaptool.decode.layers import MAX_LAYERS
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
@@ -99,7 +101,7 @@ class Decoder:
         self._kernels = build.kernels(engine)
         self._capacity = BATCH_PACKETS + 4 * MAX_LAYERS
         # A row of any table can name two addresses; ARP rows four.
-        self._names = Dictionary(address_text, 8 * self._capacity)
+        self._names = Dictionary(address_text, 16 * self._capacity)
         self._paths = Dictionary(path_text, self._capacity)
         self._rows = tuple(np.empty((self._capacity, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
         self._cursor = np.zeros(CURSOR_SIZE, np.int64)
@@ -113,18 +115,25 @@ class Decoder:
         before : int
             Packets of earlier captures: numbers go on behind them.
         """
+        datagrams = Datagrams(self._walk_datagrams)
         for run in capture.runs(BATCH_PACKETS):
             run.first_n += before
             first = 0
             while first < len(run):
-                step = self._walk(run, first)
-                yield self._batch(step)
+                self._names.begin_batch()
+                self._paths.begin_batch()
+                step = self._walk(run, first, self._rows)
+                yield self._batch(step, datagrams)
                 first = step.end
             self._engine.passed(len(run))
 
-    def _walk(self, run: Run, first: int) -> Step:
-        self._names.begin_batch()
-        self._paths.begin_batch()
+    def _walk_datagrams(self, run: Run) -> Step:
+        """Reassembled datagrams, into rows of their own."""
+        room = len(run) + 2 * MAX_LAYERS
+        rows = tuple(np.empty((MAX_LAYERS * room, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
+        return self._walk(run, 0, rows)
+
+    def _walk(self, run: Run, first: int, rows: tuple[Any, ...]) -> Step:
         sizes = np.zeros(TABLE_COUNT, np.int64)
         packets, links = build.packet_arrays(len(run)), build.link_arrays(len(run))
         arrays = (run.offsets, run.cap_len, run.orig_len, run.linktype)
@@ -132,7 +141,7 @@ class Decoder:
             run.data,
             first,
             arrays,
-            self._rows,
+            rows,
             sizes,
             self._names.table,
             self._paths.table,
@@ -144,7 +153,7 @@ class Decoder:
             run=run,
             first=first,
             end=int(done),
-            rows=self._rows,
+            rows=rows,
             sizes=sizes.tolist(),
             packets=tuple(column[first:done] for column in packets),
             links=tuple(column[first:done] for column in links),
@@ -153,8 +162,13 @@ class Decoder:
             kernels=self._kernels,
         )
 
-    def _batch(self, step: Step) -> Batch:
-        tables: dict[str, Columns] = {name: make(step) for name, make in self._builders.items()}
+    def _build(self, step: Step) -> dict[str, Columns]:
+        return {name: make(step) for name, make in self._builders.items()}
+
+    def _batch(self, step: Step, datagrams: Datagrams) -> Batch:
+        tables = self._build(step)
+        if step.sizes[T_FRAGMENT]:
+            datagrams.add(step, tables, self._build)
         step.names.refresh()
         return Batch(
             first_n=step.run.first_n + step.first,
@@ -162,8 +176,4 @@ class Decoder:
             tables=tables,
             data=step.run.data,
             offsets=step.run.offsets[step.first : step.end],
-            notes={
-                f"{name}.ip_row": step.rows[table][: step.sizes[table], R_IP].copy()
-                for name, table in (("tcp", T_TCP), ("udp", T_UDP))
-            },
         )

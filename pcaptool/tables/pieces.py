@@ -12,7 +12,7 @@ import numpy as np
 
 from pcaptool.tables.columns import ColumnData, Columns, Lists, Masked, Texts, row_count
 
-__all__ = ["cut", "join", "row_group"]
+__all__ = ["cut", "join", "row_group", "take"]
 
 
 def cut(data: ColumnData, start: int, end: int) -> ColumnData:
@@ -34,6 +34,31 @@ def cut(data: ColumnData, start: int, end: int) -> ColumnData:
             return Lists(part - part[0], values[first : int(part[-1])])
         case _:
             return data[start:end]
+
+
+def take(data: ColumnData, rows: Any) -> ColumnData:
+    """Some rows of a column, in the order given.
+
+    Examples
+    --------
+    >>> take(Lists(np.array([0, 2, 3], "i4"), np.array([7, 8, 9], "u1")), [1, 0]).values.tolist()
+    [9, 7, 8]
+    """
+    match data:
+        case Masked(values, valid):
+            return Masked(values[rows], valid[rows])
+        case Texts(codes, words):
+            return Texts(codes[rows], words)
+        case Lists(offsets, values):
+            sizes = np.diff(offsets)[rows]
+            parts = [values[offsets[row] : offsets[row + 1]] for row in rows]
+            ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+            return Lists(ends, np.concatenate(parts) if parts else values[:0])
+        case np.ndarray():
+            picked: ColumnData = data[rows]
+            return picked
+        case _:
+            return [data[row] for row in rows]
 
 
 def join(parts: list[ColumnData]) -> ColumnData:

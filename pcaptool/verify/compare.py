@@ -93,7 +93,7 @@ def verify(path: str | Path, tables: Iterable[str] | None = None, engine: Engine
         again, _ = tshark.fields(Path(path), checked, checksums=True)
         for row, status in zip(theirs, again, strict=True):
             row.update(status)
-    packets = ours["packets"].to_dicts()
+    packets: list[dict[str, Any]] = ours["packets"].to_dicts()
     verdict = Verdict(packets=len(packets))
     if len(packets) > len(theirs) and not whole:
         verdict.meant[_FURTHER] = len(packets) - len(theirs)
@@ -102,16 +102,16 @@ def verify(path: str | Path, tables: Iterable[str] | None = None, engine: Engine
     for table, columns in wanted:
         for column in columns:
             found = _by_packet(ours[table.name], column, len(packets))
-            for row, mine, cells in zip(packets, found, theirs, strict=False):
+            for packet, mine, cells in zip(packets, found, theirs, strict=False):
                 other = _theirs(column, cells)
                 if table.name == "link":  # the outermost of a tunnel's
                     other = other[:1]
                 verdict.values += max(len(mine), len(other))
                 if mine == other:
                     continue
-                reason = meant(table.name, column.name, row, mine, other)
+                reason = meant(table.name, column.name, packet, mine, other)
                 if reason is None:
-                    verdict.mismatches.append(Mismatch(row["n"], table.name, column.name, mine, other))
+                    verdict.mismatches.append(Mismatch(packet["n"], table.name, column.name, mine, other))
                 else:
                     verdict.meant[reason.reason] = verdict.meant.get(reason.reason, 0) + 1
     return verdict

@@ -24,7 +24,7 @@ def corpus():
 
 def no_mismatch(path, engine):
     verdict = verify(path, engine=engine)
-    assert verdict.values > 0
+    assert verdict.values or verdict.meant
     assert not verdict.mismatches, "\n".join(map(str, verdict.mismatches[:10]))
 
 

@@ -33,6 +33,7 @@ from pcaptool.decode.kernels.codes import (
     NET_END,
     NEXT,
     NONE,
+    QUOTED,
     R_A,
     R_B,
     R_C,
@@ -149,13 +150,15 @@ def ipv4(data: Any, s: Any, tables: Any, sizes: Any, names: Any) -> None:
 
 def fragment(s: Any, rows: Any, sizes: Any, ip_row: int, offset: int, more: int) -> None:
     """Note a fragment: its content is decoded when the datagram is whole."""
+    s[FRAGMENT] = 1
+    s[NEXT] = NONE
+    if s[QUOTED]:
+        return
     row = sizes[T_FRAGMENT]
     put_row(s, rows, row, s[IP_DEPTH] - 1, ip_row)
     rows[row, R_A] = offset
     rows[row, R_B] = 1 if more else 0
     sizes[T_FRAGMENT] = row + 1
-    s[FRAGMENT] = 1
-    s[NEXT] = NONE
 
 
 def follow(data: Any, s: Any, protocol: int) -> None:
