@@ -134,9 +134,18 @@ def clean_rtx_queue(sk: TcpSock, skb: SkBuff, ack: int, event: AckEvent) -> None
         sk.wmem_queued -= head.truesize
         sk.rtx_queue.popleft()
         head.freed = True
+    if not sk.sack and event.data_acked:
+        _remove_reno_sacks(sk, event)
     sk.send_bytes.release(ack)
     _sample_round_trip(sk, skb, first_ns, last_ns, event, retransmitted=retransmitted)
     event.rearm = event.data_acked
+
+
+def _remove_reno_sacks(sk: TcpSock, event: AckEvent) -> None:
+    """tcp_remove_reno_sacks: of what is acknowledged, one filled the hole; the rest had been counted before."""
+    acked = event.delivered
+    event.delivered = max(acked - sk.sacked_out, 1)
+    sk.sacked_out = max(0, sk.sacked_out - (acked - 1))
 
 
 def _sample_round_trip(

@@ -291,10 +291,12 @@ def _identify_loss(sk: TcpSock, event: AckEvent) -> None:
         event.lost_retransmission = True
 
 
-def _add_reno_sack(sk: TcpSock, duplicates: int) -> None:
+def _add_reno_sack(sk: TcpSock, event: AckEvent, duplicates: int) -> None:
     """tcp_add_reno_sack: a duplicate ACK says that one segment left the network (RFC 6582)."""
     if duplicates and sk.packets_out:
+        before = sk.sacked_out
         sk.sacked_out = min(sk.sacked_out + duplicates, max(0, sk.packets_out - 1 - sk.lost_out))
+        event.delivered += max(0, sk.sacked_out - before)
 
 
 def alert(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) -> bool:
@@ -325,7 +327,7 @@ def alert(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) -> 
     elif not sk.sack:
         if event.advanced:
             sk.sacked_out = 0
-        _add_reno_sack(sk, duplicates)
+        _add_reno_sack(sk, event, duplicates)
     if sk.ca_state in {CaState.OPEN, CaState.DISORDER}:
         _try_undo_dsack(sk)
     _identify_loss(sk, event)
@@ -342,9 +344,7 @@ def _is_open(sk: TcpSock) -> bool:
 
 def _in_recovery(sk: TcpSock, event: AckEvent, duplicates: int) -> bool:
     if not event.advanced and not sk.sack:
-        _add_reno_sack(sk, duplicates)
-    elif event.advanced and not sk.sack:
-        sk.sacked_out = max(0, sk.sacked_out - max(0, event.delivered - 1))
+        _add_reno_sack(sk, event, duplicates)
     if _try_undo_dsack(sk):
         sk.ca_state = CaState.OPEN
         _try_to_open(sk)
@@ -385,7 +385,7 @@ def _in_loss(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) 
         return False
     if not sk.sack:
         if sk.snd_nxt > recovery.high_seq and duplicates:
-            _add_reno_sack(sk, duplicates)
+            _add_reno_sack(sk, event, duplicates)
         elif event.advanced:
             sk.sacked_out = 0
     return True
