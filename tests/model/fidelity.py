@@ -117,7 +117,8 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "# Fidelity: the model against the real kernel\n"
     yield "Made by `make fidelity`: each scenario of `fixtures/` with a real capture (Linux 6.18, two namespaces on"
     yield "veth or a relay), run through the modelled stack and compared by `pcaptool diff --side server` (and"
-    yield "`client`). A frame is equal if every field of every layer and its payload are, after the rules of docs/diff.md.\n"
+    yield "`client`). A frame is equal if every field of every layer and its payload are, after the rules of"
+    yield "docs/diff.md.\n"
     yield f"**{equal} of {total} frames of the server ({100 * equal / total:.1f} %) are equal in every field;"
     whole = sum(r.equal == r.frames for r in rows)
     yield f"{whole} of {len(rows)} scenarios have no difference at all.**\n"
