@@ -2,9 +2,10 @@
 
 Knows: what belongs together, when a datagram is whole, what may be held. Must not know: columns.
 
-The bytes that came first are kept where fragments repeat; a datagram whose fragments overlap without making it
-whole, reach beyond 65,535 bytes or contradict each other about its end is given up.
-Memory: at most HOLD_BYTES and HOLD_DATAGRAMS, the oldest goes first. Time: O(log fragments) a fragment.
+Where fragments overlap, those with the lower offset win, as in Wireshark, and what reaches beyond the end is cut
+off. A datagram is given up if its fragments reach beyond 65,535 bytes, contradict each other about its end, or
+do not make it whole in TRIES tries although they hold enough bytes.
+Memory: at most HOLD_BYTES and HOLD_DATAGRAMS, the oldest goes first. Time: O(log fragments) a fragment on average.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ __all__ = ["HOLD_BYTES", "HOLD_DATAGRAMS", "Fragment", "Reassembler"]
 
 HOLD_BYTES = 16 << 20
 HOLD_DATAGRAMS = 4096
+TRIES = 16
 _LONGEST = 65_535
 
 
@@ -45,8 +47,9 @@ class Fragment:
 
 @dataclass(slots=True)
 class _Partial:
-    parts: dict[int, bytes] = field(default_factory=dict)
+    parts: dict[tuple[int, int], bytes] = field(default_factory=dict)
     have: int = 0
+    tries: int = 0
     total: int = -1
     protocol: int = -1
 
@@ -80,17 +83,19 @@ class Reassembler:
             partial.protocol = fragment.protocol
         if not fragment.more:
             partial.total = end
-        if fragment.offset not in partial.parts and fragment.data:
-            partial.parts[fragment.offset] = fragment.data
+        place = (fragment.offset, len(fragment.data))
+        if place not in partial.parts and fragment.data:
+            partial.parts[place] = fragment.data
             partial.have += len(fragment.data)
             self._bytes += len(fragment.data)
         self._bound()
-        if partial.total < 0 or partial.have < partial.total or 0 not in partial.parts:
+        if partial.total < 0 or partial.have < partial.total or partial.protocol < 0:
             return None
-        self._drop(fragment.key)
-        whole = b"".join(data for _, data in sorted(partial.parts.items()))
-        contiguous = len(whole) == partial.total and _contiguous(partial.parts)
-        return (partial.protocol, whole) if contiguous else None
+        whole = _assembled(partial)
+        partial.tries += 1
+        if whole is not None or partial.tries >= TRIES:
+            self._drop(fragment.key)
+        return None if whole is None else (partial.protocol, whole)
 
     def _drop(self, key: bytes) -> None:
         partial = self._partial.pop(key, None)
@@ -102,10 +107,11 @@ class Reassembler:
             self._drop(next(iter(self._partial)))
 
 
-def _contiguous(parts: dict[int, bytes]) -> bool:
-    at = 0
-    for offset, data in sorted(parts.items()):
-        if offset != at:
-            return False
-        at += len(data)
-    return True
+def _assembled(partial: _Partial) -> bytes | None:
+    """The datagram's payload, None if a byte is missing."""
+    out = bytearray()
+    for (offset, _), data in sorted(partial.parts.items()):
+        if offset > len(out):
+            return None
+        out += data[len(out) - offset :]
+    return bytes(out[: partial.total]) if len(out) >= partial.total else None
