@@ -41,7 +41,7 @@ class FlowAnalysis:
 
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
         "packets": ("n", "ts", "len"),
-        "ip": ("src", "dst"),
+        "ip": ("n", "depth", "proto", "src", "dst"),
         "tcp": (
             *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
             *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
@@ -103,9 +103,11 @@ class FlowAnalysis:
         if len(at):
             ip = batch.tables["ip"]
             src, dst = self._addresses(ip["src"]), self._addresses(ip["dst"])
-            for name, mine in (("tcp", tcp_rows), ("udp", udp_rows)):
+            proto = integers(ip, "proto")
+            for number, mine in ((TCP, tcp_rows), (UDP, udp_rows)):
                 here = np.flatnonzero(mine >= 0)
-                below = batch.notes[f"{name}.ip_row"][mine[here]]
+                # The IP header below the innermost transport header is the innermost that announces it.
+                below = _innermost(ip, batch, proto == number)[at[here]]
                 rows[here, fk.IN_SRC], rows[here, fk.IN_DST] = src[below], dst[below]
         for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
             rows[:, column] = integers(packets, name)[at]
@@ -147,8 +149,8 @@ def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:
     )
 
 
-def _innermost(table: Columns, batch: Batch) -> Ints:
-    """For each packet of the batch the table's row of its innermost header, -1 where it has none.
+def _innermost(table: Columns, batch: Batch, chosen: npt.NDArray[np.bool_] | None = None) -> Ints:
+    """For each packet of the batch the table's row of its innermost (chosen) header, -1 where it has none.
 
     A header that an ICMP error quotes is another packet's.
     """
@@ -156,6 +158,8 @@ def _innermost(table: Columns, batch: Batch) -> Ints:
     if table:
         n = integers(table, "n")
         order = np.lexsort((integers(table, "depth"), n))
+        if chosen is not None:
+            order = order[chosen[order]]
         if "quoted" in table:
             order = order[integers(table, "quoted")[order] == 0]
         at[n[order] - batch.first_n] = order  # of equal places the last assignment stays

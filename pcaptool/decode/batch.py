@@ -33,8 +33,6 @@ class Batch:
         Captured bytes of these packets, and perhaps others. Valid only until the next batch is asked for.
     offsets : numpy.ndarray of int64
         Where packet `first_n + i` begins in `data`; it has `cap_len` bytes.
-    notes : dict
-        "tcp.ip_row", "udp.ip_row": for each row of that table the row of the "ip" table whose payload it is.
     """
 
     first_n: int

@@ -97,13 +97,12 @@ def make_batch(segments: list[Segment], first_n: int = 1) -> Batch:
         "options_sack_re": _edges([s.sack for _, s in tcp], 1),
     }
     tables["udp"] = ports(udp) | {"payload_bytes": np.array([len(s.data) for _, s in udp], "u4")}
-    tables["ip"] = {name: packets[name] for name in ("n", "src", "dst")}
-    notes = {
-        "tcp.ip_row": np.array([i for i, _ in tcp], "i8"),
-        "udp.ip_row": np.array([i for i, _ in udp], "i8"),
+    tables["ip"] = {name: packets[name] for name in ("n", "src", "dst")} | {
+        "depth": np.zeros(len(segments), "u1"),
+        "proto": np.array([17 if s.udp else 6 for s in segments], "u1"),
     }
     data = np.frombuffer(b"".join(bytes(54) + k for k in kept), np.uint8)
-    return Batch(first_n, len(segments), tables, data, offsets, notes)
+    return Batch(first_n, len(segments), tables, data, offsets)
 
 
 def read_lab(path: Path) -> list[Segment]:
