@@ -87,9 +87,9 @@ class Engine:
             if not self.compiled:
                 return plain(*args)
             if not fast:
-                from pcaptool.engine.compiled import compiled_module  # noqa: PLC0415 - numba only when needed
+                from pcaptool.engine.compiled import entry  # noqa: PLC0415 - numba only when needed
 
-                fast.append(getattr(compiled_module(module), name))
+                fast.append(entry(module, name))
             return fast[0](*args)
 
         return call
