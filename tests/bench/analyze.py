@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shlex
 import shutil
 import statistics
 import struct
@@ -82,7 +83,11 @@ def median_seconds(command: list[str], runs: int, clean: Path | None = None) -> 
         if clean is not None:
             shutil.rmtree(clean, ignore_errors=True)
         begin = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"{shlex.join(command)}: {done.stderr}")
         times += [time.perf_counter() - begin] if turn else []
     return statistics.median(times)
 
