@@ -16,10 +16,10 @@ from pcaptool.report.words import captured, count, duration, endpoint, size, tab
 __all__ = ["flow_table", "http_table"]
 
 _TROUBLES = (
-    ("retransmissions", "retransmitted"),
+    ("retransmissions", "resent"),
     ("out_of_order", "out of order"),
     ("lost_segments", "holes"),
-    ("zero_windows", "window closed"),
+    ("zero_windows", "closed"),
 )
 _END_STYLES = {"rst": "red", "half": "yellow", "open": "dim"}
 
@@ -28,23 +28,24 @@ def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
     """Conversations, one a line."""
     out = table(
         title,
-        *(("flow", "right"), ("proto", "left"), ("originator", "left"), ("responder", "left")),
-        *(("packets ⇄", "right"), ("payload →", "right"), ("payload ←", "right"), ("duration", "right")),
-        *(("handshake", "right"), ("end", "left"), ("trouble", "left")),
+        *(("flow", "right"), ("originator", "left"), ("responder", "left"), ("packets ⇄", "right")),
+        *(("payload ⇄", "right"), ("duration", "right"), ("handshake", "right"), ("end", "left")),
+        ("trouble", "left"),
+        last_gives_way=True,
     )
     lasted = (flows["last_ts"].cast(pl.Int64) - flows["first_ts"].cast(pl.Int64)).to_list()
     for row, ns in zip(flows.iter_rows(named=True), lasted, strict=True):
         out.add_row(
             str(row["flow"]),
-            captured(row["protocol"]),
             endpoint(row["src"], row["srcport"]),
             endpoint(row["dst"], row["dstport"]),
             f"{count(row['packets_fwd'])} / {count(row['packets_rev'])}",
-            size(row["payload_bytes_fwd"]),
-            size(row["payload_bytes_rev"]),
+            f"{size(row['payload_bytes_fwd'])} / {size(row['payload_bytes_rev'])}",
             duration(ns),
             duration(row["handshake_rtt_ns"]),
-            Text(row["end"], style=_END_STYLES.get(row["end"], "")) if row["protocol"] == "tcp" else Text(""),
+            Text(row["end"], style=_END_STYLES.get(row["end"], ""))
+            if row["protocol"] == "tcp"
+            else Text("udp"),
             Text(_trouble(row), style="yellow"),
         )
     return out
@@ -66,6 +67,7 @@ def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:
         title,
         *(("flow", "right"), ("#", "right"), ("request", "left"), ("status", "right"), ("body", "right")),
         *(("server", "right"), ("transfer", "right"), ("packets", "left"), ("trouble", "left")),
+        last_gives_way=True,
     )
     for row in http.iter_rows(named=True):
         asked = "-" if row["method"] is None else f"{row['method']} {row['target']}"
