@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import analyze, demo, diff, generate, info, query, schema, verify
+from pcaptool.cli import analyze, demo, diff, generate, info, query, schema, serve, verify
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -47,6 +47,7 @@ app.command("info")(info.info)
 app.command("query")(query.query)
 app.command("verify")(verify.verify)
 app.command("schema")(schema.schema)
+app.command("serve")(serve.serve)
 
 
 def _version(wanted: bool) -> None:
