@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pcaptool.diff.arrays import Ints, Mask
+
 __all__ = ["HOW", "Alignment", "align"]
 
-Ints = npt.NDArray[np.int64]
 
 HOW = ("identity", "content", "place", "segmentation", "kind", "stray")
 _IDENTITY, _CONTENT, _PLACE, _SEGMENTATION, _KIND, _STRAY = range(6)
@@ -95,18 +96,18 @@ class _State:
         self.to_a[rows_b] = rows_a
         self.how[rows_a] = how
 
-    def _anchored(self, some: pl.DataFrame, whole: pl.DataFrame, done: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    def _anchored(self, some: pl.DataFrame, whole: pl.DataFrame, done: Mask) -> pl.DataFrame:
         """Adds the nearest aligned row before each row in its group, as a row number of side A, or -1."""
         anchor = self._latest(whole["g"].to_numpy(), done, np.arange(whole.height), of_a=whole is self.a)
         return some.with_columns(anchor=pl.Series(anchor[some["row"].to_numpy()], dtype=pl.Int64))
 
-    def _heard(self, some: pl.DataFrame, whole: pl.DataFrame, done: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    def _heard(self, some: pl.DataFrame, whole: pl.DataFrame, done: Mask) -> pl.DataFrame:
         """The same, but of both directions of the flow in capture order: what its sender had heard."""
         group, number = whole["g"].to_numpy() // 2, whole["n"].to_numpy()
         heard = self._latest(group, done, np.lexsort((number, group)), of_a=whole is self.a)
         return some.with_columns(heard=pl.Series(heard[some["row"].to_numpy()], dtype=pl.Int64))
 
-    def _latest(self, group: Ints, done: npt.NDArray[np.bool_], order: Ints, *, of_a: bool) -> Ints:
+    def _latest(self, group: Ints, done: Mask, order: Ints, *, of_a: bool) -> Ints:
         """For each row the latest aligned one no later in `order` within its group, named by side A's row."""
         place = np.maximum.accumulate(np.where(done[order], np.arange(len(order)), -1))
         at = np.where(place >= 0, order[place], -1)

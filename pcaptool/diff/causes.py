@@ -11,9 +11,10 @@ from dataclasses import replace
 import polars as pl
 
 from pcaptool.diff.align import Alignment
-from pcaptool.diff.catalogue import CAUSES, Case, count_text, frames_text
+from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.compare import Comparison
 from pcaptool.diff.path import Clocks
+from pcaptool.diff.recognise import Case, count_text, frames_text
 from pcaptool.diff.waits import waits_of
 
 __all__ = ["explain"]

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.fields import IN_ORDER, ComparedField
-from pcaptool.diff.normalise import NORMALISERS, Pairs, View
+from pcaptool.diff.normalise import NORMALISERS
+from pcaptool.diff.pairs import Pairs, View
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import value_text
 
 __all__ = ["DIFFERENCES_A_FIELD", "Comparison", "compare", "direction_text", "told_rows"]
 
-Ints = npt.NDArray[np.int64]
 
 DIFFERENCES_A_FIELD = 10_000
 
@@ -49,7 +49,7 @@ class Comparison:
 
 def compare(
     pairs: Pairs,
-    counted: npt.NDArray[np.bool_],
+    counted: Mask,
     settings: Settings,
     *,
     segments: bool = False,

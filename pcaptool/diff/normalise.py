@@ -9,80 +9,21 @@ Complexity: linear in rows, with hash joins over distinct values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.fields import ComparedField
+from pcaptool.diff.pairs import Pairs
 
-__all__ = ["NORMALISERS", "Pairs", "View", "clock_error"]
-
-Mask = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+__all__ = ["NORMALISERS", "clock_error"]
 
 # A timestamp that is taken when the segment is built and read off a whole-tick clock lies within one tick of
 # its capture time, seen from the middle of the connection's errors; the rest is for the tap's own delay.
 _TICK_SLACK = 1.05
 _RATES_HZ = (1000, 100, 250, 200, 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Some rows of one side's units, in any order; a column is gathered when it is asked for.
-
-    Parameters
-    ----------
-    units : polars.DataFrame
-    rows : numpy.ndarray of int64
-    place : polars.DataFrame
-        `pair` (-1: none) and `dir` of these rows: those of the matched flow, also for a stray packet.
-    """
-
-    units: pl.DataFrame
-    rows: Ints
-    place: pl.DataFrame
-
-    def __getitem__(self, column: str) -> pl.Series:
-        """A column of these rows."""
-        if column in self.place.columns:
-            return self.place[column]
-        return self.units[column].gather(self.rows)
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return len(self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Aligned packets: row i of `a` belongs to row i of `b`.
-
-    Parameters
-    ----------
-    a, b : View
-        Units of both sides.
-    broken : numpy.ndarray of bool
-        Whether, since the pair before in the same flow and direction, some packet had no counterpart or was
-        cut differently: what counts packets cannot be compared across it.
-    links : polars.DataFrame
-        Which values stand for which: kind (mac, address), x, y.
-    ports : polars.DataFrame
-        Originators' ports: pair, port_a, port_b.
-    """
-
-    a: View
-    b: View
-    broken: Mask
-    links: pl.DataFrame
-    ports: pl.DataFrame
-
-    def pick(self, rows: Ints, column: str) -> tuple[pl.Series, pl.Series]:
-        """A column of both sides at some rows."""
-        return self.a[column].gather(rows), self.b[column].gather(rows)
 
 
 def _same(x: pl.Series, y: pl.Series) -> Mask:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pcaptool.diff.normalise import Pairs
+from pcaptool.diff.pairs import Pairs
 from pcaptool.diff.result import Timing
 from pcaptool.diff.timing import quantiles
 

@@ -1,7 +1,7 @@
-"""Both sides made comparable: packets grouped by matched flow and direction, with the keys of the alignment.
+"""Both sides made comparable: packets of matched flows numbered alike, grouped and keyed.
 
-Knows: what makes two packets candidates for each other, and which packets are set aside beforehand.
-Must not know: how they are paired up (`align`) or compared.
+Knows: which packets are set aside beforehand, and what two sides of one connection count from.
+Must not know: how flows match (`flows`), what the keys are (`keys`), how packets are paired up (`align`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from pcaptool.diff.flows import match_flows, signatures
+from pcaptool.diff.keys import grouped
 from pcaptool.diff.side import Side
 from pcaptool.diff.units import bases_of, relative, units_of
 
@@ -19,8 +20,6 @@ __all__ = ["Prepared", "prepare"]
 _IPPROTO_ICMPV6 = 58
 # RFC 4861 neighbour discovery and RFC 3810 multicast listener reports.
 _NOISE_TYPES = (133, 134, 135, 136, 143)
-_OTHER_GROUPS = 1 << 40
-_ACK_KINDS = ("ack", "probe")
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool) -> Prepared:
     units_a = _paired(first[0], flows, "flow_a")
     if (flows["how"] == "same addresses and ports").any():
         units_a, units_b = _shared_bases(units_a, units_b, flows)
-    a, b = _grouped(units_a, units_b, flows)
+    a, b = grouped(units_a, units_b, flows)
     lone = [
         s.filter(~pl.col("flow").is_in(flows[c].implode()))
         for s, c in zip(signs, ("flow_a", "flow_b"), strict=True)
@@ -178,84 +177,3 @@ def _shared_bases(a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame) -> tupl
         )
         out.append(relative(plain, bases))
     return out[0], out[1]
-
-
-def _grouped(a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Adds group and keys, sorts by group and number, counts rows."""
-    stands_for = _addresses(flows)
-    a = a.with_columns(
-        _canonical("sender", stands_for).alias("_from"),
-        _canonical("ip.dst", stands_for).alias("_to"),
-        _canonical("arp.dst_proto_ipv4", stands_for).alias("_asked"),
-    )
-    b = b.with_columns(
-        pl.col("sender").alias("_from"),
-        pl.col("ip.dst").alias("_to"),
-        pl.col("arp.dst_proto_ipv4").alias("_asked"),
-    )
-    kinds = pl.concat([a["kind"], b["kind"]]).drop_nulls().unique().sort()
-    number = {k: _OTHER_GROUPS + i for i, k in enumerate(kinds.to_list())}
-    out = []
-    for units in (a, b):
-        group = (
-            pl.when(pl.col("proto") == "other")
-            .then(pl.col("kind").replace_strict(number, default=_OTHER_GROUPS, return_dtype=pl.Int64))
-            .when(pl.col("pair") < 0).then(-1)
-            .otherwise(pl.col("pair") * 2 + pl.col("dir").cast(pl.Int64))
-        )  # fmt: skip
-        keyed = units.with_columns(g=group, **_keys()).drop("_from", "_to", "_asked")
-        out.append(keyed.sort("g", "n").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)))
-    return out[0], out[1]
-
-
-def _keys() -> dict[str, pl.Expr]:
-    tcp, other = pl.col("proto") == "tcp", pl.col("proto") == "other"
-    acked = pl.when(pl.col("kind").is_in(_ACK_KINDS)).then("tcp.ack")
-    sack = pl.col("tcp.sack").cast(pl.List(pl.String)).list.join(",")
-    place_tcp = pl.struct("kind", "start", "end", ack=acked).hash()
-    content_tcp = pl.struct(
-        "kind", "start", "end", "tcp.ack", "tcp.flags", "tcp.window_size_value", "masked_print", sack=sack
-    ).hash()
-    raw_tcp = pl.struct("tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.len").hash()
-    identity_tcp = pl.struct(
-        "tcp.seq_raw",
-        "tcp.ack_raw",
-        "tcp.flags",
-        "tcp.len",
-        "tcp.window_size_value",
-        "ip.id",
-        "tcp.options_timestamp_tsval",
-    ).hash()
-    place_other = pl.struct("kind", "_from", "_to", "_asked", "arp.opcode").hash()
-    content_other = pl.struct(
-        "kind", "_from", "_to", "_asked", "arp.opcode", "payload_print", "payload.bytes"
-    ).hash()
-    content_udp = pl.struct("masked_print", "payload.bytes").hash()
-    identity_other = pl.struct("frame_print", "ip.id", "payload.bytes").hash()
-    return {
-        "identity": pl.when(tcp).then(identity_tcp).otherwise(identity_other),
-        "content": pl.when(tcp).then(content_tcp).when(other).then(content_other).otherwise(content_udp),
-        "place": pl.when(tcp)
-        .then(place_tcp)
-        .when(other)
-        .then(place_other)
-        .otherwise(pl.struct("payload.bytes").hash()),
-        "stray": pl.when(tcp).then(raw_tcp),
-    }
-
-
-def _addresses(flows: pl.DataFrame) -> dict[str, str]:
-    """Side A's addresses and what they are called on side B, by majority over the matched flows."""
-    ends = pl.concat([flows.select(x="src_a", y="src_b"), flows.select(x="dst_a", y="dst_b")]).drop_nulls()
-    counted = ends.group_by("x", "y").len().sort("len", "x", "y", descending=[True, False, False])
-    out: dict[str, str] = {}
-    used: set[str] = set()
-    for x, y, _ in counted.iter_rows():
-        if x not in out and y not in used:
-            out[x] = y
-            used.add(y)
-    return out
-
-
-def _canonical(column: str, stands_for: dict[str, str]) -> pl.Expr:
-    return pl.col(column).replace(stands_for) if stands_for else pl.col(column)

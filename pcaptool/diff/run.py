@@ -7,24 +7,25 @@ Must not know: how files are read, or how a result is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff.align import HOW, Alignment, align
+from pcaptool.diff.align import Alignment, align
+from pcaptool.diff.arrays import Mask
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, compare
-from pcaptool.diff.context import pairs_of
 from pcaptool.diff.detail import with_bytes, with_echoes
+from pcaptool.diff.early import nothing_in_common, nothing_to_compare, strangers
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import alignment_table, listing_of
-from pcaptool.diff.normalise import Pairs
+from pcaptool.diff.pairs import Pairs, pairs_of
 from pcaptool.diff.path import clocks_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
 from pcaptool.diff.rules import RULES, rules_in_force
-from pcaptool.diff.segments import runs_of
+from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
@@ -33,10 +34,17 @@ from pcaptool.diff.tolerance import parse_tolerances
 
 __all__ = ["diff_sides"]
 
-# Two strangers still shake hands alike and acknowledge alike here and there.
-_ALIKE_ENOUGH = 0.2
 
-Mask = npt.NDArray[np.bool_]
+@dataclass(frozen=True, slots=True)
+class _Aligned:
+    """Units of both sides, which belong together, and what follows from that."""
+
+    a: pl.DataFrame
+    b: pl.DataFrame
+    alignment: Alignment
+    one: Pairs
+    cut: Pairs
+    runs: list[Run]
 
 
 def diff_sides(
@@ -51,7 +59,7 @@ def diff_sides(
     """Compare two loaded sides; see `pcaptool.diff.diff`."""
     allowed = parse_tolerances(tolerances)
     rules_in_force(relation or "model", rules)  # a wrong name is told before any work
-    short = _nothing_to_compare(a, b, relation or "model")
+    short = nothing_to_compare(a, b, relation or "model")
     if short is not None:
         return short
     ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
@@ -64,10 +72,12 @@ def diff_sides(
     if relation == "model" and not ready.same_connections:
         left, right = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (left, right))
     alignment = align(left, right)
-    if _nothing_in_common(alignment, left, right, ready):
-        return _strangers(a, b, relation, ready)
-    found, aside = _compared(ready, (left, right), alignment, settings)
-    pairs, _ = pairs_of(alignment, left, right, ready.flows)
+    runs = runs_of(alignment, left, right)
+    if nothing_in_common(alignment, left, right, runs, bytes_known=ready.bytes_known):
+        return strangers(a, b, relation, ready)
+    pairs, cut = pairs_of(alignment, left, right, ready.flows)
+    aligned = _Aligned(left, right, alignment, pairs, cut, runs)
+    found, aside = _compared(ready, aligned, settings)
     differences = _ordered(found.differences)
     clocks = clocks_of(pairs) if relation == "path" and (pairs.a["dir"].is_not_null()).any() else None
     verdict, differences = explain(
@@ -94,16 +104,6 @@ def diff_sides(
     )
 
 
-def _nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
-    if a.packets and b.packets:
-        return None
-    if not a.packets and not b.packets:
-        return Diff(relation, 2, "Neither side holds a packet: there is nothing to compare.", a.name, b.name)
-    full, empty = ("B", "A") if b.packets else ("A", "B")
-    count = a.packets or b.packets
-    return Diff(relation, 1, f"{empty} holds no packets; {full} holds {count}.", a.name, b.name, differing=1)
-
-
 def _detected(a: Side, b: Side, ready: Prepared) -> Relation:
     """Other connections: model. The same ones at the same times: exact; else path."""
     if ready.flows.height == 0:
@@ -114,32 +114,6 @@ def _detected(a: Side, b: Side, ready: Prepared) -> Relation:
     common = pl.concat([ready.a["ts"].unique(), ready.b["ts"].unique()])
     shared = common.len() - common.n_unique()
     return "exact" if shared * 2 >= min(ready.a["ts"].n_unique(), ready.b["ts"].n_unique()) else "path"
-
-
-def _nothing_in_common(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, ready: Prepared) -> bool:
-    """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned."""
-    if not len(alignment.one_a) and not len(alignment.seg_a):
-        return True
-    alike = np.count_nonzero(alignment.one_how <= HOW.index("content"))
-    if alike >= _ALIKE_ENOUGH * min(a.height, b.height):
-        return False
-    said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
-    if not all(said) or not ready.bytes_known:
-        return False
-    x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
-    sized = (a["payload.bytes"].gather(alignment.one_a) > 0) & (a["proto"].gather(alignment.one_a) != "other")
-    if ((x == y) & sized).any():
-        return False
-    return not any(r.bytes_equal(masked=True) for r in runs_of(alignment, a, b))
-
-
-def _strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:
-    flows = [ready.flows.height + lone.height for lone in (ready.lone_a, ready.lone_b)]
-    verdict = (
-        f"Nothing in common: A has {a.packets} packets in {flows[0]} flows, B has {b.packets} in {flows[1]},"
-        " and no flow of one says what a flow of the other says."
-    )
-    return Diff(relation, 1, verdict, a.name, b.name, differing=1)
 
 
 def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -> Mask:
@@ -156,35 +130,28 @@ def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -
     )
 
 
-def _compared(
-    ready: Prepared, sides: tuple[pl.DataFrame, pl.DataFrame], alignment: Alignment, settings: Settings
-) -> tuple[Comparison, int]:
+def _compared(ready: Prepared, aligned: _Aligned, settings: Settings) -> tuple[Comparison, int]:
     """The comparison, and how many differences lie on the side that does not count."""
-    wanted = [_counted(u, settings.side, ready.servers) for u in sides]
-    found = _one_comparison(ready, sides, alignment, settings, wanted)
+    wanted = [_counted(u, settings.side, ready.servers) for u in (aligned.a, aligned.b)]
+    found = _one_comparison(ready, aligned, settings, wanted)
     if settings.side is None:
         return found, 0
-    return found, _one_comparison(ready, sides, alignment, settings, [~w for w in wanted]).differing
+    return found, _one_comparison(ready, aligned, settings, [~w for w in wanted]).differing
 
 
 def _one_comparison(
-    ready: Prepared,
-    sides: tuple[pl.DataFrame, pl.DataFrame],
-    alignment: Alignment,
-    settings: Settings,
-    counted: list[Mask],
+    ready: Prepared, aligned: _Aligned, settings: Settings, counted: list[Mask]
 ) -> Comparison:
-    a, b = sides
-    one, cut = pairs_of(alignment, a, b, ready.flows)
-    out = compare(one, counted[0][alignment.one_a], settings)
-    _merge(out, compare(cut, counted[0][alignment.seg_a], settings, segments=True))
-    add_runs(out, runs_of(alignment, a, b), sides, counted[0], settings)
+    a, b, alignment = aligned.a, aligned.b, aligned.alignment
+    out = compare(aligned.one, counted[0][alignment.one_a], settings)
+    _merge(out, compare(aligned.cut, counted[0][alignment.seg_a], settings, segments=True))
+    add_runs(out, aligned.runs, (a, b), counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")
     add_flows(out, ready.lone_a, a.with_columns(counted=counted[0])[alignment.only_a], side="a")
     add_flows(out, ready.lone_b, b.with_columns(counted=counted[1])[alignment.only_b], side="b")
     add_order(out, alignment, a, b, counted[0], everywhere=settings.relation == "exact")
-    add_times(out, one.a, one.b, counted[0][alignment.one_a], settings)
+    add_times(out, aligned.one.a, aligned.one.b, counted[0][alignment.one_a], settings)
     return out
 
 

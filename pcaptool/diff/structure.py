@@ -11,10 +11,10 @@ from bisect import bisect_left
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pcaptool.diff.align import Alignment
+from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
 from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.result import DIFFERENCE_SCHEMA
@@ -24,8 +24,6 @@ from pcaptool.diff.text import flags_text
 
 __all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
 
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 STRUCTURE_FIELDS = {
     "flow": ComparedField("flow", "transport", 100),

@@ -12,7 +12,7 @@ import polars as pl
 
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, told_rows
 from pcaptool.diff.fields import ComparedField
-from pcaptool.diff.normalise import View
+from pcaptool.diff.pairs import View
 from pcaptool.diff.result import Timing
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.side import Side

@@ -10,91 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pcaptool.errors import printable
 
-__all__ = ["Diff", "diff_renderable", "diff_text"]
+if TYPE_CHECKING:
+    from pcaptool.diff.result import Diff
 
-
-class Diff(Protocol):
-    """What is read of a `pcaptool.diff.Diff`: reports import tables and errors only."""
-
-    @property
-    def relation(self) -> str:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def exit_code(self) -> int:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def verdict(self) -> str:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def name_a(self) -> str:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def name_b(self) -> str:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def layers(self) -> tuple[Any, ...]:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def rules(self) -> tuple[Any, ...]:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def timing(self) -> tuple[Any, ...]:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def alignment(self) -> pl.DataFrame:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def listing(self) -> pl.DataFrame:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def differences(self) -> pl.DataFrame:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def differing(self) -> int:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
-    @property
-    def set_aside(self) -> int:
-        """As in `pcaptool.diff.Diff`."""
-        ...
-
+__all__ = ["diff_renderable", "diff_text"]
 
 _ARROWS = {"client to server": ">", "server to client": "<", "": " "}
 _RELATIONS = {

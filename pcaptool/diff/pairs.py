@@ -1,24 +1,80 @@
-"""What the rules need to know of all aligned packets together.
+"""Aligned packets side by side, and what the rules need to know of all of them together.
 
 Knows: which addresses stand for which, which places in a direction something is missing before.
-Must not know: the rules.
+Must not know: the rules, or how packets were aligned.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pcaptool.diff.align import Alignment
-from pcaptool.diff.normalise import Pairs, View
+from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.stand_ins import stand_ins
 
-__all__ = ["gather", "links_of", "pairs_of"]
-
-Ints = npt.NDArray[np.int64]
+__all__ = ["Pairs", "View", "gather", "links_of", "pairs_of"]
 
 _MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
 _ADDRESSES = ("ip.src", "ip.dst", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Some rows of one side's units, in any order; a column is gathered when it is asked for.
+
+    Parameters
+    ----------
+    units : polars.DataFrame
+    rows : numpy.ndarray of int64
+    place : polars.DataFrame
+        `pair` (-1: none) and `dir` of these rows: those of the matched flow, also for a stray packet.
+    """
+
+    units: pl.DataFrame
+    rows: Ints
+    place: pl.DataFrame
+
+    def __getitem__(self, column: str) -> pl.Series:
+        """A column of these rows."""
+        if column in self.place.columns:
+            return self.place[column]
+        return self.units[column].gather(self.rows)
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Aligned packets: row i of `a` belongs to row i of `b`.
+
+    Parameters
+    ----------
+    a, b : View
+        Units of both sides.
+    broken : numpy.ndarray of bool
+        Whether, since the pair before in the same flow and direction, some packet had no counterpart or was
+        cut differently: what counts packets cannot be compared across it.
+    links : polars.DataFrame
+        Which values stand for which: kind (mac, address), x, y.
+    ports : polars.DataFrame
+        Originators' ports: pair, port_a, port_b.
+    """
+
+    a: View
+    b: View
+    broken: Mask
+    links: pl.DataFrame
+    ports: pl.DataFrame
+
+    def pick(self, rows: Ints, column: str) -> tuple[pl.Series, pl.Series]:
+        """A column of both sides at some rows."""
+        return self.a[column].gather(rows), self.b[column].gather(rows)
 
 
 def gather(a: pl.DataFrame, b: pl.DataFrame, rows_a: Ints, rows_b: Ints) -> tuple[View, View]:
@@ -41,26 +97,11 @@ def gather(a: pl.DataFrame, b: pl.DataFrame, rows_a: Ints, rows_b: Ints) -> tupl
 
 
 def links_of(parts: list[tuple[View, View]]) -> pl.DataFrame:
-    """Which address of A stands for which of B: a one-to-one map, by majority over aligned packets.
-
-    Returns
-    -------
-    polars.DataFrame
-        kind (mac, address), x, y.
-    """
+    """Which address of A stands for which of B: kind (mac, address), x, y."""
     out = []
     for kind, columns in (("mac", _MACS), ("address", _ADDRESSES)):
-        seen = [pl.DataFrame({"x": x[c], "y": y[c]}).drop_nulls() for x, y in parts for c in columns]
-        counted = (
-            pl.concat(seen).group_by("x", "y").len().sort("len", "x", "y", descending=[True, False, False])
-        )
-        left: set[str] = set()
-        right: set[str] = set()
-        for x, y, _ in counted.iter_rows():
-            if x not in left and y not in right:
-                left.add(x)
-                right.add(y)
-                out.append((kind, x, y))
+        seen = pl.concat([pl.DataFrame({"x": x[c], "y": y[c]}) for x, y in parts for c in columns])
+        out += [(kind, x, y) for x, y in stand_ins(seen)]
     return pl.DataFrame(out, schema={"kind": pl.String, "x": pl.String, "y": pl.String}, orient="row")
 
 
@@ -79,7 +120,7 @@ def pairs_of(
     )
 
 
-def _broken(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def _broken(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame) -> Mask:
     """Whether something unpaired, or out of order, lies between a pair and the one before."""
     between = np.zeros(len(alignment.one_a), np.int64)
     for units, one, others in (

@@ -1,0 +1,61 @@
+"""Answers in one line: there is nothing to compare, or nothing in common.
+
+Knows: when a comparison field by field would be a wall of differences.
+Must not know: fields and rules.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pcaptool.diff.align import HOW, Alignment
+from pcaptool.diff.prepare import Prepared
+from pcaptool.diff.result import Diff
+from pcaptool.diff.segments import Run
+from pcaptool.diff.side import Side
+
+__all__ = ["nothing_in_common", "nothing_to_compare", "strangers"]
+
+# Two strangers still shake hands alike and acknowledge alike here and there.
+_ALIKE_ENOUGH = 0.2
+
+
+def nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
+    """The answer where a side holds no packets."""
+    if a.packets and b.packets:
+        return None
+    if not a.packets and not b.packets:
+        return Diff(relation, 2, "Neither side holds a packet: there is nothing to compare.", a.name, b.name)
+    full, empty = ("B", "A") if b.packets else ("A", "B")
+    count = a.packets or b.packets
+    return Diff(relation, 1, f"{empty} holds no packets; {full} holds {count}.", a.name, b.name, differing=1)
+
+
+def nothing_in_common(
+    alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, runs: list[Run], *, bytes_known: bool
+) -> bool:
+    """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned."""
+    if not len(alignment.one_a) and not len(alignment.seg_a):
+        return True
+    alike = np.count_nonzero(alignment.one_how <= HOW.index("content"))
+    if alike >= _ALIKE_ENOUGH * min(a.height, b.height):
+        return False
+    said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
+    if not all(said) or not bytes_known:
+        return False
+    x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
+    sized = (a["payload.bytes"].gather(alignment.one_a) > 0) & (a["proto"].gather(alignment.one_a) != "other")
+    if ((x == y) & sized).any():
+        return False
+    return not any(r.bytes_equal(masked=True) for r in runs)
+
+
+def strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:
+    """The answer where nothing is in common."""
+    flows = [ready.flows.height + lone.height for lone in (ready.lone_a, ready.lone_b)]
+    verdict = (
+        f"Nothing in common: A has {a.packets} packets in {flows[0]} flows, B has {b.packets} in {flows[1]},"
+        " and no flow of one says what a flow of the other says."
+    )
+    return Diff(relation, 1, verdict, a.name, b.name, differing=1)
