@@ -88,7 +88,7 @@ _PRIMITIVES: dict[Any, Any] = {
 
 
 # Kernels call each other without Python's calling convention; leaving it out halves the time of compiling.
-_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 
 
 @cache
@@ -125,7 +125,7 @@ def entry(module: str, name: str) -> Any:
     """A kernel function that Python may call: the same with a wrapper around it."""
     place = _cache_file(module)
     inner = getattr(compiled_module(module), name)
-    return numba.njit(cache=place is not None, nogil=True)(inner.py_func)
+    return numba.njit(cache=place is not None, nogil=True, _nrt=False)(inner.py_func)
 
 
 def _cache_file(name: str) -> Path | None:

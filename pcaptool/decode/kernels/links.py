@@ -289,8 +289,8 @@ def nflog(data: Any, s: Any) -> None:
         if size < 4 or kind > 255:  # the other byte order
             size = be16(data, s[AT])
             kind = be16(data, s[AT] + 2)
-        if size < 4:
-            fail(s, NFLOG, E_LENGTH, 4, size)
+        if size < 4 or s[AT] + size > s[END]:
+            fail(s, NFLOG, E_LENGTH, max(size, 4), s[END] - s[AT])
             return
         if kind & 0x7FFF == 9:
             s[AT] += 4
