@@ -1,0 +1,81 @@
+"""When kernels are compiled, where their machine code is kept, and that it is never needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pcaptool.engine import Engine, sources
+from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER
+
+CHAIN = "pcaptool.decode.kernels.chain"
+SCRIPT = """
+import sys
+from pcaptool.analyze.pipeline import frames
+from pcaptool.engine import Engine
+print(frames(sys.argv[1], ["udp"], analyses=(), engine=Engine(sys.argv[2]))["udp"].height, "numba" in sys.modules)
+"""
+
+
+def run(capture, mode, **variables):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(capture), mode],
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_small_capture_needs_no_numba(lab_captures):
+    assert run(lab_captures / "size-1.server.pcap", "auto") == ["0", "False"]
+
+
+def test_disabled_compilation_is_plain_python(lab_captures):
+    found = run(lab_captures / "size-1.server.pcap", "compiled", NUMBA_DISABLE_JIT="1")
+    assert found == ["0", "False"]
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_only_costs_time(lab_captures):
+    found = run(lab_captures / "size-1.server.pcap", "compiled", PCAPTOOL_CACHE_DIR="/proc/nowhere")
+    assert found == ["0", "True"]
+
+
+def test_the_switch_comes_later_where_compiling_takes_time(monkeypatch):
+    said = []
+    for cached, limit in ((True, LOAD_AFTER), (False, COMPILE_AFTER)):
+        monkeypatch.setattr(sources, "cached", lambda _name, answer=cached: answer)
+        engine = Engine(on_compile=said.append)
+        engine.passed(limit - 1)
+        assert not engine.compiled
+        assert engine.left == 1
+        engine.passed(1)
+        assert engine.compiled
+    assert len(said) == 1
+
+
+def test_the_cache_folder_changes_with_every_source_involved(tmp_path, monkeypatch):
+    monkeypatch.setenv(sources.CACHE_VARIABLE, str(tmp_path))
+    before = sources.cache_folder(CHAIN, "1")
+    assert before != sources.cache_folder(CHAIN, "2")
+    changed = tmp_path / "network.py"
+    original = sources.source_path("pcaptool.decode.kernels.network")
+    changed.write_bytes(original.read_bytes() + b"\n# changed\n")
+    place = sources.source_path
+    monkeypatch.setattr(
+        sources, "source_path", lambda n: changed if n.endswith("kernels.network") else place(n)
+    )
+    assert sources.cache_folder(CHAIN, "1") != before
+
+
+def test_no_cache_where_none_is_wanted(monkeypatch):
+    monkeypatch.setenv(sources.CACHE_VARIABLE, "")
+    assert sources.cache_folder(CHAIN, "1") is None
+    assert not sources.cached(CHAIN)
