@@ -19,7 +19,7 @@ from pcaptool.tables.pieces import join
 
 __all__ = ["Encoder"]
 
-_WAITING = 8  # row groups that may wait: some 20 MB each at most
+_WAITING = 3  # row groups that may wait: some 20 MB each at most
 
 
 class Encoder:

@@ -86,7 +86,7 @@ class ReportWriter:
             table.arrow_schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=[c.name for c in table.columns if c.low_cardinality],
+            use_dictionary=[c.name for c in table.columns if c.low_cardinality or c.kind == "text"],
             write_statistics=True,
             store_schema=True,
         )
