@@ -33,6 +33,10 @@ def cli_page() -> str:
     parts = [_INTRODUCTION, _block(["--help"])]
     for command in app.registered_commands:
         parts += [f"## pcaptool {command.name}\n", _block([str(command.name), "--help"])]
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands if group.typer_instance else ():
+            words = [str(group.name), str(command.name)]
+            parts += [f"## pcaptool {' '.join(words)}\n", _block([*words, "--help"])]
     return "\n".join(parts)
 
 

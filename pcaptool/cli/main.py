@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import analyze, demo, diff, generate, info, query, schema, serve, verify
+from pcaptool.cli import analyze, demo, diff, generate, info, lab, query, report, schema, serve, verify
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -44,10 +44,12 @@ app.command("generate")(generate.generate)
 app.command("analyze")(analyze.analyze)
 app.command("diff")(diff.diff)
 app.command("info")(info.info)
+app.command("report")(report.report)
 app.command("query")(query.query)
 app.command("verify")(verify.verify)
 app.command("schema")(schema.schema)
 app.command("serve")(serve.serve)
+app.add_typer(lab.lab, name="lab")
 
 
 def _version(wanted: bool) -> None:

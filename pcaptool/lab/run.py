@@ -1,0 +1,350 @@
+"""One scenario on the real kernel, between two namespaces.
+
+Knows: the order of things, and which files a run leaves.
+Must not know: how each thing is done.
+
+The link is a veth pair, or a relay in user space where the scenario asks for a delay, a rate, a queue or late frames.
+Both programs run on one processor by default: then runs are more alike, and the kernel does what the model does.
+Files appear in the folder when the run is over, or not at all:
+
+    server.pcap, client.pcap    tcpdump at both ends, with nanoseconds
+    scenario.toml               as it was run
+    run.json                    kernel, sysctls, offloads, programs' versions, what the client saw, notes
+    stages.parquet              when each buffer passed each tracepoint (only where tracing is possible)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pcaptool._version import __version__
+from pcaptool.errors import OutputError, SystemRefusedError, printable
+from pcaptool.lab import hosts
+from pcaptool.lab.capture import Capture
+from pcaptool.lab.commands import need, run, spawn, stop
+from pcaptool.lab.drops import ruleset
+from pcaptool.lab.namespaces import Namespace, namespaces, remove_leftovers, require_root
+from pcaptool.lab.owner import is_leftover, own_name
+from pcaptool.scenario import Scenario, dump_scenario, load_scenario
+
+__all__ = ["LabRun", "lab_run", "needs_relay"]
+
+_PROGRAMS = ("ip", "tc", "ethtool", "sysctl", "setpriv", "prlimit", "taskset", "tcpdump")
+_LINGER_S = 0.3  # as `stack.run` goes on after the client has ended
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(frozen=True, slots=True)
+class LabRun:
+    """What a run left.
+
+    Parameters
+    ----------
+    folder : Path
+    server, client : Path
+        Captures.
+    stages : Path or None
+        None where nothing was traced.
+    packets : dict
+        Tap name to packets in its capture.
+    notes : tuple of str
+        What was not as the scenario wants it.
+    """
+
+    folder: Path
+    server: Path
+    client: Path
+    stages: Path | None
+    packets: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def needs_relay(scenario: Scenario) -> bool:
+    """Whether a veth pair cannot be this link.
+
+    Examples
+    --------
+    >>> needs_relay(Scenario())
+    False
+    """
+    link = scenario.link
+    return bool(link.delay_ns or link.rate_bps or link.spacing_ns or link.late)
+
+
+def lab_run(
+    scenario: Scenario | str | Path,
+    out: str | Path,
+    *,
+    trace: bool = True,
+    cpu: int | None = 0,
+    timeout_s: float = 60,
+    max_bytes: int = 1 << 31,
+    progress: Callable[[str], None] | None = None,
+) -> LabRun:
+    """Run a scenario on this machine's kernel.
+
+    Parameters
+    ----------
+    scenario : Scenario or path
+    out : path
+        Folder for the files; made where it is missing.
+    trace : bool
+        Record tracepoints where the kernel allows it.
+    cpu : int or None
+        Processor of both programs; None: wherever the scheduler puts them.
+    timeout_s : float
+        The client is ended after this time.
+    max_bytes : int
+        Of each capture.
+    progress : callable, optional
+        Told what happens now.
+
+    Raises
+    ------
+    SystemRefusedError
+        Not root, a program is missing, the kernel refused a setting.
+    ScenarioError, OutputError
+        As their names say.
+    """
+    plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario, model=False)
+    require_root()
+    losses = bool(plan.link.drops) and not needs_relay(plan)
+    need([*_PROGRAMS, *(["nft"] if losses else [])])
+    say = progress or (lambda _text: None)
+    remove_leftovers()
+    with _folder(Path(out)) as work, namespaces() as pair:
+        lab = _Lab(plan, work, pair, cpu=cpu, max_bytes=max_bytes, say=say)
+        lab.build()
+        traced = lab.conduct(timeout_s, trace=trace)
+        names = [
+            "server.pcap",
+            "client.pcap",
+            "scenario.toml",
+            "run.json",
+            *(["stages.parquet"] if traced else []),
+        ]
+        final = Path(out)
+        with contextlib.suppress(FileNotFoundError):
+            (final / "stages.parquet").unlink()  # of an earlier run: it would not belong to these captures
+        for name in names:
+            (work / name).replace(final / name)
+    return LabRun(
+        folder=final,
+        server=final / "server.pcap",
+        client=final / "client.pcap",
+        stages=final / "stages.parquet" if traced else None,
+        packets=lab.packets,
+        notes=tuple(lab.notes),
+    )
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[Path]:
+    """A folder of our own inside `out` for files that are not whole yet; those of killed runs are removed."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for entry in out.iterdir():
+            if entry.is_dir() and is_leftover(entry.name):
+                shutil.rmtree(entry)
+        work = out.resolve() / f".{own_name()}"
+        work.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot be made: {(error.strerror or str(error)).lower()}", path=out) from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Lab:
+    """One run: state that its steps share."""
+
+    def __init__(
+        self,
+        plan: Scenario,
+        work: Path,
+        pair: tuple[Namespace, Namespace],
+        *,
+        cpu: int | None,
+        max_bytes: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.plan, self.work, self.cpu, self.max_bytes, self.say = plan, work, cpu, max_bytes, say
+        self.server, self.client = pair
+        self.notes: list[str] = []
+        self.packets: dict[str, int] = {}
+        self.scenario_path = work / "scenario.toml"
+        self.relay: subprocess.Popen[str] | None = None
+
+    def build(self) -> None:
+        """Two hosts and the link."""
+        plan, settings = self.plan, self.plan.host
+        self.say("building two namespaces")
+        self.scenario_path.write_text(dump_scenario(plan))
+        both = (
+            (self.server, settings.server, settings.client),
+            (self.client, settings.client, settings.server),
+        )
+        for namespace, own, _ in both:
+            self.notes += hosts.before_device(namespace, own, plan.family)
+        if needs_relay(plan):
+            self._start_relay()
+        else:
+            run(
+                *("ip", "link", "add", settings.server.device, "netns", self.server.name, "type", "veth"),
+                *("peer", "name", settings.client.device, "netns", self.client.name),
+            )
+        for namespace, own, peer in both:
+            self.notes += hosts.set_up(namespace, own, peer, plan.family)
+        if not needs_relay(plan):
+            self._lose(self.client, settings.client.device, "server-to-client")
+            self._lose(self.server, settings.server.device, "client-to-server")
+        hz = hosts.kernel_hz()
+        if hz is not None and hz != settings.server.hz:
+            self.notes.append(f"this kernel has CONFIG_HZ={hz}, not {settings.server.hz}")
+
+    def _start_relay(self) -> None:
+        command = [
+            *_PYTHON,
+            "pcaptool.lab.relay",
+            str(self.scenario_path),
+            self.server.name,
+            self.client.name,
+        ]
+        self.relay = spawn(command, stdout=subprocess.PIPE)
+        assert self.relay.stdout is not None  # noqa: S101 - it was asked for
+        if self.relay.stdout.readline().strip() != "ready":
+            raise SystemRefusedError(f"the relay did not start: {_last_words(self.relay)}")
+
+    def _lose(self, receiver: Namespace, device: str, direction: str) -> None:
+        drops = [drop for drop in self.plan.link.drops if drop.direction == direction]
+        if drops:
+            receiver.run("nft", "-f", "-", given=ruleset(drops, device, self.plan.family))
+
+    def conduct(self, timeout_s: float, *, trace: bool) -> bool:
+        """Capture, serve, ask; whether stages were written."""
+        try:
+            return self._conduct(timeout_s, trace=trace)
+        finally:
+            if self.relay is not None:
+                stop(self.relay)
+
+    def _conduct(self, timeout_s: float, *, trace: bool) -> bool:  # noqa: ARG002 - tracer follows
+        plan, settings = self.plan, self.plan.host
+        captures = {
+            namespace.role: Capture(
+                namespace,
+                host.device,
+                self.work / f"{namespace.role}.pcap",
+                snaplen=plan.snaplen,
+                max_frames=plan.limits.max_frames,
+                max_bytes=self.max_bytes,
+            )
+            for namespace, host in ((self.server, settings.server), (self.client, settings.client))
+        }
+        if plan.server.listen:
+            self._start_server()
+        self.say("running")
+        began_ns = time.time_ns()
+        events = self._ask(timeout_s)
+        time.sleep(_LINGER_S)
+        ended_ns = time.time_ns()
+        counts = {role: capture.stop() for role, capture in captures.items()}
+        self.packets = {role: count.captured for role, count in counts.items()}
+        self.notes += [
+            f"{role}: tcpdump lost {count.lost} packets" for role, count in counts.items() if count.lost
+        ]
+        about = {
+            "began_ns": began_ns,
+            "ended_ns": ended_ns,
+            "tcpdump": {role: asdict(count) for role, count in counts.items()},
+            "client": events,
+        }
+        (self.work / "run.json").write_text(json.dumps(self._facts() | about, indent=1) + "\n")
+        return False
+
+    def _start_server(self) -> None:
+        plan = self.plan
+        server = self.server.spawn(
+            [
+                *(*_PYTHON, "pcaptool.cli.main", "serve", str(self.scenario_path)),
+                *("--bind", plan.server_address),
+            ],
+            cpu=self.cpu,
+        )
+        assert server.stderr is not None  # noqa: S101 - spawn pipes it
+        said = server.stderr.readline()
+        if "serving" not in said:
+            raise SystemRefusedError(
+                f"the server did not start: {printable(said.strip())} {_last_words(server)}"
+            )
+
+    def _ask(self, timeout_s: float) -> list[dict[str, Any]]:
+        client = self.client.spawn(
+            [*_PYTHON, "pcaptool.lab.client", str(self.scenario_path)], cpu=self.cpu, stdout=subprocess.PIPE
+        )
+        limit_s = min(timeout_s, self.plan.limits.max_time_ns / 1e9)
+        try:
+            said, wrong = client.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self.notes.append(f"the client was ended after {limit_s:g} s")
+            return []
+        if client.returncode:
+            raise SystemRefusedError(f"the client failed: {printable(' '.join(wrong.split()[-30:]))}")
+        events: list[dict[str, Any]] = json.loads(said)
+        return events
+
+    def _facts(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "pcaptool": __version__,
+            "scenario": dump_scenario(plan),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "processors": os.cpu_count(),
+            "cpu": self.cpu,
+            "link": "relay" if needs_relay(plan) else "veth",
+            "versions": _versions(),
+            "server": hosts.facts(self.server, plan.host.server),
+            "client_host": hosts.facts(self.client, plan.host.client),
+            "lost_by_nft": self._lost(),
+            "notes": self.notes,
+        }
+
+    def _lost(self) -> dict[str, list[int]]:
+        """Packets that each loss rule dropped."""
+        if needs_relay(self.plan) or not self.plan.link.drops:
+            return {}
+        out = {}
+        for namespace in (self.server, self.client):
+            text = namespace.run("nft", "list", "ruleset", check=False)
+            out[f"before {namespace.role}"] = [int(n) for n in re.findall(r"counter packets (\d+)", text)]
+        return out
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    process.kill()
+    assert process.stderr is not None  # noqa: S101 - spawn pipes it
+    return printable(" ".join(process.stderr.read().split()[-30:]))
+
+
+def _versions() -> dict[str, str]:
+    commands = {"tcpdump": ("tcpdump", "--version"), "ip": ("ip", "-V"), "ethtool": ("ethtool", "--version")}
+    out = {"python": platform.python_version()}
+    for name, command in commands.items():
+        out[name] = (run(*command, check=False).splitlines() or [""])[0]
+    return out

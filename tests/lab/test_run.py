@@ -1,0 +1,193 @@
+"""Scenarios on this machine's kernel: what a run leaves, what it takes away again, what it refuses. Needs root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dpkt
+import pytest
+
+from pcaptool.errors import SystemRefusedError
+from pcaptool.lab.owner import is_leftover
+from pcaptool.lab.run import lab_run
+from pcaptool.scenario import body, load_scenario, parse_scenario
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces"),
+    pytest.mark.xdist_group("lab"),
+]
+
+
+def frames(path):
+    with path.open("rb") as file:
+        return [dpkt.ethernet.Ethernet(data) for _, data in dpkt.pcap.Reader(file)]
+
+
+def payload(path, sport, proto=dpkt.ip.IP):
+    """TCP payload of one direction in sequence order."""
+    parts = {}
+    for eth in frames(path):
+        if isinstance(eth.data, proto) and isinstance(eth.data.data, dpkt.tcp.TCP):
+            tcp = eth.data.data
+            if tcp.sport == sport and tcp.data:
+                parts[tcp.seq] = bytes(tcp.data)
+    return b"".join(parts[seq] for seq in sorted(parts))
+
+
+def namespaces():
+    folder = Path("/run/netns")
+    return {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+
+
+def network():
+    """The host's own network: devices, addresses, routes, and sysctls that the laboratory sets elsewhere."""
+    words = (
+        ["ip", "-d", "addr"],
+        ["ip", "route"],
+        ["sysctl", "net.ipv4.tcp_sack", "net.ipv4.ip_default_ttl"],
+    )
+    return [subprocess.run(w, capture_output=True, text=True, check=True).stdout for w in words]
+
+
+def test_a_run_leaves_captures_and_facts_and_nothing_else(tmp_path):
+    before, own = network(), namespaces()
+    plan = parse_scenario(
+        'client.requests = ["/bytes/0", "/bytes/20000"]\n'
+        "[host.server]\nmtu = 1400\nttl = 33\ntcp_sack = false\n[host.server.offload]\ntx_checksum = false"
+    )
+    made = lab_run(plan, tmp_path / "out", trace=False)
+    assert network() == before
+    assert namespaces() == own
+    assert {p.name for p in made.folder.iterdir()} == {
+        "server.pcap",
+        "client.pcap",
+        "run.json",
+        "scenario.toml",
+    }
+    assert made.notes == ()
+    assert payload(made.server, 80).endswith(body(20000))
+    assert payload(made.server, 80) == payload(made.client, 80)
+    ips = [eth.data for eth in frames(made.server) if isinstance(eth.data, dpkt.ip.IP)]
+    assert {ip.ttl for ip in ips if ip.data.sport == 80} == {33}
+    assert max(ip.len for ip in ips if ip.data.sport == 80) == 1400
+    about = json.loads((made.folder / "run.json").read_text())
+    assert about["server"]["sysctl"]["net.ipv4.tcp_sack"] == "0"
+    assert about["client_host"]["sysctl"]["net.ipv4.tcp_sack"] == "1"
+    assert load_scenario(made.folder / "scenario.toml") == plan
+    assert [e["event"] for e in about["client"]] == ["connect", "connected", "response", "response", "closed"]
+
+
+def test_a_delayed_link_loses_and_delays_what_it_shall(tmp_path):
+    plan = parse_scenario(
+        'family = 6\nclient.requests = ["/bytes/9000"]\n[link]\ndelay_ms = 15\n'
+        '[[link.drop]]\nmatch = "data"\nnth = [2]\n[host.server.offload]\ntso = false'
+    )
+    made = lab_run(plan, tmp_path, trace=False)
+    seen = {tap: sum(1 for _ in frames(path)) for tap, path in (("s", made.server), ("c", made.client))}
+    assert seen["s"] == seen["c"] + 1  # one is lost on the way
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert about["link"] == "relay"
+    times = {e["event"]: e["time_ns"] for e in about["client"]}
+    assert times["connected"] - times["connect"] >= 30_000_000
+    assert payload(made.server, 80, dpkt.ip6.IP6) == payload(made.client, 80, dpkt.ip6.IP6)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(
+    ("kind", "way", "lost"), [("data", "server-to-client", 1), ("ack", "client-to-server", 2)]
+)
+def test_exact_losses_between_namespaces(tmp_path, family, kind, way, lost):
+    nth = list(range(1, lost + 1))
+    plan = parse_scenario(
+        f'family = {family}\nclient.requests = ["/bytes/1", "/bytes/4000"]\n'
+        f'[[link.drop]]\nmatch = "{kind}"\ndirection = "{way}"\nnth = {nth}'
+    )
+    made = lab_run(plan, tmp_path, trace=False)
+    counted = json.loads((made.folder / "run.json").read_text())["lost_by_nft"]
+    assert sum(sum(counts) for counts in counted.values()) == lost
+
+
+def test_what_was_killed_in_the_middle_is_removed_by_the_next_run(tmp_path):
+    scenario = tmp_path / "s.toml"
+    scenario.write_text("[client]\nstall_ms = 60000\n[link]\ndelay_ms = 1\n")
+    others = namespaces()
+    command = [
+        sys.executable,
+        "-m",
+        "pcaptool.cli.main",
+        "lab",
+        "run",
+        str(scenario),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        mine = {f"pcaptool-{process.pid}-"}
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            ran = subprocess.run(
+                ["pgrep", "-f", "pcaptool.lab.client " + str(tmp_path)], capture_output=True, check=False
+            )
+            if ran.returncode == 0:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the client did not start")
+        left = {n for n in namespaces() if any(n.startswith(m) for m in mine)}
+        assert len(left) == 2
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert left <= namespaces()
+    time.sleep(0.3)
+    ran = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert ran.returncode == 1, "children outlived their parent"
+    lab_run(parse_scenario(""), tmp_path / "out", trace=False)
+    assert not left & namespaces()
+    assert others <= namespaces() | {n for n in others if is_leftover(n)}
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
+
+
+def test_an_interrupt_removes_everything(tmp_path):
+    scenario = tmp_path / "s.toml"
+    scenario.write_text("[client]\nstall_ms = 60000\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pcaptool.cli.main",
+        "lab",
+        "run",
+        str(scenario),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 20
+        while len({n for n in namespaces() if n.startswith(f"pcaptool-{process.pid}-")}) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert not [n for n in namespaces() if n.startswith(f"pcaptool-{process.pid}-")]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_client_that_does_not_end_is_ended(tmp_path):
+    made = lab_run(parse_scenario("client.stall_ms = 60000"), tmp_path, trace=False, timeout_s=0.5)
+    assert made.notes == ("the client was ended after 0.5 s",)
+
+
+def test_a_missing_program_is_named_with_its_package(tmp_path, monkeypatch):
+    whole = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in ("tcpdump", "ethtool") else whole(name))
+    with pytest.raises(SystemRefusedError) as raised:
+        lab_run(parse_scenario(""), tmp_path)
+    assert str(raised.value) == "the laboratory needs ethtool, tcpdump (apt-get install ethtool tcpdump)"
