@@ -65,6 +65,8 @@ class Engine:
         if self.compiled or not self._allowed:
             return
         if self._switch_at < 0:
+            if self._packets < LOAD_AFTER:
+                return  # asking for the cache reads all kernels' sources
             self._switch_at = LOAD_AFTER if sources.cached(_WITNESS) else COMPILE_AFTER
         if self._packets >= self._switch_at:
             self.compiled = True
