@@ -4,6 +4,7 @@ The public surface. Everything is imported when it is first used (PEP 562): `imp
 polars nor numba nor pyarrow.
 
     generate(scenario, out)   what the modelled server would send: a capture and its stages (`Run`)
+    predict(capture, out)     what the modelled server would have sent, given a capture's client packets
     analyze(captures, out)    captures to a folder of Parquet tables (`Report`)
     open_report(path)         a report that is there already
     scan_pcap(capture, table) a table of a capture as a polars LazyFrame: selections reach the decoder
@@ -12,7 +13,7 @@ polars nor numba nor pyarrow.
     parse_scenario, load_scenario, dump_scenario
                               TOML to `Scenario` and back
 
-The verbs generate, analyze and diff are also rooms of the house; these rooms can be called.
+The verbs generate, predict, analyze and diff are also rooms of the house; these rooms can be called.
 
 Examples
 --------
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pcaptool.analyze.pipeline import analyze, frames
     from pcaptool.diff import Diff, diff
     from pcaptool.generate import Run, generate
+    from pcaptool.predict import Prediction, predict
     from pcaptool.scan import scan_pcap
     from pcaptool.scenario import Scenario, dump_scenario, load_scenario, parse_scenario
     from pcaptool.tables.report import Report, open_report
@@ -52,11 +54,13 @@ _VERBS = {
     "analyze": "pcaptool.analyze.pipeline",
     "diff": "pcaptool.diff",
     "generate": "pcaptool.generate",
+    "predict": "pcaptool.predict",
 }
 
 # name -> the module that holds it
 _LAZY = {
     "Diff": "pcaptool.diff",
+    "Prediction": "pcaptool.predict",
     "Report": "pcaptool.tables.report",
     "Run": "pcaptool.generate",
     "Scenario": "pcaptool.scenario",
@@ -73,6 +77,7 @@ __all__ = [
     "Diff",
     "OutputError",
     "PcapToolError",
+    "Prediction",
     "Report",
     "ReportError",
     "Run",
@@ -89,6 +94,7 @@ __all__ = [
     "load_scenario",
     "open_report",
     "parse_scenario",
+    "predict",
     "scan_pcap",
 ]
 

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import analyze, demo, diff, generate, info, lab, query, report, schema, serve, verify
+from pcaptool.cli import analyze, demo, diff, generate, info, lab, predict, query, report, schema, serve, verify
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -41,6 +41,7 @@ app = typer.Typer(
 # In the order of the work: make, look, ask.
 app.command("demo")(demo.demo)
 app.command("generate")(generate.generate)
+app.command("predict")(predict.predict)
 app.command("analyze")(analyze.analyze)
 app.command("diff")(diff.diff)
 app.command("info")(info.info)

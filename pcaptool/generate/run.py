@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from pcaptool.errors import UsageError
-from pcaptool.file import Interface, PacketFlag, Record, open_writer
-from pcaptool.file.packet_flags import Direction, packet_flags
+from pcaptool.file import Interface, open_writer
+from pcaptool.generate.records import tap_record
 from pcaptool.scenario import Scenario, load_scenario
 from pcaptool.stack.run import TAPS, RunResult, run_scenario
-from pcaptool.stack.tap import TapFrame
 from pcaptool.wire.linktype import LinkType
 
 __all__ = ["Run", "generate"]
@@ -131,7 +130,7 @@ def _write(
         device = (plan.host.client if tap == "client" else plan.host.server).device
         interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
         with open_writer(path, chosen, [interface]) as writer:
-            writer.write_all(_record(frame) for frame in frames)
+            writer.write_all(tap_record(frame) for frame in frames)
         captures[tap] = path
     stages = out.with_name(f"{stem}.stages.parquet")
     write_stages(stages, result, plan)
@@ -155,14 +154,3 @@ def _stem(out: Path) -> str:
     for ending in (".gz", ".zst", ".lz4"):
         name = name.removesuffix(ending)
     return name.removesuffix(".pcapng").removesuffix(".pcap") or out.name
-
-
-def _record(frame: TapFrame) -> Record:
-    """A frame as the capture file holds it: pcapng says what the device still had to do."""
-    bits = PacketFlag(0)
-    if not frame.checksum_ready:
-        bits |= PacketFlag.CHECKSUM_NOT_READY
-    if frame.gso_segs > 1:
-        bits |= PacketFlag.SEGMENTATION_OFFLOAD
-    direction = Direction.OUTBOUND if frame.leaving else Direction.INBOUND
-    return Record(frame.time_ns, frame.data, frame.orig_len, flags=packet_flags(direction, bits))

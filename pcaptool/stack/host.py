@@ -7,6 +7,8 @@ Must not know: what they do.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pcaptool.scenario import Costs
 from pcaptool.scenario import Host as HostSettings
@@ -22,7 +24,25 @@ from pcaptool.stack.stages import Stages
 from pcaptool.stack.tcp.protocol import TcpProtocol
 from pcaptool.stack.timers import Jiffies
 
-__all__ = ["Host"]
+__all__ = ["Host", "KnownSocket"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSocket:
+    """What a host would draw at random for a connection, given from outside (a driven run).
+
+    Parameters
+    ----------
+    isn, ts_offset, inet_id, flow_label : int
+    reaction : callable or None
+        From a frame's end and its time to the time at which a peer on the same machine had answered it.
+    """
+
+    isn: int
+    ts_offset: int
+    inet_id: int
+    flow_label: int
+    reaction: Callable[[int, int], int] | None = None
 
 
 class Host:
@@ -76,6 +96,7 @@ class Host:
         self.stages = Stages(name)
         self.frames_sent = 0
         self.softirq_follows = False
+        self.known: dict[tuple[bytes, int, bytes, int], KnownSocket] = {}
         address = ipaddress.ip_address(settings.ipv4 if family == 4 else settings.ipv6).packed
         self.device = Device(self, settings.device, settings.offload, QDISCS[settings.qdisc.split()[0]]())
         self.neighbours = Neighbours(self, bytes.fromhex(settings.mac.replace(":", "")))

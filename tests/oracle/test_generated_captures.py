@@ -19,7 +19,16 @@ connections = 2
 delay_ms = {delay_ms}
 """
 
-FIELDS = ["tcp.checksum.status", "ip.checksum.status", "tcp.analysis.flags", "_ws.expert.message", "http.response.code", "frame.packet_flags", "frame.interface_name", "tcp.stream"]
+FIELDS = [
+    "tcp.checksum.status",
+    "ip.checksum.status",
+    "tcp.analysis.flags",
+    "_ws.expert.message",
+    "http.response.code",
+    "frame.packet_flags",
+    "frame.interface_name",
+    "tcp.stream",
+]
 
 
 def tshark(path):

@@ -80,14 +80,25 @@ def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
 def initial_seq(sk: TcpSock) -> int:
     """secure_tcp_seq: keyed hash of the four-tuple plus a clock of 64 ns (fact 29)."""
     host = sk.host
+    if (known := host.known.get(sk.key)) is not None:
+        return known.isn
     return (host.chance.keyed("isn", *sk.key, size=4) + (host.now_ns >> 6)) & SEQ_MASK
 
 
 def timestamp_offset(sk: TcpSock) -> int:
     """secure_tcp_ts_off: keyed hash of the four-tuple, unless tcp_timestamps is 2 (fact 28)."""
+    if (known := sk.host.known.get(sk.key)) is not None:
+        return known.ts_offset
     if sk.host.settings.tcp_timestamps == 2:
         return 0
     return sk.host.chance.keyed("tcp timestamps", *sk.key, size=4)
+
+
+def _flow_label(sk: TcpSock) -> int:
+    """20 bits that stay with the connection (fact 12)."""
+    if (known := sk.host.known.get(sk.key)) is not None:
+        return known.flow_label
+    return sk.host.chance.keyed("flow label", *sk.key, size=4) & 0xFFFFF
 
 
 def _set_mss(sk: TcpSock) -> None:
@@ -136,7 +147,7 @@ def connect(sk: TcpSock) -> Step:
     sk.iss = initial_seq(sk)
     sk.ts_offset = timestamp_offset(sk)
     sk.inet_id = host.chance.stream("ip id").getrandbits(16)
-    sk.flow_label = host.chance.keyed("flow label", *sk.key, size=4) & 0xFFFFF
+    sk.flow_label = _flow_label(sk)
     sk.snd_una = sk.iss
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.iss + 1
     sk.snd_sml = sk.iss
@@ -247,7 +258,7 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
         window=window,
         wscale=scale,
         ts_offset=timestamp_offset(probe) if timestamps else 0,
-        flow_label=listener.host.chance.keyed("flow label", *probe.key, size=4) & 0xFFFFF,
+        flow_label=_flow_label(probe),
         mss=mss,
     )
 
@@ -302,7 +313,8 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     if request.window_scaling and request.options.window_scale is not None:
         sk.send_wscale = min(request.options.window_scale, MAX_WSCALE)
     sk.mss_clamp = request.options.mss or 536
-    sk.inet_id = host.chance.stream("ip id").getrandbits(16)
+    known = host.known.get(sk.key)
+    sk.inet_id = known.inet_id if known else host.chance.stream("ip id").getrandbits(16)
     header = skb.tcp
     sk.snd_wnd = sk.max_window = (header.window if header else 0) << sk.send_wscale
     sk.snd_una = sk.iss + 1

@@ -33,6 +33,7 @@ __all__ = [
 GSO_MAX_BYTES = 65536 - 256 - 1  # GSO_LEGACY_MAX_SIZE less room for headers (sk_dst_gso_max_size)
 TSO_WIN_DIVISOR = 3  # sysctl tcp_tso_win_divisor
 PACING_SHIFT = 10  # sk_pacing_shift: about a millisecond of the pacing rate
+SETTLE_NS = 1_000  # until an answer that was captured has reached the socket's backlog
 NSEC_PER_MSEC = 1_000_000
 
 
@@ -391,8 +392,24 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
     end_ns = host.ip.queue_xmit(sk, clone)
     yield end_ns - host.now_ns
-    if sk.owned and host.softirq_follows:
+    if sk.owned:
+        yield from softirq(sk, clone)
+
+
+def softirq(sk: TcpSock, sent: SkBuff) -> Step:
+    """A system call that sent over veth goes on when the softirqs that it raised have run.
+
+    In a driven run the recorded answer says when that was.
+    """
+    host = sk.host
+    if host.softirq_follows:
         yield from host.processor.drain()
+        return
+    known = host.known.get(sk.key)
+    if known is not None and known.reaction is not None and sent.length:
+        until_ns = known.reaction(wire_seq(sent.seq + sent.length), host.now_ns)
+        if until_ns > host.now_ns:
+            yield until_ns - host.now_ns + SETTLE_NS
 
 
 def event_ack_sent(sk: TcpSock) -> None:

@@ -1,0 +1,253 @@
+"""The driven run: the client's recorded frames against the modelled server.
+
+Knows: how one modelled host is fed from a capture, and how its program repeats what was inferred.
+Must not know: how anything is inferred (`infer`).
+The server's random choices (initial sequence number, timestamp offset, first IPv4 ID, flow label) are taken from the
+capture, so that the client's recorded frames fit.
+On one machine (a handshake of less than `ONE_MACHINE_NS`) a frame is received and acknowledged before the call that
+sent it goes on; the recorded ACK tells how long that took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pcaptool.errors import CaptureError
+from pcaptool.file import Interface, open_writer
+from pcaptool.generate.files import write_stages
+from pcaptool.generate.records import tap_record
+from pcaptool.predict.infer import Program, infer_host, infer_program
+from pcaptool.predict.observe import Connection, Frame, Observation, observe
+from pcaptool.scenario import Host as HostSettings
+from pcaptool.scenario import Scenario
+from pcaptool.sim.chance import Chance
+from pcaptool.sim.events import RunQueue, Simulator, Sleep, Step
+from pcaptool.sim.processor import Processor
+from pcaptool.stack.host import Host, KnownSocket
+from pcaptool.stack.run import RunResult
+from pcaptool.stack.skbuff import SkBuffIds
+from pcaptool.stack.syscalls import Socket, SocketError
+from pcaptool.stack.tap import Tap
+from pcaptool.wire.linktype import LinkType
+
+__all__ = ["Prediction", "predict"]
+
+ONE_MACHINE_NS = 300_000
+LINGER_NS = 300_000_000
+READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What `predict` made.
+
+    Parameters
+    ----------
+    capture : Path
+        What the server's tap would have seen.
+    stages : Path
+    settings : Host
+        The server's settings as they were run.
+    programs : tuple of Program
+        What the program did on each connection.
+    packets : int
+    notices : tuple of str
+    """
+
+    capture: Path
+    stages: Path
+    settings: HostSettings
+    programs: tuple[Program, ...]
+    packets: int
+    notices: tuple[str, ...]
+
+
+def predict(
+    capture: str | Path,
+    out: str | Path,
+    *,
+    base: HostSettings | None = None,
+    settings: Callable[[HostSettings], HostSettings] | None = None,
+    format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
+) -> Prediction:
+    """Predict what a Linux server would have sent, given exactly the client's packets of a capture.
+
+    Parameters
+    ----------
+    capture : path
+        Taken at the server, with the handshake.
+    out : path
+        The capture to write; stages go beside it.
+    base : Host, optional
+        Settings that the capture does not tell (congestion control, sysctls).
+    settings : callable, optional
+        Changes the inferred settings.
+    format : {"pcap", "pcapng"}, optional
+        Without: by the name.
+
+    Raises
+    ------
+    CaptureError
+        The capture cannot be read or holds no handshake.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> made = predict("fixtures/captures/lab/size-1354.server.pcap", Path(tempfile.mkdtemp()) / "x.pcapng")
+    >>> made.packets, made.settings.mtu, len(made.programs[0].writes)
+    (12, 1500, 1)
+    """
+    seen = observe(capture)
+    if not seen.connections:
+        raise CaptureError("no connection with a captured handshake", path=capture)
+    plan = Scenario(family=4 if len(seen.server) == 4 else 6)
+    host_settings = infer_host(seen, base or plan.host.server)
+    if settings is not None:
+        host_settings = settings(host_settings)
+    run = _DrivenRun(seen, host_settings, plan)
+    result = run.run()
+    path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
+    chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
+    with open_writer(path, chosen, [Interface(LinkType.ETHERNET, name=host_settings.device)]) as writer:
+        writer.write_all(tap_record(frame) for frame in result.frames["server"])
+    write_stages(stages, result, plan)
+    return Prediction(
+        capture=path,
+        stages=stages,
+        settings=host_settings,
+        programs=tuple(run.programs),
+        packets=len(result.frames["server"]),
+        notices=result.notices,
+    )
+
+
+class _DrivenRun:
+    """One modelled host, fed from a capture."""
+
+    def __init__(self, seen: Observation, settings: HostSettings, plan: Scenario) -> None:
+        self.seen = seen
+        self.costs = plan.costs
+        start_ns = min(f.time_ns for f in seen.to_server) - 1_000_000
+        self.simulator = Simulator(start_ns)
+        self.processor = Processor(self.simulator)
+        self.host = Host(
+            name="server",
+            settings=settings,
+            family=plan.family,
+            simulator=self.simulator,
+            processor=self.processor,
+            run_queue=RunQueue(),
+            chance=Chance(plan.seed),
+            costs=plan.costs,
+            buffers=SkBuffIds(),
+        )
+        self.tap = Tap("server", snaplen=seen.snaplen)
+        self.host.device.taps.append(self.tap)
+        self.programs: list[Program] = []
+        self._by_client = {c.client: c for c in seen.connections}
+
+    def run(self) -> RunResult:
+        """Play the capture to its end."""
+        for connection in self.seen.connections:
+            self._know(connection)
+            self.programs.append(infer_program(connection, self.costs))
+        ports = {c.server[1] for c in self.seen.connections}
+        for port in ports:
+            self.host.spawn(self._listen(port))
+        for frame in self.seen.to_server:
+            arrive = partial(self.host.device.receive, frame.skb)
+            self.processor.raise_softirq(frame.time_ns, arrive)
+        last_ns = max(f.time_ns for f in self.seen.to_server)
+        self.simulator.run(last_ns + LINGER_NS)
+        notices = []
+        if self.seen.skipped:
+            notices.append(f"{self.seen.skipped} connections without a captured handshake were left out")
+        return RunResult(
+            frames={"server": self.tap.frames},
+            stages=sorted(self.host.stages.rows, key=lambda row: row.time_ns),
+            events=self.simulator.events_run,
+            end_ns=self.simulator.now_ns,
+            notices=tuple(notices),
+        )
+
+    def _know(self, connection: Connection) -> None:
+        """What the kernel drew at random for this connection."""
+        synack = connection.from_server[0]
+        stamps = synack.tcp.options.timestamps
+        first_id = next(
+            (
+                f.skb.ip.identification
+                for f in connection.from_server[1:]
+                if f.skb.ip and f.skb.ip.identification
+            ),
+            0,
+        )
+        self.host.known[(*connection.server, *connection.client)] = KnownSocket(
+            isn=synack.tcp.seq,
+            ts_offset=(stamps[0] - synack.time_ns // 1_000_000) & 0xFFFFFFFF if stamps else 0,
+            inet_id=first_id,
+            flow_label=synack.skb.ip.flow_label if synack.skb.ip else 0,
+            reaction=_reaction(connection),
+        )
+
+    def _listen(self, port: int) -> Step:
+        listening = Socket(self.host)
+        listening.listen(port)
+        while True:
+            socket = yield from listening.accept()
+            connection = self._by_client.get(socket.sk.remote)
+            if connection is None:
+                continue
+            program = self.programs[self.seen.connections.index(connection)]
+            self.host.simulator.spawn(self._read(socket))
+            self.host.simulator.spawn(self._write(socket, program))
+
+    def _read(self, socket: Socket) -> Step:
+        """Read what comes, for as long as something comes."""
+        try:
+            while (yield from socket.recv(READ_BYTES)):
+                pass
+        except SocketError:
+            return
+
+    def _write(self, socket: Socket, program: Program) -> Step:
+        """Repeat the program's calls at their times."""
+        try:
+            if program.nodelay:
+                yield from socket.set_nodelay(on=True)
+            for write in program.writes:
+                yield Sleep(max(0, write.time_ns - self.simulator.now_ns))
+                yield from socket.send(write.data)
+        except SocketError:
+            return
+        if program.close_ns is not None:
+            yield Sleep(max(0, program.close_ns - self.simulator.now_ns))
+            if program.reset:
+                socket.set_linger_zero()
+            yield from socket.close()
+
+
+def _reaction(connection: Connection) -> Callable[[int, int], int] | None:
+    """On one machine: from a frame's last byte and its time to the time at which its recorded ACK was there."""
+    synack = connection.from_server[0]
+    third: Frame | None = next((f for f in connection.from_client[1:] if f.time_ns > synack.time_ns), None)
+    if third is None or third.time_ns - synack.time_ns > ONE_MACHINE_NS:
+        return None
+    acks = [(f.tcp.ack, f.time_ns) for f in connection.from_client[1:]]
+
+    def when(end_seq: int, now_ns: int) -> int:
+        for ack, time_ns in acks:
+            if (ack - end_seq) & 0xFFFFFFFF < 0x80000000:
+                return time_ns if now_ns < time_ns < now_ns + ONE_MACHINE_NS else now_ns
+        return now_ns
+
+    return when
+
+
+def with_congestion(name: str) -> Callable[[HostSettings], HostSettings]:
+    """A change of settings: another congestion control."""
+    return lambda host: replace(host, congestion=name)

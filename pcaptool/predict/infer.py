@@ -1,0 +1,248 @@
+"""What the server was set to, and what its program wrote when, as its frames show it.
+
+Knows: rules from observed frames to settings and writes.
+Must not know: how a run is done.
+
+Settings: MTU from the MSS option, buffers from window and scale, options from what the SYN-ACK left out, offloads from
+super-packets and partial checksums. They can be overridden. Congestion control is not inferred.
+Writes: the server's bytes are cut where the program must have made another call: when new request bytes came in
+between, behind a head that left alone, and behind a short segment with PSH. A write happens when its first byte left,
+less what the way down costs; one that only waited for an ACK (Nagle) happened right after the write before.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+
+from pcaptool.predict.observe import Connection, Frame, Observation
+from pcaptool.scenario import Costs, Host
+from pcaptool.stack.tcp.sock import near
+from pcaptool.wire.ethernet import mac_text
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = ["Program", "Write", "infer_host", "infer_program"]
+
+AFTER_ACK_NS = 300_000  # a frame this soon behind an ACK was let go by it
+NEXT_CALL_NS = 5_000  # from one call of a program to its next, when nothing tells
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A call of send().
+
+    Parameters
+    ----------
+    time_ns : int
+        When the call began.
+    data : bytes
+    """
+
+    time_ns: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the server's program did on one connection.
+
+    Parameters
+    ----------
+    writes : tuple of Write
+    close_ns : int or None
+        When it closed, None if it did not.
+    nodelay : bool
+        Whether it must have set TCP_NODELAY.
+    reset : bool
+        Whether it closed by a reset.
+    """
+
+    writes: tuple[Write, ...]
+    close_ns: int | None
+    nodelay: bool
+    reset: bool
+
+
+def infer_host(seen: Observation, base: Host) -> Host:
+    """The server's settings; what the capture does not tell is taken from `base`."""
+    first = seen.connections[0]
+    syn, synack = first.from_client[0].tcp, first.from_server[0].tcp
+    version4 = len(seen.server) == 4
+    segments = [f for c in seen.connections for f in c.from_server if f.skb.length]
+    mss = synack.options.mss or 536
+    full = mss - (12 if synack.options.timestamps else 0)
+    scale = synack.options.window_scale
+    tso = any(f.skb.length > full for f in segments)
+    rmem = base.tcp_rmem
+    if scale is not None:
+        # The scale is that of the largest buffer there may ever be (tcp_select_initial_window).
+        rmem = (rmem[0], rmem[1], max(rmem[1], (1 << scale + 15) if scale else rmem[1]))
+    # A SYN-ACK offers half of the default buffer, in whole segments.
+    if not any((rmem[1] >> 1) // unit * unit == synack.window for unit in (full, mss)):
+        rmem = (rmem[0], max(4608, 2 * (synack.window + full // 2)), rmem[2])
+    address = str(ipaddress.ip_address(seen.server))
+    return replace(
+        base,
+        mac=mac_text(seen.server_mac),
+        ipv4=address if version4 else base.ipv4,
+        ipv6=base.ipv6 if version4 else address,
+        mtu=mss + (40 if version4 else 60),
+        ttl=next((f.skb.ip.ttl for f in first.from_server if f.skb.ip), base.ttl),
+        tcp_timestamps=int(synack.options.timestamps is not None or syn.options.timestamps is None),
+        tcp_sack=synack.options.sack_permitted or not syn.options.sack_permitted,
+        tcp_window_scaling=scale is not None or syn.options.window_scale is None,
+        tcp_rmem=rmem,
+        rmem_max=rmem[2],
+        offload=replace(base.offload, tso=tso or not segments, tx_checksum=first.from_server[0].partial),
+    )
+
+
+def infer_program(connection: Connection, costs: Costs) -> Program:
+    """What the program wrote on a connection, and when it closed it."""
+    stream = _Stream(connection)
+    way_down_ns = (
+        costs.tcp_sendmsg_locked_ns
+        + costs.tcp_write_xmit_ns
+        + costs.tcp_transmit_skb_ns
+        + costs.ip_queue_xmit_ns
+        + costs.ip_output_ns
+        + costs.neigh_output_ns
+        + costs.net_dev_queue_ns
+        + costs.net_dev_start_xmit_ns
+    )
+    writes: list[Write] = []
+    for group in stream.groups():
+        begin = 0
+        for end in stream.borders(group):
+            piece = group[begin:end]
+            start, stop = piece[0][0], piece[-1][1]
+            copied_ns = (stop - start) * costs.copy_per_kib_ns >> 10
+            time_ns = piece[0][2].time_ns - way_down_ns - min(copied_ns, 32 * costs.copy_per_kib_ns)
+            if begin and stream.let_go_by_ack(piece[0][2]):
+                time_ns = writes[-1].time_ns + NEXT_CALL_NS
+            writes.append(Write(time_ns, stream.bytes(start, stop)))
+            begin = end
+    close, reset = stream.close()
+    close_ns = None if close is None else close.time_ns - way_down_ns
+    if close is not None and close.skb.length and writes:
+        close_ns = min(close_ns or 0, writes[-1].time_ns + NEXT_CALL_NS)
+    if close_ns is not None and writes:
+        close_ns = max(close_ns, writes[-1].time_ns + 1)
+    return Program(tuple(writes), close_ns, stream.nodelay(), reset)
+
+
+# (first byte, byte behind the last, frame), relative to the server's first byte
+_Piece = tuple[int, int, Frame]
+
+
+class _Stream:
+    """The server's bytes of one connection, in sequence space, with the frames that first carried them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        base = connection.from_server[0].tcp.seq + 1
+        client_base = connection.from_client[0].tcp.seq + 1
+        self._pieces: list[_Piece] = []
+        expected = 0
+        for frame in connection.from_server[1:]:
+            at = near(frame.tcp.seq, base + expected) - base
+            end = at + frame.skb.length
+            if end > expected and frame.skb.length and at <= expected:
+                self._pieces.append((expected, end, frame))
+                expected = end
+        self.size = expected
+        self._base = base
+        self._requests = self._new_requests(client_base)
+        self._acks = [f.time_ns for f in connection.from_client if f.tcp.flags & TcpFlag.ACK]
+
+    def _new_requests(self, base: int) -> list[int]:
+        """Times at which new bytes of the client arrived."""
+        times, expected = [], 0
+        for frame in self.connection.from_client:
+            at = near(frame.tcp.seq, base + expected) - base
+            if frame.skb.length and at + frame.skb.length > expected:
+                times.append(frame.time_ns)
+                expected = at + frame.skb.length
+        return times
+
+    def groups(self) -> list[list[_Piece]]:
+        """Pieces that follow the same request."""
+        out: list[list[_Piece]] = []
+        last = -1
+        for piece in self._pieces:
+            request = bisect_left(self._requests, piece[2].time_ns)
+            if request != last:
+                out.append([])
+                last = request
+            out[-1].append(piece)
+        return out
+
+    def borders(self, group: list[_Piece]) -> list[int]:
+        """Indices behind which the program made another call."""
+        full = max(end - start for start, end, _ in self._pieces) if self._pieces else 0
+        borders = []
+        for index, (start, end, frame) in enumerate(group[:-1], 1):
+            head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
+            short = bool(frame.tcp.flags & TcpFlag.PSH) and end - start < min(
+                full, 1000 if full < 1100 else full
+            )
+            # A short segment inside a burst of super-packets was cut by a window, not by a write.
+            if head_alone or (short and frame.skb.length <= self._segment() and not self._cut_by_window(end)):
+                borders.append(index)
+        return [*borders, len(group)]
+
+    def _segment(self) -> int:
+        options = self.connection.from_server[0].tcp.options
+        return (options.mss or 536) - (12 if options.timestamps else 0)
+
+    def _cut_by_window(self, end: int) -> bool:
+        """Whether the peer's window ended just there."""
+        scale = self.connection.from_client[0].tcp.options.window_scale or 0
+        scaling = self.connection.from_server[0].tcp.options.window_scale is not None
+        edge = self._base + end
+        return any(
+            near(f.tcp.ack + (f.tcp.window << (scale if scaling else 0)), edge) == edge
+            for f in self.connection.from_client[1:]
+        )
+
+    def let_go_by_ack(self, frame: Frame) -> bool:
+        """Whether an ACK arrived just before a frame left."""
+        index = bisect_left(self._acks, frame.time_ns)
+        return index > 0 and frame.time_ns - self._acks[index - 1] < AFTER_ACK_NS
+
+    def bytes(self, start: int, end: int) -> bytes:
+        """Captured bytes; zero where a frame was cut by the capture's snap length."""
+        out = bytearray(end - start)
+        for frame in self.connection.from_server[1:]:
+            at = near(frame.tcp.seq, self._base + start) - self._base
+            kept = bytes(frame.skb.payload[: frame.captured_bytes])
+            low, high = max(at, start), min(at + len(kept), end)
+            if low < high:
+                out[low - start : high - start] = kept[low - at : high - at]
+        return bytes(out)
+
+    def close(self) -> tuple[Frame | None, bool]:
+        """The frame that ended the server's side, and whether it was a reset."""
+        for frame in self.connection.from_server:
+            if frame.tcp.flags & TcpFlag.FIN:
+                return frame, False
+            if frame.tcp.flags & TcpFlag.RST and frame.tcp.flags & TcpFlag.ACK and frame.tcp.window:
+                return frame, True
+        return None, False
+
+    def nodelay(self) -> bool:
+        """Whether a short segment left while another short one was unacknowledged: Nagle forbids that."""
+        una_times = [
+            (near(f.tcp.ack, self._base) - self._base, f.time_ns) for f in self.connection.from_client[1:]
+        ]
+        full = self._segment()
+        for (start, end, frame), (_, after, following) in zip(self._pieces, self._pieces[1:], strict=False):
+            if end - start >= full or after - end >= full or frame.tcp.flags & TcpFlag.FIN:
+                continue
+            if following.tcp.flags & TcpFlag.FIN:
+                continue
+            acked = max((una for una, time in una_times if time <= following.time_ns), default=0)
+            if acked < end:
+                return True
+        return False

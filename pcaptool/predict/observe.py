@@ -1,0 +1,241 @@
+"""A capture's frames as buffers of the stack, by connection and direction.
+
+Knows: Ethernet, ARP and neighbour discovery, IPv4, IPv6 without extension headers, TCP.
+Must not know: what is inferred from them.
+Parsed with the layouts of `wire`, not with `decode`: the model's two sides stay each other's test.
+Leaves out: everything that is not Ethernet; connections whose handshake was not captured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pcaptool.errors import CaptureError
+from pcaptool.file import Record, open_capture
+from pcaptool.stack.skbuff import Datagram, SkBuff, TcpHeader
+from pcaptool.wire.checksum import partial_checksum
+from pcaptool.wire.ethernet import ETHERNET, EtherType
+from pcaptool.wire.ip import IPV4, IPV6, IpProtocol
+from pcaptool.wire.linktype import LinkType
+from pcaptool.wire.tcp import TCP, TcpFlag, parse_options
+
+__all__ = ["Connection", "Frame", "Observation", "observe"]
+
+ETHERNET_BYTES = 14
+Endpoint = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One captured frame.
+
+    Parameters
+    ----------
+    n : int
+        Packet number in the capture.
+    time_ns : int
+    skb : SkBuff
+        Headers as values, and the payload.
+    partial : bool
+        The TCP checksum holds only the pseudo-header's sum.
+    captured_bytes : int
+        Bytes of the payload that the capture holds; the rest is filled with zeros.
+    """
+
+    n: int
+    time_ns: int
+    skb: SkBuff
+    partial: bool = False
+    captured_bytes: int = 0
+
+    @property
+    def tcp(self) -> TcpHeader:
+        """Its TCP header.
+
+        Raises
+        ------
+        ValueError
+            It has none.
+        """
+        if self.skb.tcp is None:
+            raise ValueError(f"packet {self.n} is not TCP")
+        return self.skb.tcp
+
+
+@dataclass(slots=True)
+class Connection:
+    """One TCP connection to the server, in the order of the capture."""
+
+    client: Endpoint
+    server: Endpoint
+    from_client: list[Frame] = field(default_factory=list)
+    from_server: list[Frame] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Observation:
+    """A capture as far as a driven run needs it.
+
+    Parameters
+    ----------
+    path : str
+    server : bytes
+        The server's address.
+    server_mac : bytes
+    connections : list of Connection
+        With a handshake, to that address.
+    to_server : list of Frame
+        All frames that the server's host received, in order.
+    snaplen : int
+        Bytes kept of the longest cut frame, 0 if none is cut.
+    skipped : int
+        TCP connections that cannot be driven.
+    """
+
+    path: str
+    server: bytes
+    server_mac: bytes
+    connections: list[Connection]
+    to_server: list[Frame]
+    snaplen: int
+    skipped: int
+
+
+def observe(path: str | Path) -> Observation:
+    """Read a capture.
+
+    Raises
+    ------
+    CaptureError
+        It cannot be read, is not Ethernet, or holds no handshake.
+    """
+    frames, snaplen = [], 0
+    with open_capture(path) as capture:
+        for n, record in enumerate(capture, 1):
+            if capture.interfaces[record.interface].linktype != LinkType.ETHERNET:
+                raise CaptureError("only Ethernet captures can be predicted", path=path, packet=n)
+            if len(record.data) < record.orig_len:
+                snaplen = max(snaplen, len(record.data))
+            if (frame := _frame(n, record)) is not None:
+                frames.append(frame)
+    answers = Counter(
+        (f.skb.ip.source, f.skb.source_mac)
+        for f in frames
+        if f.skb.ip and f.skb.tcp and f.skb.tcp.flags & 0x12 == TcpFlag.SYN | TcpFlag.ACK
+    )
+    if not answers:
+        raise CaptureError(
+            "no SYN-ACK was captured, so there is no server to predict",
+            path=path,
+            hint="the capture must hold the connection's start",
+        )
+    (server, server_mac), _ = answers.most_common(1)[0]
+    connections, skipped = _connections(frames, server)
+    return Observation(
+        path=str(path),
+        server=server,
+        server_mac=server_mac,
+        connections=connections,
+        to_server=[f for f in frames if f.skb.source_mac != server_mac],
+        snaplen=snaplen,
+        skipped=skipped,
+    )
+
+
+def _connections(frames: list[Frame], server: bytes) -> tuple[list[Connection], int]:
+    found: dict[tuple[Endpoint, Endpoint], Connection] = {}
+    for frame in frames:
+        ip, tcp = frame.skb.ip, frame.skb.tcp
+        if ip is None or tcp is None:
+            continue
+        leaving = ip.source == server
+        mine, theirs = (ip.source, tcp.srcport), (ip.destination, tcp.dstport)
+        client, local = (theirs, mine) if leaving else (mine, theirs)
+        if local[0] != server:
+            continue
+        connection = found.setdefault((client, local), Connection(client, local))
+        (connection.from_server if leaving else connection.from_client).append(frame)
+    good = [c for c in found.values() if _has_handshake(c)]
+    return good, len(found) - len(good)
+
+
+def _has_handshake(connection: Connection) -> bool:
+    return (
+        bool(connection.from_client and connection.from_server)
+        and connection.from_client[0].tcp.flags & TcpFlag.SYN > 0
+        and connection.from_server[0].tcp.flags & 0x12 == TcpFlag.SYN | TcpFlag.ACK
+    )
+
+
+def _frame(n: int, record: Record) -> Frame | None:
+    """A frame as a buffer; None where it is nothing that a modelled host understands."""
+    data = record.data
+    if len(data) < ETHERNET_BYTES:
+        return None
+    link = ETHERNET.unpack(data)
+    skb = SkBuff(0, 0, ethertype=link["type"])
+    skb.destination_mac, skb.source_mac = link["dst"].to_bytes(6, "big"), link["src"].to_bytes(6, "big")
+    frame = Frame(n, record.ts_ns, skb)
+    rest = memoryview(data)[ETHERNET_BYTES:]
+    if link["type"] == EtherType.IPV4 and len(rest) >= IPV4.size:
+        fields = IPV4.unpack(rest)
+        header = fields["ihl"] * 4
+        total = fields["total_length"] or record.orig_len - ETHERNET_BYTES
+        skb.ip = Datagram(
+            source=fields["src"].to_bytes(4, "big"),
+            destination=fields["dst"].to_bytes(4, "big"),
+            protocol=fields["protocol"],
+            ttl=fields["ttl"],
+            tos=fields["tos"],
+            identification=fields["id"],
+        )
+        return _transport(frame, rest[header:], total - header)
+    if link["type"] == EtherType.IPV6 and len(rest) >= IPV6.size:
+        fields = IPV6.unpack(rest)
+        if fields["next_header"] == IpProtocol.TCP:
+            skb.ip = Datagram(
+                source=fields["src"].to_bytes(16, "big"),
+                destination=fields["dst"].to_bytes(16, "big"),
+                protocol=fields["next_header"],
+                ttl=fields["hop_limit"],
+                tos=fields["traffic_class"],
+                flow_label=fields["flow_label"],
+            )
+            size = fields["payload_length"] or record.orig_len - ETHERNET_BYTES - IPV6.size
+            return _transport(frame, rest[IPV6.size :], size)
+    if link["type"] in {EtherType.ARP, EtherType.IPV6}:
+        skb.payload, skb.length = rest, len(rest)
+        return frame
+    return None
+
+
+def _transport(frame: Frame, rest: memoryview, size: int) -> Frame | None:
+    skb = frame.skb
+    if skb.ip is None or skb.ip.protocol != IpProtocol.TCP or len(rest) < TCP.size:
+        return None
+    fields = TCP.unpack(rest)
+    header = fields["data_offset"] * 4
+    if header < TCP.size or len(rest) < header or size < header:
+        return None
+    raw = bytes(rest[TCP.size : header])
+    skb.tcp = TcpHeader(
+        srcport=fields["srcport"],
+        dstport=fields["dstport"],
+        seq=fields["seq"],
+        ack=fields["ack"],
+        flags=fields["flags"],
+        window=fields["window"],
+        options=parse_options(raw),
+        option_bytes=raw,
+    )
+    skb.length = size - header
+    skb.payload = rest[header : header + skb.length]
+    frame.captured_bytes = len(skb.payload)
+    if len(skb.payload) < skb.length:
+        # Cut by the snap length: the receiver got bytes of that number, whatever they were.
+        skb.payload = memoryview(bytes(skb.payload) + bytes(skb.length - len(skb.payload)))
+    expected = partial_checksum(skb.ip.source, skb.ip.destination, IpProtocol.TCP, size)
+    frame.partial = fields["checksum"] == expected
+    return frame

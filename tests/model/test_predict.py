@@ -1,0 +1,106 @@
+"""Driven runs: real captures' client packets against the modelled server, compared with what the real one sent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fidelity
+
+from pcaptool.diff import diff
+from pcaptool.errors import CaptureError
+from pcaptool.predict import predict
+from pcaptool.predict.infer import infer_program
+from pcaptool.predict.observe import observe
+from pcaptool.scenario import Costs
+
+# Captures whose closed runs are racy, or whose program or settings the model has no scenario for.
+EQUAL = [
+    "size-100k",
+    "qdisc-pfifo-100k",
+    "keepalive-5",
+    "concurrent-4",
+    "mtu-576-100k",
+    "loss-mid-cubic",
+    "loss-ack3",
+    "loss-fin-c",
+    "loss-fin-s",
+    "loss-request",
+    "loss-single",
+    "loss-syn",
+    "loss-syn3",
+    "loss-synack",
+    "loss-tail",
+    "cork-delay",
+    "delay0-tap-10k",
+    "nosack",
+    "nots",
+    "nows",
+    "sndbuf-16k",
+    "write-two",
+    "write-two-nodelay",
+    "write-two-cork",
+    "close-client",
+]
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_model_answers_recorded_clients_as_the_kernel_did(name, tmp_path):
+    real = fidelity.CAPTURES / f"{name}.server.pcap"
+    made = predict(real, tmp_path / "x.pcapng")
+    found = diff(made.capture, real, relation="model", side="server")
+    assert found.exit_code == 0, found.verdict
+
+
+@pytest.mark.parametrize("run", ["nginx-1k.1", "nginx-1k.2", "python-1k.1", "python-1k.2"])
+def test_other_programs_are_inferred_from_their_captures(run, fixtures, tmp_path):
+    real = fixtures / "captures" / "lab" / "repeat" / f"{run}.server.pcap"
+    made = predict(real, tmp_path / "x.pcapng")
+    found = diff(made.capture, real, relation="model", side="server")
+    assert found.exit_code == 0, found.verdict
+    per_response = len(made.programs[0].writes) // 3
+    assert per_response == (2 if run.startswith("python") else 1)  # head and body apart, or together
+
+
+def test_settings_are_read_from_the_handshake(tmp_path):
+    for name, expected in {
+        "mtu-576-100k": {"mtu": 576},
+        "rmem-6m": {"tcp_rmem": (4096, 131072, 4194304)},
+        "size-0": {"mtu": 1500, "tcp_timestamps": 1, "tcp_sack": True, "mac": "02:00:00:00:00:01"},
+    }.items():
+        made = predict(fidelity.CAPTURES / f"{name}.server.pcap", tmp_path / "x.pcapng")
+        for key, value in expected.items():
+            assert getattr(made.settings, key) == value, name
+        assert made.settings.offload.tx_checksum
+    assert not predict(
+        fidelity.CAPTURES / "off-1k.server.pcap", tmp_path / "x.pcapng"
+    ).settings.offload.tx_checksum
+
+
+def test_numbers_of_the_capture_are_kept(tmp_path):
+    real = fidelity.CAPTURES / "size-1354.server.pcap"
+    made = predict(real, tmp_path / "x.pcapng")
+    numbers = []
+    for path in (real, made.capture):
+        frames = observe(path).connections[0].from_server
+        numbers.append([(f.tcp.seq, f.tcp.ack, f.skb.ip.identification, f.tcp.window) for f in frames])
+    assert numbers[0] == numbers[1]
+
+
+def test_writes_are_cut_where_the_program_called_again():
+    seen = observe(fidelity.CAPTURES / "write-two.server.pcap")
+    program = infer_program(seen.connections[0], Costs())
+    assert [len(w.data) for w in program.writes] == [104, 1000, 104, 1000]
+    assert not program.nodelay
+    seen = observe(fidelity.CAPTURES / "write-two-nodelay.server.pcap")
+    assert infer_program(seen.connections[0], Costs()).nodelay
+
+
+def test_a_capture_without_a_handshake_is_refused(tmp_path):
+    with pytest.raises(CaptureError, match="no SYN-ACK was captured"):
+        predict(fidelity.CAPTURES / "closed-port.server.pcap", tmp_path / "x.pcapng")
+    assert list(tmp_path.iterdir()) == []
