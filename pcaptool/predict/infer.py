@@ -180,15 +180,12 @@ class _Stream:
 
     def borders(self, group: list[_Piece]) -> list[int]:
         """Indices behind which the program made another call."""
-        full = max(end - start for start, end, _ in self._pieces) if self._pieces else 0
         borders = []
         for index, (start, end, frame) in enumerate(group[:-1], 1):
             head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
-            short = bool(frame.tcp.flags & TcpFlag.PSH) and end - start < min(
-                full, 1000 if full < 1100 else full
-            )
-            # A short segment inside a burst of super-packets was cut by a window, not by a write.
-            if head_alone or (short and frame.skb.length <= self._segment() and not self._cut_by_window(end)):
+            # PSH stands at the end of a write; a short segment without it was cut out of a longer one.
+            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length < self._segment()
+            if head_alone or (short and not self._cut_by_window(end)):
                 borders.append(index)
         return [*borders, len(group)]
 

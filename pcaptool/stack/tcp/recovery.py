@@ -21,6 +21,7 @@ __all__ = ["Recovery", "alert", "cong_control", "enter_loss", "rack_mark_lost", 
 
 REORDERING = 3  # sysctl tcp_reordering
 INFINITE_SSTHRESH = 0x7FFFFFFF
+DRIVEN_SLACK_MS = 2
 TIMEOUT_MIN_US = 2000  # TCP_TIMEOUT_MIN_US
 
 
@@ -318,7 +319,7 @@ def alert(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) -> 
             if sk.ca_state is CaState.RECOVERY:
                 return False
     if sk.ca_state is CaState.RECOVERY:
-        return _in_recovery(sk, event, duplicates)
+        return _in_recovery(sk, event, duplicates, echoed)
     if sk.ca_state is CaState.LOSS:
         more = _in_loss(sk, event, duplicates, echoed)
         _identify_loss(sk, event)
@@ -342,9 +343,19 @@ def _is_open(sk: TcpSock) -> bool:
     return sk.ca_state is CaState.OPEN
 
 
-def _in_recovery(sk: TcpSock, event: AckEvent, duplicates: int) -> bool:
-    if not event.advanced and not sk.sack:
-        _add_reno_sack(sk, event, duplicates)
+def _in_recovery(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) -> bool:
+    if not event.advanced:
+        if not sk.sack:
+            _add_reno_sack(sk, event, duplicates)
+    elif sk.recovery.undo_marker and _packet_delayed(sk, echoed):
+        # tcp_try_undo_partial: the late original filled the hole, not what was sent again.
+        sk.recovery.reordering_seen += 1
+        if sk.retrans_out:
+            return False
+        if not any(skb.retransmitted for skb in sk.rtx_queue):
+            sk.recovery.retrans_stamp_ms = 0
+        _undo(sk, unmark=True)
+        _try_to_open(sk)
     if _try_undo_dsack(sk):
         sk.ca_state = CaState.OPEN
         _try_to_open(sk)
@@ -457,7 +468,9 @@ def retransmit(sk: TcpSock, skb: SkBuff, segments: int) -> Step:
         index = list(sk.rtx_queue).index(skb)
         sk.rtx_queue.insert(index + 1, output.fragment(sk, skb, segments * mss, mss))
     if not sk.recovery.retrans_stamp_ms:
-        sk.recovery.retrans_stamp_ms = sk.ts_clock()
+        # In a driven run the peer echoes the real server's stamps, whose ticks may lie a little earlier.
+        slack_ms = DRIVEN_SLACK_MS if sk.key in sk.host.known else 0
+        sk.recovery.retrans_stamp_ms = (sk.ts_clock() - slack_ms) & 0xFFFFFFFF
     skb.retransmission_out = True
     skb.retransmitted = True
     sk.retrans_out += skb.gso_segs
