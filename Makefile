@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TOOLS := tshark tcpdump
 
-.PHONY: help demo test quick lint bench fidelity docs lock clean tools
+.PHONY: help demo test quick lint bench fidelity diff-proof docs lock clean tools
 .DELETE_ON_ERROR:
 
 help:  ## what can be made
@@ -32,6 +32,9 @@ bench: .venv/.dev tools  ## how fast: pcaptool analyze against tshark, on a capt
 
 fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
 	$(BIN)/python tests/model/fidelity.py
+
+diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures (minutes); writes reports/diff.md
+	PYTHONPATH=. $(BIN)/python tests/proof/prove.py
 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md

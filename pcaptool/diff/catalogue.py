@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pcaptool.diff.recognise import Test, between, by_field, lone, waited
+from pcaptool.diff.recognise import (
+    Test,
+    between,
+    by_field,
+    lone,
+    option_missing,
+    segmented,
+    translated,
+    waited,
+)
 
 __all__ = ["CAUSES", "Cause"]
 
@@ -40,7 +49,16 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "lost-between",
         "packets that the point nearer to their sender has and the other has not",
-        between("Lost between the two points: {count} (first {first}).", near=True),
+        between("Lost between the two points: {count} (first {first}).", near=True, heard=False),
+    ),
+    Cause(
+        "capture-loss",
+        "data that the farther capture lacks although it was acknowledged there and never sent again",
+        between(
+            "Not captured at the farther point, though it arrived there: {count} (first {first}).",
+            near=True,
+            heard=True,
+        ),
     ),
     Cause(
         "duplicated",
@@ -58,6 +76,28 @@ CAUSES: tuple[Cause, ...] = (
         by_field(
             ("flow",),
             "One side has a conversation that the other lacks ({frames}: A {value_a}, B {value_b}).",
+        ),
+    ),
+    Cause(
+        "option-missing",
+        "a TCP option that only one side's packet has: stripped on the way, or not offered",
+        option_missing("{who} lacks TCP option {options}, which {other} has, in {count} (first {frames})."),
+    ),
+    Cause(
+        "mss-clamp",
+        "the MSS of a handshake rewritten between the two points",
+        by_field(
+            ("tcp.options_mss_val",),
+            "The MSS was rewritten between the two points ({frames}: {value_a} in A, {value_b} in B).",
+            "path",
+        ),
+    ),
+    Cause(
+        "nat",
+        "addresses or ports rewritten between the two points (network address translation)",
+        translated(
+            "Addresses or ports were rewritten between the two points in {count} (NAT: {map}; first"
+            " {frames})."
         ),
     ),
     Cause(
@@ -79,10 +119,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "segmentation",
         "the same bytes in other packets",
-        by_field(
-            ("tcp.segmentation",),
-            "The same bytes are cut into other packets ({frames}: A {value_a}; B {value_b}): offload, write"
-            " sizes or the window decided otherwise.",
+        segmented(
+            "{what} ({frames}: A {value_a}; B {value_b}): offload, write sizes or the window decided otherwise."
         ),
     ),
     Cause(
@@ -132,9 +170,18 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "flags",
-        "other TCP flags (push, FIN on data, ECN)",
+        "other TCP flags (push, FIN on data, ECN), another urgent pointer",
         by_field(
-            ("tcp.flags",), "TCP flags differ in {count} (first {frames}: {value_a} in A, {value_b} in B)."
+            ("tcp.flags", "tcp.urgent_pointer"),
+            "TCP flags differ in {count} (first {frames}: {value_a} in A, {value_b} in B).",
+        ),
+    ),
+    Cause(
+        "sequence",
+        "data at another place of the stream",
+        by_field(
+            ("tcp.seq",),
+            "Sequence numbers differ in {count} (first {frames}: {value_a} in A, {value_b} in B).",
         ),
     ),
     Cause(
@@ -156,10 +203,26 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "hop",
-        "the packets passed routers: time to live, DSCP or ECN rewritten",
+        "the packets passed other routers: another time to live",
         by_field(
-            ("ip.ttl", "ip.dsfield"),
-            "{field} differs in {count} (first {frames}: {value_a} in A, {value_b} in B).",
+            ("ip.ttl",),
+            "The time to live differs in {count} (first {frames}: {value_a} in A, {value_b} in B).",
+        ),
+    ),
+    Cause(
+        "dscp",
+        "DSCP or ECN rewritten on the way, or set otherwise",
+        by_field(
+            ("ip.dsfield",),
+            "DSCP or ECN differs in {count} (first {frames}: {value_a} in A, {value_b} in B).",
+        ),
+    ),
+    Cause(
+        "fragmentation",
+        "other IP flags or fragments",
+        by_field(
+            ("ip.flags", "ip.frag_offset"),
+            "IP flags or fragments differ in {count} (first {frames}: {value_a} in A, {value_b} in B).",
         ),
     ),
     Cause(

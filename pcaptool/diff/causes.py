@@ -13,7 +13,7 @@ import polars as pl
 from pcaptool.diff.align import Alignment
 from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.compare import Comparison
-from pcaptool.diff.path import Clocks
+from pcaptool.diff.path import Clocks, heard_of
 from pcaptool.diff.recognise import Case, count_text, frames_text
 from pcaptool.diff.waits import waits_of
 
@@ -50,7 +50,7 @@ def explain(
     """
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
-    case = Case(_with_kinds(differences, a, b), a, b, waits, clocks)
+    case = Case(_with_kinds(differences, a, b), a, b, waits, clocks, relation)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)
@@ -69,13 +69,19 @@ def explain(
     more = [f"{count_text(hidden, 'further cause')} in the list of differences."] if hidden > 0 else []
     clock = [_clock_sentence(clocks)] if clocks is not None and clocks.both_ways else []
     verdict = " ".join([_opening(found, relation, side), *sentences[:_TOLD], *more, *clock])
-    return verdict, case.differences.drop("i", "kind", "repeated", "twice")
+    return verdict, case.differences.drop("i", "kind", "repeated", "twice", "heard")
 
 
 def _opening(found: Comparison, relation: str, side: str | None) -> str:
     compared = sum(f.compared for f in found.fields.values())
     normalised = sum(f.normalised for f in found.fields.values())
     whose = f"the {side}'s frames of both sides" if side else "both sides"
+    cut = found.uses["segmentation"]
+    if found.differing == 0 and cut:
+        return (
+            f"Same stream, segmented differently: {count_text(cut, 'run')} of bytes cut into other packets; all"
+            f" {compared} compared values are equal, {normalised} of them by a rule."
+        )
     if found.differing == 0:
         alike = {"model": "say the same", "path": "hold the same packets", "exact": "are equal"}[relation]
         by_rule = f", {normalised} of them by a rule" if normalised else ""
@@ -91,34 +97,34 @@ def _clock_sentence(clocks: Clocks) -> str:
     ahead = "ahead of" if clocks.offset_ns >= 0 else "behind"
     nearer = "A" if clocks.a_is_nearer else "B"
     micros = abs(clocks.offset_ns) // 1000
-    return (
-        f"{nearer} is nearer to the client; B's clock is {micros // 1000}.{micros % 1000:03d} ms {ahead} A's."
-    )
+    skew = f" and runs {clocks.skew_ppb / 1000:+.1f} ppm against it" if clocks.skew_ppb else ""
+    return f"{nearer} is nearer to the client; B's clock is {micros // 1000}.{micros % 1000:03d} ms {ahead} A's{skew}."
 
 
 def _with_kinds(differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     """Adds row numbers, and what is known of a lone packet.
 
-    Its kind, whether its side sent the range again (`repeated`), and whether its side has the very same
-    packet once more (`twice`).
+    Its kind, whether its side sent the range again (`repeated`), whether its side has the very same packet
+    once more (`twice`), and whether the other side shows that it arrived (`heard`).
     """
     rows = differences.with_row_index("i")
     lone = {"n_a": pl.col("n_b").is_null(), "n_b": pl.col("n_a").is_null()}
-    for units, key in ((a, "n_a"), (b, "n_b")):
+    for units, other, key in ((a, b, "n_a"), (b, a, "n_b")):
         facts = units.select(
             pl.col("n").alias(key),
             pl.col("kind").alias(f"kind_{key}"),
             (pl.len().over("g", "kind", "start", "end") > 1).alias(f"repeated_{key}"),
             (pl.len().over("g", "content", "ip.id", "tcp.options_timestamp_tsval") > 1).alias(f"twice_{key}"),
+            pl.Series(heard_of(units, other)).alias(f"heard_{key}"),
         )
         rows = rows.join(facts, on=key, how="left", maintain_order="left")
     new = {
         what: pl.when(lone["n_a"]).then(f"{what}_n_a").when(lone["n_b"]).then(f"{what}_n_b")
-        for what in ("kind", "repeated", "twice")
+        for what in ("kind", "repeated", "twice", "heard")
     }
     columns = [c for c in rows.columns if c.endswith(("_n_a", "_n_b"))]
     return (
         rows.with_columns(**new)
-        .with_columns(pl.col("repeated", "twice").fill_null(value=False))
+        .with_columns(pl.col("repeated", "twice", "heard").fill_null(value=False))
         .drop(columns)
     )

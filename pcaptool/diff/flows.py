@@ -19,6 +19,7 @@ __all__ = ["match_flows", "signatures"]
 _SAME_CONNECTION = ["proto", "src", "srcport", "dst", "dstport", "base_0", "base_1"]
 _LEVELS: tuple[tuple[str, list[str]], ...] = (
     ("same connection", _SAME_CONNECTION),
+    ("same connection, other addresses", ["proto", "base_0", "base_1"]),
     ("same request and sizes", ["proto", "dstport", "first_0", "end_0", "end_1"]),
     ("same request", ["proto", "dstport", "first_0"]),
     ("same request and sizes, other port", ["proto", "first_0", "end_0", "end_1"]),
@@ -91,6 +92,10 @@ def match_flows(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
             b = b.filter(~pl.col("flow").is_in(pairs["flow_b"].implode()))
 
     for level, (how, on) in enumerate(_LEVELS):
+        if level == 1:  # rewritten on the way (NAT): told by both initial sequence numbers
+            whole = pl.col("syn_0").fill_null(value=False) & pl.col("base_1").is_not_null()
+            take(a.filter(whole), b.filter(whole), on, how)
+            continue
         take(a, b, on, how)
         if level == 0:
             _match_torn(lambda: (a, b), take)

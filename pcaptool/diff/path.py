@@ -1,24 +1,32 @@
-"""Two points of one path: which is nearer to the originator, the clocks' offset, the one-way delays.
+"""Two points of one path: which is nearer to the originator, the clocks' offset and skew, the one-way delays.
 
-Knows: a packet passes the nearer point first, so what differs between directions is delay and what is
-common is the clocks' offset; the smallest delays of both directions are taken to be equal.
-Must not know: what was lost or rewritten.
-Leaves out: skew (the clocks are taken to run at one rate over the capture), asymmetric paths (the split of
-the round trip between the directions is not observable).
+Knows: a packet passes the nearer point first, so what differs between directions is delay and what is common
+is the clocks' offset; the smallest delays of both directions are taken to be equal. The smallest delays over
+time lie on a straight line whose slope is the clocks' skew (Moon, Skelly, Towsley 1999: the line below all
+delays that is nearest to them, an edge of their lower convex hull).
+Must not know: what was rewritten.
+Leaves out: asymmetric paths (the split of the round trip between the directions is not observable); skew that
+changes; skew of captures under a second, or where the directions disagree about it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
+from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.pairs import Pairs
 from pcaptool.diff.result import Timing
 from pcaptool.diff.timing import quantiles
 
-__all__ = ["Clocks", "clocks_of", "one_way_timing"]
+__all__ = ["Clocks", "clocks_of", "heard_of", "one_way_timing"]
+
+_SKEW_SPAN_NS = 1_000_000_000
+_SKEW_BINS = 1024
+_SKEW_LEAST_PPB, _SKEW_MOST_PPB = 2_000, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +38,122 @@ class Clocks:
     a_is_nearer : bool
         Whether A was taken nearer to the originators than B.
     offset_ns : int
-        B's clock minus A's.
+        B's clock minus A's, at the first packet.
     both_ways : bool
         Whether packets of both directions were seen; else delay cannot be told from offset.
+    skew_ppb : int
+        How much faster B's clock runs, in parts of 10**9; 0 where it cannot be told.
     """
 
     a_is_nearer: bool
     offset_ns: int
     both_ways: bool
+    skew_ppb: int = 0
 
 
 def clocks_of(pairs: Pairs) -> Clocks:
-    """Offset and order of the two points.
+    """Offset, skew and order of the two points.
 
     Parameters
     ----------
     pairs : Pairs
         Aligned packets with `ts` and `dir`.
     """
-    step = (pairs.b["ts"] - pairs.a["ts"]).to_numpy()
     way = pairs.a["dir"].fill_null(-1).to_numpy()
-    ahead, back = step[way == 0], step[way == 1]
-    if not len(ahead) or not len(back):
+    when, step = _steps(pairs)
+    if not (way == 0).any() or not (way == 1).any():
         known = step[way >= 0] if (way >= 0).any() else step
         return Clocks(a_is_nearer=True, offset_ns=int(np.min(known)) if len(known) else 0, both_ways=False)
+    skew = _skew(when, step, way)
+    step = _unskewed(when, step, skew)
+    ahead, back = step[way == 0], step[way == 1]
     a_is_nearer = bool(np.median(ahead) >= np.median(back))
     edges = (
         (int(np.min(ahead)), int(np.max(back))) if a_is_nearer else (int(np.max(ahead)), int(np.min(back)))
     )
-    return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True)
+    return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew)
+
+
+def _steps(pairs: Pairs) -> tuple[Ints, Ints]:
+    """Time of each pair since A's first, and B's time minus A's."""
+    a, b = pairs.a["ts"].to_numpy(), pairs.b["ts"].to_numpy()
+    return a - (a.min() if len(a) else 0), b - a
+
+
+def _unskewed(when: Ints, step: Ints, skew_ppb: int) -> Ints:
+    return step - when // 1000 * skew_ppb // 1_000_000
+
+
+def _skew(when: Ints, step: Ints, way: Ints) -> int:
+    """The skew that both directions agree on, in parts of 10**9, or 0."""
+    slopes = []
+    for direction in (0, 1):
+        mine = way == direction
+        x, y = when[mine], step[mine]
+        if x.max() - x.min() < _SKEW_SPAN_NS:
+            return 0
+        # Delays only ever add: they lie above the line in one direction and below it in the other. Which is
+        # which does not matter to the slope where both edges are straight; the steadier edge decides.
+        edges = [_edge(x, y), _edge(x, -y)]
+        edges[1] = -edges[1]
+        slopes.append(edges)
+    pairs = [(f, b) for f, b in ((slopes[0][0], slopes[1][1]), (slopes[0][1], slopes[1][0]))]
+    first, second = min(pairs, key=lambda p: abs(p[0] - p[1]))
+    mean = (first + second) / 2
+    agree = abs(first - second) <= abs(mean) / 4
+    return round(mean) if agree and _SKEW_LEAST_PPB <= abs(mean) <= _SKEW_MOST_PPB else 0
+
+
+def _edge(x: Ints, y: Ints) -> float:
+    """Slope, in parts of 10**9, of the edge of the lower convex hull that spans the middle of the times."""
+    order = np.lexsort((y, x))
+    x, y = x[order], y[order] - y.min()
+    # At most one point a bin: the hull is walked in Python.
+    bins = (x - x[0]) // max(1, (x[-1] - x[0]) // _SKEW_BINS)
+    lowest = np.lexsort((y, bins))
+    keep = np.sort(lowest[np.r_[True, np.diff(bins[lowest]) != 0]])
+    hull: list[tuple[int, int]] = []
+    for point in zip(x[keep].tolist(), y[keep].tolist(), strict=True):
+        while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    middle = int(x.mean())
+    for (x0, y0), (x1, y1) in pairwise(hull):
+        if x0 <= middle <= x1 and x1 > x0:
+            return (y1 - y0) * 1e9 / (x1 - x0)
+    return 0.0
+
+
+def _turns_down(p: tuple[int, int], q: tuple[int, int], r: tuple[int, int]) -> bool:
+    return (q[1] - p[1]) * (r[0] - q[0]) >= (r[1] - q[1]) * (q[0] - p[0])
+
+
+def heard_of(units: pl.DataFrame, other: pl.DataFrame) -> Mask:
+    """For each packet of one side: the other side acknowledges its data without having any packet with it.
+
+    The sign of a capture that missed a packet, not of a network that lost it: lost data would be sent again.
+    """
+    sent = other.filter(
+        (pl.col("g") >= 0) & pl.col("start").is_not_null() & (pl.col("end") > pl.col("start"))
+    )
+    reach = sent.select("g", "start", reach="end").sort("start").with_columns(
+        reach=pl.col("reach").cum_max().over("g")
+    )  # fmt: skip
+    acked = (
+        other.filter((pl.col("g") >= 0) & pl.col("tcp.ack").is_not_null())
+        .group_by(g=pl.col("g").cast(pl.Int64) ^ 1)
+        .agg(acked=pl.col("tcp.ack").max())
+    )
+    asked = units.select("row", "g", "start", "end").filter(
+        pl.col("start").is_not_null() & (pl.col("end") > pl.col("start"))
+    ).sort("start")  # fmt: skip
+    found = asked.join_asof(reach, on="start", by="g", check_sortedness=False).join(acked, on="g", how="left")
+    unseen = (pl.col("reach").is_null() | (pl.col("reach") <= pl.col("start"))) & (
+        pl.col("acked") >= pl.col("end")
+    )
+    out = np.zeros(units.height, np.bool_)
+    out[found.filter(unseen.fill_null(value=False))["row"].to_numpy()] = True
+    return out
 
 
 def one_way_timing(pairs: Pairs) -> list[Timing]:
@@ -67,7 +162,7 @@ def one_way_timing(pairs: Pairs) -> list[Timing]:
     if not in_flow.any():
         return []
     clocks = clocks_of(pairs)
-    step = (pairs.b["ts"] - pairs.a["ts"]).to_numpy() - clocks.offset_ns
+    step = _unskewed(*_steps(pairs), clocks.skew_ppb) - clocks.offset_ns
     way = pairs.a["dir"].fill_null(-1).to_numpy()
     out = []
     for name, direction in (("one_way_fwd", 0), ("one_way_rev", 1)):

@@ -81,7 +81,9 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool) -> Prepared:
     ]
     matched = match_flows(*signs)
     flows = _with_ends(matched, *signs)
-    same = bool(flows.height) and bool((flows["how"] == "same connection").sum() * 2 >= flows.height)
+    same = bool(flows.height) and bool(
+        flows["how"].str.starts_with("same connection").sum() * 2 >= flows.height
+    )
     units_b = _paired(first[1], flows, "flow_b")
     units_a = _paired(first[0], flows, "flow_a")
     if (flows["how"] == "same addresses and ports").any():

@@ -14,7 +14,34 @@ import polars as pl
 from pcaptool.diff.path import Clocks
 from pcaptool.diff.waits import Wait
 
-__all__ = ["Case", "Finding", "Test", "between", "by_field", "count_text", "frames_text", "lone", "waited"]
+__all__ = [
+    "Case",
+    "Finding",
+    "Test",
+    "between",
+    "by_field",
+    "count_text",
+    "frames_text",
+    "lone",
+    "option_missing",
+    "segmented",
+    "translated",
+    "waited",
+]
+
+# Fields that a TCP option brings with it: they go where it goes.
+_OF_OPTIONS = (
+    "tcp.options_mss_val",
+    "tcp.options_wscale_shift",
+    "tcp.options_sack_perm",
+    "tcp.options_timestamp_tsval",
+    "tcp.options_timestamp_tsecr",
+    "tcp.options_sack",
+    "tcp.hdr_len",
+)
+_PADDING = {"nop", "eol", "none"}
+_ENDS = ("ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport")
+_TRANSLATIONS_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +58,8 @@ class Case:
         Pauses that only one side makes.
     clocks : Clocks or None
         For the relation path: which point is nearer to the originators.
+    relation : str
+        model, path or exact.
     """
 
     differences: pl.DataFrame
@@ -38,6 +67,7 @@ class Case:
     b: pl.DataFrame
     waits: list[Wait]
     clocks: Clocks | None
+    relation: str
 
     def where(self, test: pl.Expr) -> pl.DataFrame:
         """Differences that fulfil a condition."""
@@ -66,10 +96,15 @@ def frames_text(row: dict[str, object]) -> str:
     return ", ".join(sides)
 
 
-def by_field(fields: tuple[str, ...], sentence: str) -> Test:
-    """A cause that is any difference in some fields; it tells count, frames, value_a, value_b, field."""
+def by_field(fields: tuple[str, ...], sentence: str, relation: str = "") -> Test:
+    """A cause that is any difference in some fields; it tells count, frames, value_a, value_b, field.
+
+    With a relation only there.
+    """
 
     def test(case: Case) -> Finding | None:
+        if relation not in ("", case.relation):
+            return None
         rows = case.where(pl.col("field").is_in(fields) & (pl.col("cause") == ""))
         if not rows.height:
             return None
@@ -123,8 +158,11 @@ def waited(kind: str, sentence: str) -> Test:
     return test
 
 
-def between(sentence: str, *, near: bool, twice: bool | None = None) -> Test:
-    """A cause that is packets which only the point nearer to their sender has, or only the farther one."""
+def between(sentence: str, *, near: bool, twice: bool | None = None, heard: bool | None = None) -> Test:
+    """A cause that is packets which only the point nearer to their sender has, or only the farther one.
+
+    `heard`: whether the far point shows that the packet passed all the same (it was acknowledged there).
+    """
 
     def test(case: Case) -> Finding | None:
         if case.clocks is None:
@@ -135,13 +173,88 @@ def between(sentence: str, *, near: bool, twice: bool | None = None) -> Test:
         only_a, only_b = pl.col("n_b").is_null(), pl.col("n_a").is_null()
         where = (only_a & from_a) | (only_b & from_b) if near else (only_a & from_b) | (only_b & from_a)
         where = where & (pl.col("field") == "frame") & (pl.col("cause") == "")
-        rows = case.where(where if twice is None else where & (pl.col("twice") == twice))
+        if twice is not None:
+            where &= pl.col("twice") == twice
+        if heard is not None:
+            where &= pl.col("heard") == heard
+        rows = case.where(where)
         if not rows.height:
             return None
         first = rows.row(0, named=True)
         value = first["value_a"] if first["n_b"] is None else first["value_b"]
         text = sentence.format(
             count=count_text(rows.height, "packet"), first=f"{frames_text(first)}: {value}"
+        )
+        return Finding(text, rows["i"])
+
+    return test
+
+
+def option_missing(sentence: str) -> Test:
+    """A cause that is a TCP option in one side's packet only; it tells who, other, options, count, frames."""
+
+    def test(case: Case) -> Finding | None:
+        rows = case.where((pl.col("field") == "tcp.option_kinds") & (pl.col("cause") == ""))
+        lacks: list[tuple[dict[str, object], str, set[str]]] = []
+        for row in rows.iter_rows(named=True):
+            a, b = (_option_words(row[key]) for key in ("value_a", "value_b"))
+            if a < b or b < a:
+                lacks.append((row, "A" if a < b else "B", a ^ b))
+        if not lacks:
+            return None
+        first, who, names = lacks[0]
+        packets = pl.DataFrame({"n_a": [r["n_a"] for r, _, _ in lacks], "n_b": [r["n_b"] for r, _, _ in lacks]},
+                               schema={"n_a": pl.UInt32, "n_b": pl.UInt32})  # fmt: skip
+        brought = case.where(
+            (pl.col("field") == "tcp.option_kinds") | pl.col("field").is_in(_OF_OPTIONS)
+        ).filter(pl.col("cause") == "")
+        claims = brought.join(packets, on=["n_a", "n_b"], how="semi")
+        text = sentence.format(
+            who=who, other="B" if who == "A" else "A", options=", ".join(sorted(names)),
+            count=count_text(len(lacks), "packet"), frames=frames_text(first),
+        )  # fmt: skip
+        return Finding(text, claims["i"])
+
+    return test
+
+
+def _option_words(text: object) -> set[str]:
+    return set(str(text).replace("-", "none").split(",")) - _PADDING
+
+
+def translated(sentence: str) -> Test:
+    """A cause that is addresses or ports rewritten along a path; it tells count, frames, map."""
+
+    def test(case: Case) -> Finding | None:
+        rows = case.where(pl.col("field").is_in(_ENDS) & (pl.col("cause") == ""))
+        if case.relation != "path" or not rows.height:
+            return None
+        seen = rows.select("value_a", "value_b").unique(maintain_order=True)
+        told = [f"{x} to {y}" for x, y in seen.head(_TRANSLATIONS_TOLD).iter_rows()]
+        more = f" and {seen.height - len(told)} more" if seen.height > len(told) else ""
+        packets = rows.select("n_a", "n_b").n_unique()
+        text = sentence.format(
+            count=count_text(packets, "packet"), frames=frames_text(rows.row(0, named=True)),
+            map=", ".join(told) + more,
+        )  # fmt: skip
+        return Finding(text, rows["i"])
+
+    return test
+
+
+def segmented(sentence: str) -> Test:
+    """A cause that is data cut differently; it tells what, frames, value_a, value_b."""
+
+    def test(case: Case) -> Finding | None:
+        rows = case.where((pl.col("field") == "tcp.segmentation") & (pl.col("cause") == ""))
+        if not rows.height:
+            return None
+        other = case.where(pl.col("field").is_in(("payload", "tcp.bytes")))
+        same = not rows.join(other, on=["flow", "direction"], how="semi").height
+        what = "Same stream, segmented differently" if same else "The data is cut into other packets"
+        first = rows.row(0, named=True)
+        text = sentence.format(
+            what=what, frames=frames_text(first), value_a=first["value_a"], value_b=first["value_b"]
         )
         return Finding(text, rows["i"])
 

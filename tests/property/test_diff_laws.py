@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pcaptool.diff import diff
+from tests.proof.frames import sum16
 
 LAB = Path(__file__).resolve().parents[2] / "fixtures" / "captures" / "lab"
 CAPTURES = (
@@ -38,14 +39,6 @@ def write(path, head, packets):
     parts = [struct.pack("<IIII", ts // 10**9, ts % 10**9, len(raw), size) + raw for ts, size, raw in packets]
     path.write_bytes(head + b"".join(parts))
     return path
-
-
-def sum16(data):
-    total = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1]))
-    total += data[-1] << 8 if len(data) & 1 else 0
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
 
 
 def add(raw, at, size, step):

@@ -86,9 +86,10 @@ def test_a_super_packet_against_its_segments_is_segmentation_only(tmp_path):
     assert len(records(cut)[1]) > len(parts)
     model = diff(original, cut, relation="model")
     assert fields(model) == {"tcp.segmentation"}
-    assert "cut into other packets" in model.verdict
+    assert "Same stream, segmented differently" in model.verdict
     path = diff(original, cut, relation="path")
     assert path.exit_code == 0, path.verdict
+    assert path.verdict.startswith("Same stream, segmented differently: ")
     assert next(r.count for r in path.rules if r.name == "segmentation") == model.differences.height
     counts = {f.name: f for layer in path.layers for f in layer.fields}
     assert counts["payload"].differing == 0
