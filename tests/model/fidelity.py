@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pcaptool.diff import Diff, diff
+from pcaptool.errors import CaptureError
 from pcaptool.generate import generate
+from pcaptool.predict import predict
 from pcaptool.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +55,7 @@ class Row:
     first: str
     gap_p50_us: float
     gap_p95_us: float
+    driven: str
 
 
 def names() -> list[str]:
@@ -65,13 +68,20 @@ def names() -> list[str]:
 
 def compare(name: str, side: str, folder: Path) -> Diff:
     """The model's capture of a scenario against the real one; `side` counts."""
-    demo = name == "demo"
-    scenario = DEMO / "scenario.toml" if demo else SCENARIOS / f"{name}.toml"
-    real = DEMO / "real.server.pcap" if demo else CAPTURES / f"{name}.server.pcap"
     model = folder / f"{name}.pcapng"
     if not model.exists():
-        generate(load_scenario(scenario), model)
-    return diff(model, real, side=side)
+        generate(load_scenario(scenario_file(name)), model)
+    return diff(model, real_capture(name), side=side)
+
+
+def scenario_file(name: str) -> Path:
+    """Where a scenario lies."""
+    return DEMO / "scenario.toml" if name == "demo" else SCENARIOS / f"{name}.toml"
+
+
+def real_capture(name: str) -> Path:
+    """Where its real capture lies."""
+    return DEMO / "real.server.pcap" if name == "demo" else CAPTURES / f"{name}.server.pcap"
 
 
 def counts(found: Diff, direction: str) -> tuple[int, int]:
@@ -91,7 +101,21 @@ def row(name: str, folder: Path) -> Row:
     client_frames, client_equal = counts(client, "client to server")
     p50, p95 = gap_errors(server)
     first = "" if server.same else server.verdict.split(". ")[1 if ". " in server.verdict else 0]
-    return Row(name, frames, equal, client_frames, client_equal, RACY.get(name, first), p50, p95)
+    why = RACY.get(name, first)
+    return Row(name, frames, equal, client_frames, client_equal, why, p50, p95, driven(name, folder))
+
+
+def driven(name: str, folder: Path) -> str:
+    """Frames of the server that a driven run gets equal, as "equal of frames"."""
+    real, congestion = real_capture(name), load_scenario(scenario_file(name)).host.server.congestion
+    try:
+        made = predict(
+            real, folder / f"{name}.driven.pcapng", settings=lambda h: replace(h, congestion=congestion)
+        )
+    except CaptureError:
+        return "no handshake"
+    frames, equal = counts(diff(made.capture, real, relation="model", side="server"), "server to client")
+    return f"{equal} of {frames}"
 
 
 def gap_errors(found: Diff) -> tuple[float, float]:
@@ -121,15 +145,19 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "docs/diff.md.\n"
     yield f"**{equal} of {total} frames of the server ({100 * equal / total:.1f} %) are equal in every field;"
     whole = sum(r.equal == r.frames for r in rows)
-    yield f"{whole} of {len(rows)} scenarios have no difference at all.**\n"
+    pairs = [tuple(map(int, r.driven.split(" of "))) for r in rows if " of " in r.driven]
+    yield f"{whole} of {len(rows)} scenarios have no difference at all."
+    yield f"Driven runs: {sum(e for e, _ in pairs)} of {sum(n for _, n in pairs)} frames.**\n"
     yield "Gap error: how far the time between two neighbouring frames of the server is from the real one; programs'"
     yield "own times (Python's start of a thread: milliseconds) are most of it, and vary as much from run to run.\n"
-    yield "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | why not |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    yield "Driven: the same capture's client packets played to the modelled server (`pcaptool predict`), and what the"
+    yield "model then sent. The last column says why a closed run differs.\n"
+    yield "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | driven | why not |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for r in rows:
         yield (
             f"| {r.name} | {r.frames} | {r.equal} | {r.client_frames} | {r.client_equal} |"
-            f" {r.gap_p50_us:.0f} us | {r.gap_p95_us:.0f} us | {r.first} |"
+            f" {r.gap_p50_us:.0f} us | {r.gap_p95_us:.0f} us | {r.driven} | {r.first} |"
         )
 
 
