@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pcaptool.cli.terminal import console, status
-from pcaptool.errors import printable
+from pcaptool.cli.terminal import console, make_folder, status
+from pcaptool.errors import OutputError, printable
 
 __all__ = ["lab"]
 
@@ -54,3 +54,39 @@ def run(
     rows += [("stages", printable(str(made.stages)))] if made.stages else []
     rows += [("note", printable(note)) for note in made.notes]
     console().print(grid(rows))
+
+
+@lab.command("matrix")
+def matrix(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.", metavar="REPORT.md")],
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many scenarios.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 1,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder that keeps each scenario with its captures.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Run random scenarios on the real kernel and through the model; write how they compare. Needs root.
+
+    A scenario takes two to eight seconds. The same seed gives the same scenarios.
+    """
+    from pcaptool.file.aside import AsideFile
+    from pcaptool.lab.matrix import Row, page
+    from pcaptool.lab.matrix import matrix as run_matrix
+
+    def tell(row: Row) -> None:
+        said = "equal" if row.same else f"{row.equal} of {row.frames} frames equal; {printable(row.first)}"
+        console(error=True).print(f"{row.number:4} {', '.join(row.sample.families)}: {said}", markup=False)
+
+    rows = run_matrix(count, seed, keep=keep, progress=tell)
+    make_folder(out.parent)
+    file = AsideFile(out)
+    try:
+        file.write(page(rows, seed).encode())
+        file.commit()
+    except OutputError:
+        file.discard()
+        raise
+    equal = sum(row.same for row in rows)
+    console().print(
+        f"{equal} of {len(rows)} scenarios have no difference: {printable(str(out))}", markup=False
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,6 @@ from pcaptool.cli.terminal import console
 from pcaptool.errors import printable
 
 __all__ = ["serve"]
-
-_COMM = "pcaptool-serve"  # how the server's threads are called in ps, and in a tracer's filter
 
 
 def serve(
@@ -34,12 +31,12 @@ def serve(
     The same bytes and the same system calls as those of the modelled server: a thread per connection, blocking
     sockets.
     """
+    from pcaptool.lab.owner import SERVER_COMM, set_comm
     from pcaptool.lab.server import ReferenceServer
     from pcaptool.scenario import load_scenario
 
     plan = load_scenario(scenario, model=False)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(_COMM)
+    set_comm(SERVER_COMM)
     with ReferenceServer(
         plan,
         bind,

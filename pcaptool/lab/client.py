@@ -17,6 +17,7 @@ import threading
 import time
 from typing import Any
 
+from pcaptool.lab.owner import CLIENT_COMM, set_comm
 from pcaptool.scenario import Scenario, load_scenario, request_bytes
 
 __all__ = ["run_client"]
@@ -143,4 +144,5 @@ def _sleep(duration_ns: int) -> None:
 
 
 if __name__ == "__main__":
+    set_comm(CLIENT_COMM)
     json.dump(run_client(load_scenario(sys.argv[1], model=False)), sys.stdout)

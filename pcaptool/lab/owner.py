@@ -6,13 +6,17 @@ Must not know: namespaces, tracing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
-__all__ = ["is_leftover", "own_name"]
+__all__ = ["CLIENT_COMM", "SERVER_COMM", "is_leftover", "own_name", "set_comm"]
 
 PREFIX = "pcaptool"
+# How the programs are called in ps and in a trace: at most 15 letters.
+SERVER_COMM = "pcaptool-serve"
+CLIENT_COMM = "pcaptool-client"
 _NAME = re.compile(r"\.?pcaptool-([0-9]{1,10})-([0-9]{1,20})(-[a-z]{1,10})?")
 
 
@@ -47,3 +51,9 @@ def _started(pid: int) -> int:
     except OSError:
         return -1
     return int(stat.rpartition(")")[2].split()[19])
+
+
+def set_comm(name: str) -> None:
+    """Give this process and the threads that it starts from now on a name, for ps and for traces."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)

@@ -1,49 +1,17 @@
 """What the relay does with each frame: the scenario's losses, delays, rate and queue, without I/O.
 
-Knows: kinds of frames from their bytes; the scenario's link.
+Knows: the scenario's link.
 Must not know: TAP devices, clocks (the time is handed in).
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 
+from pcaptool.lab.frames import frame_kinds
 from pcaptool.scenario import Drop, Late, Link
 
-__all__ = ["Direction", "frame_kinds"]
-
-_SYN, _RST, _FIN, _ACK = 2, 4, 1, 16
-
-
-def frame_kinds(frame: bytes) -> frozenset[str]:
-    r"""The kinds that a frame belongs to, in the scenario's words.
-
-    Examples
-    --------
-    >>> sorted(frame_kinds(bytes(12) + b"\x08\x06" + bytes(28)))
-    ['any', 'other']
-    """
-    (ethertype,) = struct.unpack_from("!H", frame, 12)
-    if ethertype == 0x0800 and frame[23] == 6:
-        tcp, end = 14 + (frame[14] & 15) * 4, 14 + struct.unpack_from("!H", frame, 16)[0]
-    elif ethertype == 0x86DD and frame[20] == 6:
-        tcp, end = 54, 54 + struct.unpack_from("!H", frame, 18)[0]
-    else:
-        return frozenset({"any", "other"})
-    flags, size = frame[tcp + 13], end - tcp - (frame[tcp + 12] >> 4) * 4
-    kinds = {"any", "tcp"}
-    if flags & _SYN:
-        kinds.add("synack" if flags & _ACK else "syn")
-    if size:
-        kinds.add("data")
-    if flags & _FIN:
-        kinds.add("fin")
-    if flags & _RST:
-        kinds.add("rst")
-    if not size and not flags & (_SYN | _FIN | _RST):
-        kinds.add("ack")
-    return frozenset(kinds)
+__all__ = ["Direction"]
 
 
 @dataclass(slots=True)

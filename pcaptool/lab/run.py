@@ -25,20 +25,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pcaptool._version import __version__
 from pcaptool.errors import OutputError, SystemRefusedError, printable
+from pcaptool.file import Record, open_capture
 from pcaptool.lab import hosts
 from pcaptool.lab.capture import Capture
 from pcaptool.lab.commands import need, run, spawn, stop
 from pcaptool.lab.drops import ruleset
 from pcaptool.lab.namespaces import Namespace, namespaces, remove_leftovers, require_root
-from pcaptool.lab.owner import is_leftover, own_name
-from pcaptool.scenario import Scenario, dump_scenario, load_scenario
+from pcaptool.lab.owner import CLIENT_COMM, SERVER_COMM, is_leftover, own_name
+from pcaptool.lab.stages import join_frames, transmissions, write_stages
+from pcaptool.lab.trace import Tracer
+from pcaptool.scenario import Hosts, Scenario, dump_scenario, load_scenario
 
 __all__ = ["LabRun", "lab_run", "needs_relay"]
 
@@ -126,9 +129,12 @@ def lab_run(
     say = progress or (lambda _text: None)
     remove_leftovers()
     with _folder(Path(out)) as work, namespaces() as pair:
-        lab = _Lab(plan, work, pair, cpu=cpu, max_bytes=max_bytes, say=say)
+        lab = _Lab(
+            _with_own_devices(plan) if trace else plan, work, pair, cpu=cpu, max_bytes=max_bytes, say=say
+        )
         lab.build()
         traced = lab.conduct(timeout_s, trace=trace)
+        (work / "scenario.toml").write_text(dump_scenario(plan))
         names = [
             "server.pcap",
             "client.pcap",
@@ -149,6 +155,16 @@ def lab_run(
         packets=lab.packets,
         notes=tuple(lab.notes),
     )
+
+
+def _with_own_devices(plan: Scenario) -> Scenario:
+    """Device names that no other namespace has: tracepoints tell a device by its name alone."""
+    names = (f"srv{os.getpid()}", f"cli{os.getpid()}")
+    server, client = (
+        replace(host, device=name)
+        for host, name in zip((plan.host.server, plan.host.client), names, strict=True)
+    )
+    return replace(plan, host=Hosts(server=server, client=client))
 
 
 @contextlib.contextmanager
@@ -186,7 +202,7 @@ class _Lab:
         self.server, self.client = pair
         self.notes: list[str] = []
         self.packets: dict[str, int] = {}
-        self.scenario_path = work / "scenario.toml"
+        self.scenario_path = work / "plan.toml"  # what the programs read: devices have names of their own
         self.relay: subprocess.Popen[str] | None = None
 
     def build(self) -> None:
@@ -237,14 +253,24 @@ class _Lab:
     def conduct(self, timeout_s: float, *, trace: bool) -> bool:
         """Capture, serve, ask; whether stages were written."""
         try:
-            return self._conduct(timeout_s, trace=trace)
+            captures = self._start_captures()
+            if self.plan.server.listen:
+                self._start_server()
+            with contextlib.ExitStack() as stack:
+                tracer = self._start_tracer(stack) if trace else None
+                events = self._converse(timeout_s, captures)
+                if tracer is not None:
+                    tracer.stop()
+                    self._write_stages(tracer)
+            (self.work / "run.json").write_text(json.dumps(self._facts() | events, indent=1) + "\n")
+            return tracer is not None
         finally:
             if self.relay is not None:
                 stop(self.relay)
 
-    def _conduct(self, timeout_s: float, *, trace: bool) -> bool:  # noqa: ARG002 - tracer follows
+    def _start_captures(self) -> dict[str, Capture]:
         plan, settings = self.plan, self.plan.host
-        captures = {
+        return {
             namespace.role: Capture(
                 namespace,
                 host.device,
@@ -255,8 +281,20 @@ class _Lab:
             )
             for namespace, host in ((self.server, settings.server), (self.client, settings.client))
         }
-        if plan.server.listen:
-            self._start_server()
+
+    def _start_tracer(self, stack: contextlib.ExitStack) -> Tracer | None:
+        """None, with a note, where the kernel cannot be traced."""
+        devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
+        programs = " || ".join(f'comm == "{name}"' for name in (SERVER_COMM, CLIENT_COMM))
+        filters = {"net": devices, "syscalls": programs, "tcp/tcp_sendmsg_locked": programs}
+        try:
+            return stack.enter_context(Tracer(filters))
+        except SystemRefusedError as error:
+            self.notes.append(f"no stages: {error}")
+            return None
+
+    def _converse(self, timeout_s: float, captures: dict[str, Capture]) -> dict[str, Any]:
+        """The client's run from start to end, and what was counted."""
         self.say("running")
         began_ns = time.time_ns()
         events = self._ask(timeout_s)
@@ -267,14 +305,26 @@ class _Lab:
         self.notes += [
             f"{role}: tcpdump lost {count.lost} packets" for role, count in counts.items() if count.lost
         ]
-        about = {
+        return {
             "began_ns": began_ns,
             "ended_ns": ended_ns,
             "tcpdump": {role: asdict(count) for role, count in counts.items()},
             "client": events,
         }
-        (self.work / "run.json").write_text(json.dumps(self._facts() | about, indent=1) + "\n")
-        return False
+
+    def _write_stages(self, tracer: Tracer) -> None:
+        self.say("reading the trace")
+        if lost := tracer.lost():
+            self.notes.append(f"stages are incomplete: the trace lost {lost} events")
+        events, rows, origin = tracer.events(), [], 1
+        for role, host in (("server", self.plan.host.server), ("client", self.plan.host.client)):
+            sent = transmissions(events, host.device, first_origin=origin)
+            origin += len(sent)
+            joined = join_frames(role, sent, _frames_from(self.work / f"{role}.pcap", host.mac))
+            rows += joined.rows
+            if joined.unmatched:
+                self.notes.append(f"{role}: {joined.unmatched} traced frames are not in the capture")
+        write_stages(self.work / "stages.parquet", rows, dump_scenario(self.plan))
 
     def _start_server(self) -> None:
         plan = self.plan
@@ -334,6 +384,13 @@ class _Lab:
             text = namespace.run("nft", "list", "ruleset", check=False)
             out[f"before {namespace.role}"] = [int(n) for n in re.findall(r"counter packets (\d+)", text)]
         return out
+
+
+def _frames_from(capture: Path, mac: str) -> list[tuple[int, Record]]:
+    """(Packet number, record) of the frames that a host sent."""
+    source = bytes.fromhex(mac.replace(":", ""))
+    with open_capture(capture) as reader:
+        return [(n, record) for n, record in enumerate(reader, 1) if record.data[6:12] == source]
 
 
 def _last_words(process: subprocess.Popen[str]) -> str:

@@ -9,8 +9,9 @@ import pytest
 
 from pcaptool.cli.main import run
 from pcaptool.lab.drops import ruleset
+from pcaptool.lab.frames import frame_kinds
 from pcaptool.lab.owner import is_leftover, own_name
-from pcaptool.lab.rules import Direction, frame_kinds
+from pcaptool.lab.rules import Direction
 from pcaptool.scenario import Drop, Late, Link, parse_scenario
 from pcaptool.stack.loss import frame_kinds as model_kinds
 from pcaptool.stack.run import run_scenario

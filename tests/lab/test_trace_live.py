@@ -1,0 +1,74 @@
+"""The kernel's tracepoints of a run, joined to its captures. Needs root."""
+
+from __future__ import annotations
+
+import os
+
+import dpkt
+import polars as pl
+import pytest
+
+from pcaptool.errors import SystemRefusedError
+from pcaptool.lab import run as lab
+from pcaptool.scenario import parse_scenario
+from pcaptool.tables.stages import STAGE_NAMES
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces"),
+    pytest.mark.xdist_group("lab"),
+]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "link.delay_ms = 3",
+        "host.server.offload.tso = false",
+        'family = 6\nhost.server.qdisc = "pfifo_fast"',
+    ],
+)
+def test_every_frame_that_was_sent_has_its_stages(tmp_path, more):
+    plan = parse_scenario(f'{more}\nclient.requests = ["/bytes/0", "/bytes/30000"]')
+    made = lab.lab_run(plan, tmp_path)
+    assert made.notes == ()
+    rows = pl.read_parquet(made.stages)
+    assert set(rows["stage"].cast(pl.String)) <= set(STAGE_NAMES)
+    for host, mac, path in (
+        ("server", b"\x02\x00\x00\x00\x00\x01", made.server),
+        ("client", b"\x02\x00\x00\x00\x00\x02", made.client),
+    ):
+        with path.open("rb") as file:
+            frames = list(dpkt.pcap.Reader(file))
+        own = rows.filter(pl.col("host") == host)
+        for n, (time, data) in enumerate(frames, 1):
+            if data[6:12] != mac:
+                continue
+            way = own.filter(pl.col("n") == n)
+            stages = way["stage"].to_list()
+            assert "net_dev_start_xmit" in stages
+            started = way.filter(pl.col("stage") == "net_dev_start_xmit")
+            assert started["len_bytes"].item() == len(data)
+            # tcpdump has seen the frame just before; both clocks are CLOCK_REALTIME.
+            assert -100_000 < started["ts"].cast(pl.Int64).item() - int(time * 10**9) < 5_000_000
+    sends = rows.filter((pl.col("host") == "server") & (pl.col("stage") == "sys_enter_sendto"))
+    assert sends["ts"].n_unique() == 2  # one call a response
+
+
+def test_where_tracing_is_not_permitted_a_run_goes_on_without_stages(tmp_path, monkeypatch):
+    class Refused:
+        def __init__(self, _filters):
+            pass
+
+        def __enter__(self):
+            raise SystemRefusedError("the kernel cannot be traced: operation not permitted")
+
+        def __exit__(self, *_exc):
+            pass
+
+    monkeypatch.setattr(lab, "Tracer", Refused)
+    made = lab.lab_run(parse_scenario(""), tmp_path)
+    assert made.stages is None
+    assert not (tmp_path / "stages.parquet").exists()
+    assert made.notes == ("no stages: the kernel cannot be traced: operation not permitted",)
