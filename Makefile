@@ -36,6 +36,9 @@ fidelity: .venv/.dev  ## the model against every bundled real capture; writes re
 diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures (minutes); writes reports/diff.md
 	PYTHONPATH=. $(BIN)/python tests/proof/prove.py
 
+fidelity-live: .venv/.run  ## root: random scenarios on this kernel against the model; writes reports/fidelity-live.md
+	$(BIN)/pcaptool lab matrix --count 100 --seed 1 -o reports/fidelity-live.md
+
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md
 	$(BIN)/python -m pcaptool.cli.document > docs/cli.md

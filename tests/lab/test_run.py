@@ -15,6 +15,7 @@ import dpkt
 import pytest
 
 from pcaptool.errors import SystemRefusedError
+from pcaptool.lab import trace
 from pcaptool.lab.owner import is_leftover
 from pcaptool.lab.run import lab_run
 from pcaptool.scenario import body, load_scenario, parse_scenario
@@ -45,6 +46,16 @@ def payload(path, sport, proto=dpkt.ip.IP):
 def namespaces():
     folder = Path("/run/netns")
     return {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+
+
+def instances(pid):
+    """Tracing instances of a process."""
+    handle = trace._tracefs()
+    try:
+        folder = Path(f"/proc/self/fd/{handle}/instances")
+        return [p.name for p in folder.iterdir() if p.name.startswith(f"pcaptool-{pid}-")]
+    finally:
+        os.close(handle)
 
 
 def network():
@@ -152,7 +163,9 @@ def test_what_was_killed_in_the_middle_is_removed_by_the_next_run(tmp_path):
     time.sleep(0.3)
     ran = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
     assert ran.returncode == 1, "children outlived their parent"
-    lab_run(parse_scenario(""), tmp_path / "out", trace=False)
+    assert instances(process.pid)  # it was being traced
+    lab_run(parse_scenario(""), tmp_path / "out")
+    assert not instances(process.pid)
     assert not left & namespaces()
     assert others <= namespaces() | {n for n in others if is_leftover(n)}
     assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]

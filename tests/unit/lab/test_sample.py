@@ -1,0 +1,49 @@
+"""Random scenarios: the same for a seed, accepted by the model, of every family; and the page about them."""
+
+from __future__ import annotations
+
+from pcaptool.lab.matrix import Row, page
+from pcaptool.lab.sample import FAMILIES, Sample, samples
+from pcaptool.scenario import Scenario, dump_scenario, parse_scenario
+
+
+def test_the_same_seed_gives_the_same_scenarios_that_the_model_accepts():
+    first = list(samples(150, 3))
+    assert first == list(samples(150, 3))
+    assert first != list(samples(150, 4))
+    for sample in first:
+        assert parse_scenario(dump_scenario(sample.scenario)) == sample.scenario
+    assert len({dump_scenario(s.scenario) for s in first}) == 150
+
+
+def test_every_family_comes_up_and_changes_something():
+    drawn = list(samples(150, 1))
+    assert {name for sample in drawn for name in sample.families} == set(FAMILIES)
+    plain = {"plain"}
+    for sample in drawn:
+        kept = Scenario(
+            name=sample.scenario.name,
+            seed=sample.scenario.seed,
+            client=type(sample.scenario.client)(requests=sample.scenario.client.requests),
+        )
+        if len(sample.families) == 1 and sample.families[0] not in plain | {"head, body"}:
+            assert sample.scenario != kept, sample.families
+
+
+def row(number, families, frames, equal, again="", first=""):
+    return Row(number, Sample(tuple(families), Scenario(name=f"n{number}")), frames, equal, again, first)
+
+
+def test_the_page_counts_what_the_rows_say():
+    rows = [
+        row(1, ["plain"], 10, 10),
+        row(2, ["plain", "mtu"], 10, 7, "same", "a | b differs"),
+        row(3, ["mtu"], 5, 4, "differs", "c"),
+    ]
+    text = page(rows, 9)
+    assert "**1 of 3 scenarios have no difference at all; 21 of 25 frames of the server\n(84.0 %)" in text
+    assert "| plain | 2 | 1 |" in text
+    assert "| mtu | 2 | 0 |" in text
+    assert "| 2 | plain, mtu | 10 | 7 | same | a \\| b differs |" in text
+    assert text.count("```toml") == 1
+    assert 'name = "n2"' in text
