@@ -4,21 +4,26 @@ Knows: one fingerprint a packet, how fingerprints of consecutive byte ranges joi
 which bytes of an HTTP head are random by nature (Date-like headers).
 Must not know: flows, alignment, what a difference means.
 
-The fingerprint of bytes is the big-endian number they spell, modulo a safe prime below 2**60 (so powers of
-256 repeat only after about 2**59 bytes). It joins: F(x + y) = F(x) * 256**len(y) + F(y); so a super-packet can
-be compared with its segments while nothing but a number a packet is held. It is no cryptographic hash: two
-payloads that somebody crafted for it can collide.
-Complexity: O(bytes), about 0.3 GB/s in CPython's long division; 8 bytes a packet are kept.
+The fingerprint of bytes is the big-endian number they spell, modulo the product of two safe primes below 2**31
+(`engine.loads.remainder`; powers of 256 repeat only after about 2**60 bytes). It joins:
+F(x + y) = F(x) * 256**len(y) + F(y); so a super-packet can be compared with its segments while nothing but a
+number a packet is held. It is no cryptographic hash: two payloads that somebody crafted for it can collide.
+Complexity: O(bytes); 8 bytes a packet are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["PRIME", "fingerprint", "joined", "mask_http_dates", "packet_prints"]
+import numpy as np
 
-PRIME = 1152921504606843299
+from pcaptool.diff.arrays import Ints
+from pcaptool.engine.loads import PRIME_HIGH, PRIME_LOW
+
+__all__ = ["MODULUS", "fingerprint", "joined", "mask_http_dates", "masked_prints"]
+
+MODULUS = PRIME_HIGH * PRIME_LOW
 _DATED = re.compile(rb"(?i)(?<=\r\n)(date|expires|last-modified|age|etag):[ \t]*([^\r\n]*)")
 _HEAD = re.compile(rb"HTTP/1\.[01] \d{3}[^\r\n]*\r\n")
 
@@ -31,7 +36,7 @@ def fingerprint(data: bytes | memoryview) -> int:
     >>> fingerprint(b"\x01\x00")
     256
     """
-    return int.from_bytes(data, "big") % PRIME
+    return int.from_bytes(data, "big") % MODULUS
 
 
 def joined(parts: Iterable[tuple[int, int]]) -> int:
@@ -44,7 +49,7 @@ def joined(parts: Iterable[tuple[int, int]]) -> int:
     """
     total = 0
     for print_, size in parts:
-        total = (total * pow(256, size, PRIME) + print_) % PRIME
+        total = (total * pow(256, size, MODULUS) + print_) % MODULUS
     return total
 
 
@@ -70,19 +75,22 @@ def mask_http_dates(payload: bytes) -> bytes:
     return payload if out is None else bytes(out)
 
 
-def packet_prints(raw: bytes, payload_at: int, payload_bytes: int) -> tuple[int, int, int, int]:
-    """Fingerprints of a packet: all bytes, payload, payload with dates masked; captured payload bytes.
+def masked_prints(data: memoryview, starts: Ints, ends: Ints) -> Iterator[tuple[int, int]]:
+    """Rows of packets whose payload has Date-like headers, and its fingerprint with their values masked.
 
     Parameters
     ----------
-    raw : bytes
-        Captured bytes.
-    payload_at : int
-        Where the innermost payload begins.
-    payload_bytes : int
-        Its length by the headers; link padding behind it does not count.
+    data : memoryview
+        Of a batch.
+    starts, ends : numpy.ndarray of int64
+        Where each packet's payload lies in it, in order.
     """
-    payload = raw[payload_at : payload_at + payload_bytes]
-    masked = mask_http_dates(payload)
-    plain = fingerprint(payload)
-    return fingerprint(raw), plain, plain if masked is payload else fingerprint(masked), len(payload)
+    at = np.array([hit.start() for hit in _HEAD.finditer(data)], np.int64)
+    if not len(at):
+        return
+    rows = np.searchsorted(starts, at, side="right") - 1
+    for row in np.unique(rows[rows >= 0]).tolist():
+        payload = bytes(data[starts[row] : ends[row]])
+        masked = mask_http_dates(payload)
+        if masked is not payload:
+            yield row, fingerprint(masked)

@@ -7,16 +7,19 @@ Memory: the rows of the packets (about 0.5 kB each), never their bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pcaptool.analyze.registry import wanted
 from pcaptool.decode.batch import Analysis, Batch
 from pcaptool.decode.decoder import Decoder
-from pcaptool.diff.fingerprint import packet_prints
+from pcaptool.diff import print_kernel
+from pcaptool.diff.arrays import Ints
+from pcaptool.diff.fingerprint import masked_prints
 from pcaptool.diff.side import PRINTS_SCHEMA, TABLES_READ, Side
 from pcaptool.engine import Engine
 from pcaptool.errors import ReportError
@@ -66,11 +69,12 @@ def _capture(path: Path, engine: Engine) -> Side:
     analyses: list[Analysis] = [entry.make(engine) for entry in wanted(TABLES_READ)]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES_READ}
     prints: list[pl.DataFrame] = []
+    kernel = engine.flat(print_kernel.__name__, "prints")
     with open_capture(path, engine) as capture:
         for batch in Decoder(engine).batches(capture):
             done = [analysis.feed(batch) for analysis in analyses]
             _keep(parts, [batch.tables, *done])
-            prints.append(_prints(batch))
+            prints.append(_prints(batch, kernel))
         _keep(parts, [analysis.finish() for analysis in analyses])
         notes = [str(capture.cut)] if capture.cut is not None else []
     frames = {name: pl.concat(found) for name, found in parts.items() if found}
@@ -102,38 +106,49 @@ def _frame(name: str, columns: Columns) -> pl.DataFrame:
     return made.with_columns(pl.col(texts).cast(pl.String))
 
 
-def _prints(batch: Batch) -> pl.DataFrame:
+def _prints(batch: Batch, kernel: Callable[..., None]) -> pl.DataFrame:
     """Fingerprints of a batch's packets."""
     packets = batch.tables["packets"]
-    sizes, starts = _ints(packets["cap_len"]), batch.offsets.tolist()
-    places, lengths = _ints(packets["payload_offset"]), _ints(packets["payload_bytes"])
-    icmp = _icmpv6_places(batch)
-    rows = []
-    for i in range(batch.count):
-        raw = batch.data[starts[i] : starts[i] + sizes[i]].tobytes()
-        at = icmp.get(i, -1)
-        kind = raw[at] if 0 <= at < len(raw) else -1
-        rows.append((batch.first_n + i, *packet_prints(raw, places[i], lengths[i]), kind))
-    return pl.DataFrame(rows, schema=PRINTS_SCHEMA, orient="row")
+    starts = np.ascontiguousarray(batch.offsets[: batch.count], dtype=np.int64)
+    sizes, places, lengths = (_ints(packets[c]) for c in ("cap_len", "payload_offset", "payload_bytes"))
+    frame, payload, captured = (np.zeros(batch.count, np.int64) for _ in range(3))
+    kernel(batch.data, (starts, sizes, places, lengths), (frame, payload, captured))
+    masked = payload.copy()
+    begins = starts + np.minimum(places, sizes)
+    for row, value in masked_prints(batch.data.data, begins, begins + captured):
+        masked[row] = value
+    return pl.DataFrame(
+        {
+            "n": np.arange(batch.first_n, batch.first_n + batch.count),
+            "frame_print": frame,
+            "payload_print": payload,
+            "masked_print": masked,
+            "payload_captured": captured,
+            "icmpv6_type": _icmpv6_types(batch, starts, sizes),
+        }
+    ).cast(PRINTS_SCHEMA)  # type: ignore[arg-type]
 
 
-def _icmpv6_places(batch: Batch) -> dict[int, int]:
-    """Where ICMPv6 begins, by row of packets: behind the link header and the outermost IP header."""
-    ip = batch.tables["ip"]
+def _icmpv6_types(batch: Batch, starts: Ints, sizes: Ints) -> Ints:
+    """Type of each packet's ICMPv6 behind the link header and the outermost IP header; -1 where there is none."""
+    ip, link = batch.tables["ip"], batch.tables["link"]
+    out = np.full(batch.count, -1, np.int64)
     if not row_count(ip["n"]):
-        return {}
-    link = dict(zip(_ints(batch.tables["link"]["n"]), _ints(batch.tables["link"]["hdr_bytes"]), strict=True))
-    columns = (_ints(ip[c]) for c in ("n", "depth", "proto", "hdr_len"))
-    return {
-        n - batch.first_n: link.get(n, 0) + size
-        for n, depth, proto, size in zip(*columns, strict=True)
-        if depth == 0 and proto == _ICMPV6
-    }
+        return out
+    begins = np.zeros(batch.count, np.int64)
+    begins[_ints(link["n"]) - batch.first_n] = _ints(link["hdr_bytes"])
+    mine = (_ints(ip["depth"]) == 0) & (_ints(ip["proto"]) == _ICMPV6)
+    rows = (_ints(ip["n"]) - batch.first_n)[mine]
+    at = begins[rows] + _ints(ip["hdr_len"])[mine]
+    there = at < sizes[rows]
+    rows, at = rows[there], at[there]
+    out[rows] = batch.data[starts[rows] + at]
+    return out
 
 
-def _ints(column: Any) -> list[int]:
-    values: list[int] = (column.values if isinstance(column, Masked) else column).tolist()
-    return values
+def _ints(column: Any) -> Ints:
+    values = column.values if isinstance(column, Masked) else column
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def _packets(path: Path, engine: Engine, numbers: set[int]) -> dict[int, bytes]:

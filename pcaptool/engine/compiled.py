@@ -77,6 +77,25 @@ def _sum16(data: Any, at: int, end: int, start: int) -> int:
     return total
 
 
+_HIGH, _LOW = loads.PRIME_HIGH, loads.PRIME_LOW
+_LOW_INVERSE = pow(_LOW, -1, _HIGH)
+
+
+def _remainder(data: Any, at: int, end: int) -> int:
+    # Modulo each prime, four bytes at a time; the Chinese remainder theorem joins both.
+    high = low = 0
+    words = (end - at) >> 2
+    for k in range(words):
+        word = be32(data, at + (k << 2))
+        high = ((high << 32) + word) % _HIGH
+        low = ((low << 32) + word) % _LOW
+    for k in range(at + (words << 2), end):
+        byte = data[k]
+        high = ((high << 8) + byte) % _HIGH
+        low = ((low << 8) + byte) % _LOW
+    return low + _LOW * ((high - low) * _LOW_INVERSE % _HIGH)
+
+
 _PRIMITIVES: dict[Any, Any] = {
     loads.be16: be16,
     loads.be32: be32,
@@ -84,6 +103,7 @@ _PRIMITIVES: dict[Any, Any] = {
     loads.le16: le16,
     loads.le32: le32,
     loads.sum16: numba.njit(nogil=True)(_sum16),
+    loads.remainder: numba.njit(nogil=True)(_remainder),
 }
 
 

@@ -1,6 +1,6 @@
 """Memory operations of kernels, as plain Python; `engine.compiled` has the same names as machine code.
 
-Knows: byte order, unaligned loads, the ones' complement sum.
+Knows: byte order, unaligned loads, the ones' complement sum, remainders of long numbers.
 `data` is anything with the buffer protocol; `at` a byte position in it. All results are what a signed 64-bit
 integer holds.
 """
@@ -12,7 +12,10 @@ from typing import Any
 
 from pcaptool.wire.checksum import sum16 as _sum16
 
-__all__ = ["be16", "be32", "be64", "le16", "le32", "sum16"]
+__all__ = ["PRIME_HIGH", "PRIME_LOW", "be16", "be32", "be64", "le16", "le32", "remainder", "sum16"]
+
+# Safe primes (powers of 256 repeat late) whose products with 32 bits a signed 64-bit integer holds.
+PRIME_HIGH, PRIME_LOW = 2147483579, 2147483123
 
 _BE16 = struct.Struct(">H").unpack_from
 _BE32 = struct.Struct(">I").unpack_from
@@ -55,3 +58,14 @@ def sum16(data: Any, at: int, end: int, start: int) -> int:
     '0x2'
     """
     return _sum16(data[at:end], start)
+
+
+def remainder(data: Any, at: int, end: int) -> int:
+    """The big-endian number that data[at:end] spells, modulo PRIME_HIGH * PRIME_LOW.
+
+    Examples
+    --------
+    >>> remainder(bytes.fromhex("ff0102"), 1, 3)
+    258
+    """
+    return int.from_bytes(data[at:end], "big") % (PRIME_HIGH * PRIME_LOW)

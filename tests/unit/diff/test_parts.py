@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcaptool.diff.fields import FIELDS, IN_ORDER, LAYERS
-from pcaptool.diff.fingerprint import PRIME, fingerprint, joined, mask_http_dates
+from pcaptool.diff.fingerprint import MODULUS, fingerprint, joined, mask_http_dates
 from pcaptool.diff.path import clocks_of
 from pcaptool.diff.rules import RULES, rules_in_force
 from pcaptool.diff.structure import _outside_longest
 from pcaptool.diff.text import value_text
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.tolerance import parse_tolerance, parse_tolerances
+from pcaptool.engine import Engine
+from pcaptool.engine.loads import PRIME_HIGH, PRIME_LOW
 from pcaptool.errors import UsageError
 
 
@@ -38,7 +40,7 @@ def test_bytes_that_change_places_change_the_fingerprint():
         assert fingerprint(bytes(swapped)) != fingerprint(data)
 
 
-def test_the_modulus_is_a_safe_prime():
+def test_the_modulus_is_a_product_of_safe_primes():
     def prime(n):  # Miller-Rabin; these bases decide below 3.3e24
         d, r = n - 1, 0
         while not d & 1:
@@ -49,9 +51,31 @@ def test_the_modulus_is_a_safe_prime():
                 return False
         return True
 
-    assert prime(PRIME)
-    assert prime((PRIME - 1) // 2)
-    assert PRIME < 1 << 60
+    assert MODULUS == PRIME_HIGH * PRIME_LOW
+    for factor in (PRIME_HIGH, PRIME_LOW):
+        assert prime(factor)
+        assert prime((factor - 1) // 2)
+        assert factor < 1 << 31
+
+
+@given(st.lists(st.binary(max_size=70), max_size=5), st.integers(0, 9))
+def test_the_kernel_is_the_same_plain_and_compiled(parts, place):
+    data = np.frombuffer(b"".join(parts), np.uint8)
+    sizes = np.array([len(p) for p in parts], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    places, lengths = np.full(len(parts), place), np.full(len(parts), 50)
+    answers = []
+    for mode in ("plain", "compiled"):
+        out = tuple(np.zeros(len(parts), np.int64) for _ in range(3))
+        Engine(mode).flat("pcaptool.diff.print_kernel", "prints")(data, (starts, sizes, places, lengths), out)
+        answers.append([x.tolist() for x in out])
+    assert answers[0] == answers[1]
+    payloads = [p[place : place + 50] for p in parts]
+    assert answers[0] == [
+        list(map(fingerprint, parts)),
+        list(map(fingerprint, payloads)),
+        list(map(len, payloads)),
+    ]
 
 
 @pytest.mark.parametrize(
