@@ -37,6 +37,7 @@ from pcaptool.wire.linktype import LinkType
 __all__ = ["Prediction", "predict"]
 
 ONE_MACHINE_NS = 300_000
+ANSWER_NS = 100_000  # a softirq that answers does so within this time; later ACKs come from elsewhere
 LINGER_NS = 300_000_000
 READ_BYTES = 65536
 
@@ -159,7 +160,9 @@ class _DrivenRun:
         for port in ports:
             self.host.spawn(self._listen(port))
         for frame in self.seen.to_server:
-            arrive = partial(self.host.device.receive, frame.skb)
+            # The tap saw it at its recorded time, whatever else the processor has to do.
+            self.simulator.at(frame.time_ns, self.tap, frame.time_ns, frame.skb, False)
+            arrive = partial(self.host.device.receive, frame.skb, tapped=True)
             self.processor.raise_softirq(frame.time_ns, arrive)
         last_ns = max(f.time_ns for f in self.seen.to_server)
         self.simulator.run(last_ns + LINGER_NS)
@@ -242,7 +245,7 @@ def _reaction(connection: Connection) -> Callable[[int, int], int] | None:
     def when(end_seq: int, now_ns: int) -> int:
         for ack, time_ns in acks:
             if (ack - end_seq) & 0xFFFFFFFF < 0x80000000:
-                return time_ns if now_ns < time_ns < now_ns + ONE_MACHINE_NS else now_ns
+                return time_ns if now_ns < time_ns < now_ns + ANSWER_NS else now_ns
         return now_ns
 
     return when

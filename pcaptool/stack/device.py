@@ -113,15 +113,15 @@ class Device:
 
     # --- up
 
-    def receive(self, skb: SkBuff, *, lost: bool = False) -> Step:
+    def receive(self, skb: SkBuff, *, lost: bool = False, tapped: bool = False) -> Step:
         """__netif_receive_skb: taps first, then the protocol; a copy, since both ends live in one process.
 
-        A `lost` frame is dropped between the two.
+        A `lost` frame is dropped between the two; a `tapped` one has passed the taps.
         """
         arrived = replace(skb)
         if arrived.tcp is not None:
             arrived.tcp = replace(arrived.tcp)
-        for tap in self.taps:
+        for tap in () if tapped else self.taps:
             tap(self.host.now_ns, arrived, False)  # noqa: FBT003 - arriving
         if lost:
             return
