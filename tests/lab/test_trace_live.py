@@ -10,6 +10,7 @@ import pytest
 
 from pcaptool.errors import SystemRefusedError
 from pcaptool.lab import run as lab
+from pcaptool.lab import session
 from pcaptool.scenario import parse_scenario
 from pcaptool.tables.stages import STAGE_NAMES
 
@@ -67,7 +68,7 @@ def test_where_tracing_is_not_permitted_a_run_goes_on_without_stages(tmp_path, m
         def __exit__(self, *_exc):
             pass
 
-    monkeypatch.setattr(lab, "Tracer", Refused)
+    monkeypatch.setattr(session, "Tracer", Refused)
     made = lab.lab_run(parse_scenario(""), tmp_path)
     assert made.stages is None
     assert not (tmp_path / "stages.parquet").exists()

@@ -1,0 +1,289 @@
+"""One run between two namespaces that are there already: hosts, link, captures, programs, trace.
+
+Knows: the order in which things are set up, started, asked and stopped; what `run.json` says.
+Must not know: how namespaces come and go, where files end up (`run`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pcaptool._version import __version__
+from pcaptool.errors import SystemRefusedError, printable
+from pcaptool.file import Record, open_capture
+from pcaptool.lab import hosts
+from pcaptool.lab.capture import Capture
+from pcaptool.lab.commands import run, spawn, stop
+from pcaptool.lab.drops import ruleset
+from pcaptool.lab.namespaces import Namespace
+from pcaptool.lab.owner import CLIENT_COMM, SERVER_COMM
+from pcaptool.lab.stages import join_frames, transmissions, write_stages
+from pcaptool.lab.trace import Tracer
+from pcaptool.scenario import Scenario, dump_scenario
+
+__all__ = ["Session", "needs_relay"]
+
+_LINGER_S = 0.3  # as `stack.run` goes on after the client has ended
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+def needs_relay(scenario: Scenario) -> bool:
+    """Whether a veth pair cannot be this link.
+
+    Examples
+    --------
+    >>> needs_relay(Scenario())
+    False
+    """
+    link = scenario.link
+    return bool(link.delay_ns or link.rate_bps or link.spacing_ns or link.late)
+
+
+class Session:
+    """One run: state that its steps share.
+
+    Parameters
+    ----------
+    plan : Scenario
+        Its devices have names of their own where the run is traced.
+    work : Path
+        Folder for the files.
+    pair : tuple of Namespace
+        The server's and the client's.
+    cpu : int or None
+        Processor of both programs.
+    max_bytes : int
+        Of each capture.
+    say : callable
+        Told what happens now.
+    """
+
+    def __init__(
+        self,
+        plan: Scenario,
+        work: Path,
+        pair: tuple[Namespace, Namespace],
+        *,
+        cpu: int | None,
+        max_bytes: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.plan, self.work, self.cpu, self.max_bytes, self.say = plan, work, cpu, max_bytes, say
+        self.server, self.client = pair
+        self.notes: list[str] = []
+        self.packets: dict[str, int] = {}
+        self.scenario_path = work / "plan.toml"  # what the programs read: devices have names of their own
+        self.relay: subprocess.Popen[str] | None = None
+
+    def build(self) -> None:
+        """Two hosts and the link."""
+        plan, settings = self.plan, self.plan.host
+        self.say("building two namespaces")
+        self.scenario_path.write_text(dump_scenario(plan))
+        both = (
+            (self.server, settings.server, settings.client),
+            (self.client, settings.client, settings.server),
+        )
+        for namespace, own, _ in both:
+            self.notes += hosts.before_device(namespace, own, plan.family)
+        if needs_relay(plan):
+            self._start_relay()
+        else:
+            run(
+                *("ip", "link", "add", settings.server.device, "netns", self.server.name, "type", "veth"),
+                *("peer", "name", settings.client.device, "netns", self.client.name),
+            )
+        for namespace, own, peer in both:
+            self.notes += hosts.set_up(namespace, own, peer, plan.family)
+        if not needs_relay(plan):
+            self._lose(self.client, settings.client.device, "server-to-client")
+            self._lose(self.server, settings.server.device, "client-to-server")
+        hz = hosts.kernel_hz()
+        if hz is not None and hz != settings.server.hz:
+            self.notes.append(f"this kernel has CONFIG_HZ={hz}, not {settings.server.hz}")
+
+    def _start_relay(self) -> None:
+        command = [
+            *_PYTHON,
+            "pcaptool.lab.relay",
+            str(self.scenario_path),
+            self.server.name,
+            self.client.name,
+        ]
+        self.relay = spawn(command, stdout=subprocess.PIPE)
+        assert self.relay.stdout is not None  # noqa: S101 - it was asked for
+        if self.relay.stdout.readline().strip() != "ready":
+            raise SystemRefusedError(f"the relay did not start: {_last_words(self.relay)}")
+
+    def _lose(self, receiver: Namespace, device: str, direction: str) -> None:
+        drops = [drop for drop in self.plan.link.drops if drop.direction == direction]
+        if drops:
+            receiver.run("nft", "-f", "-", given=ruleset(drops, device, self.plan.family))
+
+    def conduct(self, timeout_s: float, *, trace: bool) -> bool:
+        """Capture, serve, ask; whether stages were written."""
+        try:
+            captures = self._start_captures()
+            if self.plan.server.listen:
+                self._start_server()
+            with contextlib.ExitStack() as stack:
+                tracer = self._start_tracer(stack) if trace else None
+                events = self._converse(timeout_s, captures)
+                if tracer is not None:
+                    tracer.stop()
+                    self._write_stages(tracer)
+            (self.work / "run.json").write_text(json.dumps(self._facts() | events, indent=1) + "\n")
+            return tracer is not None
+        finally:
+            if self.relay is not None:
+                stop(self.relay)
+
+    def _start_captures(self) -> dict[str, Capture]:
+        plan, settings = self.plan, self.plan.host
+        return {
+            namespace.role: Capture(
+                namespace,
+                host.device,
+                self.work / f"{namespace.role}.pcap",
+                snaplen=plan.snaplen,
+                max_frames=plan.limits.max_frames,
+                max_bytes=self.max_bytes,
+            )
+            for namespace, host in ((self.server, settings.server), (self.client, settings.client))
+        }
+
+    def _start_tracer(self, stack: contextlib.ExitStack) -> Tracer | None:
+        """None, with a note, where the kernel cannot be traced."""
+        devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
+        programs = " || ".join(f'comm == "{name}"' for name in (SERVER_COMM, CLIENT_COMM))
+        filters = {"net": devices, "syscalls": programs, "tcp/tcp_sendmsg_locked": programs}
+        try:
+            return stack.enter_context(Tracer(filters))
+        except SystemRefusedError as error:
+            self.notes.append(f"no stages: {error}")
+            return None
+
+    def _converse(self, timeout_s: float, captures: dict[str, Capture]) -> dict[str, Any]:
+        """The client's run from start to end, and what was counted."""
+        self.say("running")
+        began_ns = time.time_ns()
+        events = self._ask(timeout_s)
+        time.sleep(_LINGER_S)
+        ended_ns = time.time_ns()
+        counts = {role: capture.stop() for role, capture in captures.items()}
+        self.packets = {role: count.captured for role, count in counts.items()}
+        self.notes += [
+            f"{role}: tcpdump lost {count.lost} packets" for role, count in counts.items() if count.lost
+        ]
+        return {
+            "began_ns": began_ns,
+            "ended_ns": ended_ns,
+            "tcpdump": {role: asdict(count) for role, count in counts.items()},
+            "client": events,
+        }
+
+    def _write_stages(self, tracer: Tracer) -> None:
+        self.say("reading the trace")
+        if lost := tracer.lost():
+            self.notes.append(f"stages are incomplete: the trace lost {lost} events")
+        events, rows, origin = tracer.events(), [], 1
+        for role, host in (("server", self.plan.host.server), ("client", self.plan.host.client)):
+            sent = transmissions(events, host.device, first_origin=origin)
+            origin += len(sent)
+            joined = join_frames(role, sent, _frames_from(self.work / f"{role}.pcap", host.mac))
+            rows += joined.rows
+            if joined.unmatched:
+                self.notes.append(f"{role}: {joined.unmatched} traced frames are not in the capture")
+        write_stages(self.work / "stages.parquet", rows, dump_scenario(self.plan))
+
+    def _start_server(self) -> None:
+        plan = self.plan
+        server = self.server.spawn(
+            [
+                *(*_PYTHON, "pcaptool.cli.main", "serve", str(self.scenario_path)),
+                *("--bind", plan.server_address),
+            ],
+            cpu=self.cpu,
+        )
+        assert server.stderr is not None  # noqa: S101 - spawn pipes it
+        said = server.stderr.readline()
+        if "serving" not in said:
+            raise SystemRefusedError(
+                f"the server did not start: {printable(said.strip())} {_last_words(server)}"
+            )
+
+    def _ask(self, timeout_s: float) -> list[dict[str, Any]]:
+        client = self.client.spawn(
+            [*_PYTHON, "pcaptool.lab.client", str(self.scenario_path)], cpu=self.cpu, stdout=subprocess.PIPE
+        )
+        limit_s = min(timeout_s, self.plan.limits.max_time_ns / 1e9)
+        try:
+            said, wrong = client.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self.notes.append(f"the client was ended after {limit_s:g} s")
+            return []
+        if client.returncode:
+            raise SystemRefusedError(f"the client failed: {printable(' '.join(wrong.split()[-30:]))}")
+        events: list[dict[str, Any]] = json.loads(said)
+        return events
+
+    def _facts(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "pcaptool": __version__,
+            "scenario": dump_scenario(plan),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "processors": os.cpu_count(),
+            "cpu": self.cpu,
+            "link": "relay" if needs_relay(plan) else "veth",
+            "versions": _versions(),
+            "server": hosts.facts(self.server, plan.host.server),
+            "client_host": hosts.facts(self.client, plan.host.client),
+            "lost_by_nft": self._lost(),
+            "notes": self.notes,
+        }
+
+    def _lost(self) -> dict[str, list[int]]:
+        """Packets that each loss rule dropped."""
+        if needs_relay(self.plan) or not self.plan.link.drops:
+            return {}
+        out = {}
+        for namespace in (self.server, self.client):
+            text = namespace.run("nft", "list", "ruleset", check=False)
+            out[f"before {namespace.role}"] = [int(n) for n in re.findall(r"counter packets (\d+)", text)]
+        return out
+
+
+def _frames_from(capture: Path, mac: str) -> list[tuple[int, Record]]:
+    """(Packet number, record) of the frames that a host sent."""
+    source = bytes.fromhex(mac.replace(":", ""))
+    with open_capture(capture) as reader:
+        return [(n, record) for n, record in enumerate(reader, 1) if record.data[6:12] == source]
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    process.kill()
+    assert process.stderr is not None  # noqa: S101 - spawn pipes it
+    return printable(" ".join(process.stderr.read().split()[-30:]))
+
+
+def _versions() -> dict[str, str]:
+    commands = {"tcpdump": ("tcpdump", "--version"), "ip": ("ip", "-V"), "ethtool": ("ethtool", "--version")}
+    out = {"python": platform.python_version()}
+    for name, command in commands.items():
+        out[name] = (run(*command, check=False).splitlines() or [""])[0]
+    return out
