@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from pcaptool.diff.align import Alignment
@@ -50,7 +51,7 @@ def explain(
     """
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
-    case = Case(_with_kinds(differences, a, b), a, b, waits, clocks, relation)
+    case = Case(_with_kinds(differences, a, b, on_path=relation == "path"), a, b, waits, clocks, relation)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)
@@ -101,7 +102,9 @@ def _clock_sentence(clocks: Clocks) -> str:
     return f"{nearer} is nearer to the client; B's clock is {micros // 1000}.{micros % 1000:03d} ms {ahead} A's{skew}."
 
 
-def _with_kinds(differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
+def _with_kinds(
+    differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, *, on_path: bool
+) -> pl.DataFrame:
     """Adds row numbers, and what is known of a lone packet.
 
     Its kind, whether its side sent the range again (`repeated`), whether its side has the very same packet
@@ -115,7 +118,9 @@ def _with_kinds(differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame) -> 
             pl.col("kind").alias(f"kind_{key}"),
             (pl.len().over("g", "kind", "start", "end") > 1).alias(f"repeated_{key}"),
             (pl.len().over("g", "content", "ip.id", "tcp.options_timestamp_tsval") > 1).alias(f"twice_{key}"),
-            pl.Series(heard_of(units, other)).alias(f"heard_{key}"),
+            pl.Series(heard_of(units, other) if on_path else np.zeros(units.height, np.bool_)).alias(
+                f"heard_{key}"
+            ),
         )
         rows = rows.join(facts, on=key, how="left", maintain_order="left")
     new = {

@@ -96,7 +96,7 @@ def diff_sides(
         alignment=table.drop("row_a", "row_b"),
         differences=differences,
         differing=found.differing,
-        timing=tuple(_timing(a, b, ready, pairs, relation)),
+        timing=tuple(_timing(aligned, relation)),
         listing=listing_of(table, left, right, differences),
         flows=ready.flows.drop("syn_0_a", "syn_0_b"),
         notes=_notes(a, b, ready, found, differences),
@@ -189,15 +189,15 @@ def _rule_uses(found: Comparison, settings: Settings, noise: int) -> tuple[RuleU
     return tuple(listed + allowed)
 
 
-def _timing(a: Side, b: Side, ready: Prepared, pairs: Pairs, relation: str) -> list[Timing]:
-    out = []
+def _timing(aligned: _Aligned, relation: str) -> list[Timing]:
+    out, pairs = [], aligned.one
     in_flow = (pairs.a["pair"] >= 0).to_numpy()
     deltas = (pairs.b["elapsed"] - pairs.a["elapsed"]).to_numpy()[in_flow]
     if relation == "path":
         out += one_way_timing(pairs)
     elif len(deltas):
         out.append(quantiles("packet", deltas))
-    return out + exchange_timing(a, b, ready.flows)
+    return out + exchange_timing(aligned.a, aligned.b)
 
 
 def _notes(

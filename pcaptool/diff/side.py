@@ -13,7 +13,7 @@ import polars as pl
 
 __all__ = ["PRINTS_SCHEMA", "TABLES_READ", "Side"]
 
-TABLES_READ = ("packets", "link", "arp", "ip", "tcp", "udp", "flows", "http")
+TABLES_READ = ("packets", "link", "arp", "ip", "tcp", "udp", "flows")
 
 # One row a packet; fingerprints as `diff.fingerprint` makes them. icmpv6_type is -1 where there is none.
 PRINTS_SCHEMA: dict[str, type[pl.DataType]] = {

@@ -15,7 +15,6 @@ from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.pairs import View
 from pcaptool.diff.result import Timing
 from pcaptool.diff.settings import Settings
-from pcaptool.diff.side import Side
 
 __all__ = ["add_times", "exchange_timing", "quantiles", "with_elapsed"]
 
@@ -74,19 +73,38 @@ def _seconds(ns: int) -> str:
     return f"{ns // 1_000_000_000}.{ns % 1_000_000_000:09d} s"
 
 
-def exchange_timing(side_a: Side, side_b: Side, flows: pl.DataFrame) -> list[Timing]:
-    """Server time and transfer time of HTTP exchanges, paired by flow and number on the connection."""
-    a, b = side_a.frames.get("http"), side_b.frames.get("http")
-    if a is None or b is None or not a.height or not b.height or not flows.height:
-        return []
-    columns = ["server_time_ns", "transfer_time_ns"]
-    keys = [pl.col("flow").cast(pl.UInt32), pl.col("exchange")]
-    left = a.select(*keys, *columns).join(flows.select("pair", flow="flow_a"), on="flow")
-    right = b.select(*keys, *columns).join(flows.select("pair", flow="flow_b"), on="flow")
-    both = left.join(right, on=["pair", "exchange"], suffix="_b")
+def exchange_timing(a: pl.DataFrame, b: pl.DataFrame) -> list[Timing]:
+    """Server time and transfer time of exchanges, paired by flow and number on the connection.
+
+    An exchange is one turn of the conversation: new data of the originator, then of the responder. That is a
+    request and its response wherever nobody speaks before the other has finished (no pipelining).
+    """
+    both = _exchanges(a).join(_exchanges(b), on=["pair", "exchange"], suffix="_b")
     out = []
-    for column in columns:
-        deltas = both.select((pl.col(f"{column}_b") - pl.col(column)).drop_nulls()).to_series().to_numpy()
+    for column in ("server_time", "transfer_time"):
+        deltas = both.select(pl.col(f"{column}_b") - pl.col(column)).to_series().to_numpy()
         if len(deltas):
-            out.append(quantiles(column.removesuffix("_ns"), deltas.astype(np.int64)))
+            out.append(quantiles(column, deltas))
     return out
+
+
+def _exchanges(units: pl.DataFrame) -> pl.DataFrame:
+    """One row an exchange of a TCP connection: pair, exchange, server_time, transfer_time (ns)."""
+    data = units.lazy().filter((pl.col("kind") == "data") & (pl.col("pair") >= 0))
+    data = data.select("pair", "dir", "n", "ts", "end").sort("pair", "n")
+    before = pl.col("end").cum_max().shift(1).over("pair", "dir")
+    new = data.filter(before.is_null() | (pl.col("end") > before))
+    other = pl.col("dir") != pl.col("dir").shift(1)
+    begins = other | (pl.col("pair") != pl.col("pair").shift(1))
+    turns = new.with_columns(turn=begins.fill_null(value=True).cum_sum())
+    turns = turns.group_by("turn", maintain_order=True).agg(
+        pl.col("pair", "dir").first(), first=pl.col("ts").first(), last=pl.col("ts").last()
+    )
+    asked = pl.when(pl.col("pair") == pl.col("pair").shift(1)).then(pl.col("last").shift(1))
+    answers = turns.with_columns(asked=asked).filter((pl.col("dir") == 1) & pl.col("asked").is_not_null())
+    return answers.select(
+        "pair",
+        exchange=pl.int_range(pl.len()).over("pair"),
+        server_time=pl.col("first") - pl.col("asked"),
+        transfer_time=pl.col("last") - pl.col("first"),
+    ).collect()
