@@ -54,6 +54,13 @@ def diff(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the tables and the text.", metavar="DIR")
     ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with 1 only for differences in these layers or fields: transport, ip.ttl. Several times,"
+            " or commas; nothing: none."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
     packets: Annotated[int, typer.Option(min=0, help="Rows of the packet list.")] = 60,
     differences: Annotated[int, typer.Option(min=0, help="Differences to list.")] = 20,
@@ -64,6 +71,7 @@ def diff(
     """
     from pcaptool.diff import diff as run_diff
 
+    counted = _counted(fail_on)
     with status("comparing"):
         found = run_diff(
             a,
@@ -83,7 +91,25 @@ def diff(
         console().print(diff_renderable(found, packets=packets, differences=differences))
         if out is not None:
             console().print(f"written: {printable(str(out))}/diff.json, diff.txt, *.parquet", markup=False)
-    raise typer.Exit(found.exit_code)
+    differs = found.exit_code == 1
+    raise typer.Exit(found.exit_code if counted is None or not differs else int(found.differs_in(counted)))
+
+
+def _counted(given: list[str] | None) -> set[str] | None:
+    """Layers and fields whose differences count for the exit code; None for all."""
+    from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
+    from pcaptool.diff.structure import STRUCTURE_FIELDS
+
+    if given is None:
+        return None
+    names = {name.strip() for text in given for name in text.split(",")} - {"nothing"}
+    unknown = sorted(names - {*LAYERS, *FIELD_BY_NAME, *STRUCTURE_FIELDS, "frame.time"})
+    if unknown:
+        raise UsageError(
+            f"--fail-on: no layer or compared field is called {unknown[0]!r}",
+            hint=f"layers are {', '.join(LAYERS)}; fields are listed in docs/diff.md",
+        )
+    return names
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ Must not know: how it was found, how it is drawn (`report.diff`).
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -152,6 +153,28 @@ class Diff:
     def same(self) -> bool:
         """Whether nothing that counts differs."""
         return self.exit_code == 0
+
+    def differs_in(self, names: Collection[str]) -> bool:
+        """Whether anything differs in some layers or fields.
+
+        An answer without comparison (a side without packets, nothing in common) differs in all of them.
+
+        Parameters
+        ----------
+        names : collection of str
+            Names of layers or fields.
+
+        Examples
+        --------
+        >>> ttl = FieldResult("ip.ttl", "network", 9, 8, 0, 1)
+        >>> found = Diff("model", 1, "", "a", "b", (LayerResult("network", (ttl,)),), differing=1)
+        >>> found.differs_in(["network"]), found.differs_in(["tcp.flags", "link"])
+        (True, False)
+        """
+        if not self.layers:
+            return self.differing > 0
+        fields = [f for layer in self.layers for f in layer.fields if f.differing]
+        return any(f.name in names or f.layer in names for f in fields)
 
     def to_json(self, *, limit: int = 1000) -> str:
         """Everything but the packet listing as one JSON document.

@@ -180,6 +180,8 @@ def _head(mutations: dict[str, Score], copies: dict[str, Score], ends: Score, dr
     yield "# The diff, proved"
     yield ""
     yield "Made by `make diff-proof` (tests/proof). The generator knows nothing of the package: it edits bytes."
+    yield f"Proofs 1, 2 and 4 take {len(captures())} bundled captures; proof 3 takes the {sum(1 for _ in bundled(ROOT / 'fixtures'))} bundled runs of which"
+    yield "both ends are there, and all runs under the folder named by PCAPTOOL_LAB, if that is set."
     yield ""
     yield f"1. **Copies**: {sum(s.right for s in copies.values())} of {sum(s.cases for s in copies.values())} are"
     yield "   equal in the relation meant."
@@ -217,7 +219,7 @@ def _copy_table(scores: dict[str, Score]) -> Iterator[str]:
 def main() -> None:
     """Run the proofs and write the page."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    options.add_argument("--each", type=int, default=80, help="cases of each mutation, at most")
+    options.add_argument("--each", type=int, default=90, help="cases of each mutation, at most")
     options.add_argument("--out", type=Path, default=ROOT / "reports" / "diff.md")
     chosen = options.parse_args()
     text = "\n".join(page(chosen.each)) + "\n"
