@@ -107,7 +107,10 @@ def set_up(namespace: Namespace, host: Host, peer: Host, family: int) -> list[st
         A command failed.
     """
     device = host.device
-    namespace.ip("link", "set", device, "address", host.mac, "mtu", str(host.mtu), "addrgenmode", "none")
+    if family == 6:
+        # No link-local address, so no detection of its duplicates among the frames. (Below 1280 there is no IPv6.)
+        namespace.ip("link", "set", device, "addrgenmode", "none")
+    namespace.ip("link", "set", device, "address", host.mac, "mtu", str(host.mtu))
     notes = list(_offloads(namespace, host))
     if host.qdisc != "noqueue" or _qdisc(namespace, host) != "noqueue":
         namespace.run("tc", "qdisc", "replace", "dev", device, "root", *host.qdisc.split())

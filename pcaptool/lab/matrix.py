@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcaptool.diff import Diff, diff
+from pcaptool.errors import PcapToolError
 from pcaptool.generate import generate
 from pcaptool.lab.run import lab_run
 from pcaptool.lab.sample import Sample, samples
@@ -79,12 +80,17 @@ def matrix(
     Raises
     ------
     SystemRefusedError
-        As `lab_run`.
+        As `lab_run`, at the first scenario; later ones have it in their row.
     """
     rows = []
     with tempfile.TemporaryDirectory(prefix="pcaptool-matrix-") as folder:
         for number, sample in enumerate(samples(count, seed), 1):
-            row = compare(number, sample, (keep or Path(folder)) / f"{number:03}")
+            try:
+                row = compare(number, sample, (keep or Path(folder)) / f"{number:03}")
+            except PcapToolError as error:
+                if number == 1:
+                    raise  # no root, or a program is missing: it would be the same with every scenario
+                row = Row(number, sample, 0, 0, "", f"could not be run: {error}")
             rows.append(row)
             if progress is not None:
                 progress(row)

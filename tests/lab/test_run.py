@@ -16,6 +16,7 @@ import pytest
 
 from pcaptool.errors import SystemRefusedError
 from pcaptool.lab import trace
+from pcaptool.lab.matrix import matrix
 from pcaptool.lab.owner import is_leftover
 from pcaptool.lab.run import lab_run
 from pcaptool.scenario import body, load_scenario, parse_scenario
@@ -194,6 +195,19 @@ def test_an_interrupt_removes_everything(tmp_path):
         assert process.wait(20) == 130
     assert not [n for n in namespaces() if n.startswith(f"pcaptool-{process.pid}-")]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_mtu_below_that_of_ipv6(tmp_path):
+    made = lab_run(parse_scenario("host.server.mtu = 576\nhost.client.mtu = 576"), tmp_path, trace=False)
+    assert max(eth.data.len for eth in frames(made.client) if isinstance(eth.data, dpkt.ip.IP)) > 576  # TSO
+    assert made.notes == ()
+
+
+def test_random_scenarios_are_run_and_compared(tmp_path):
+    rows = matrix(2, 1, keep=tmp_path)
+    assert [row.number for row in rows] == [1, 2]
+    assert all(row.frames > 3 and 2 * row.equal > row.frames for row in rows)
+    assert {p.name for p in (tmp_path / "001").iterdir()} >= {"server.pcap", "model.pcapng", "scenario.toml"}
 
 
 def test_a_client_that_does_not_end_is_ended(tmp_path):
