@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TOOLS := tshark tcpdump
 
-.PHONY: help demo test quick lint bench fidelity diff-proof docs lock clean tools
+.PHONY: help demo test quick lint bench fuzz fidelity diff-proof docs lock clean tools
 .DELETE_ON_ERROR:
 
 help:  ## what can be made
@@ -27,8 +27,11 @@ lint: .venv/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.dev tools  ## how fast: pcaptool analyze against tshark, on a capture made here
+bench: .venv/.dev tools  ## how fast: analyze against tshark, dpkt, tcpdump; writes reports/benchmarks.md
 	$(BIN)/python tests/bench/analyze.py
+
+fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
+	$(BIN)/python tests/fuzz/captures.py --seconds 60
 
 fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
 	$(BIN)/python tests/model/fidelity.py

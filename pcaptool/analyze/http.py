@@ -110,22 +110,20 @@ class HttpAnalysis:
         found: list[tuple[int, Exchange]] = []
         data = batch.data.data
         wanted, picked_up, first = self._choose(batch, segments)
-        columns = (column[wanted].tolist() for column in segments)
-        rows = zip(picked_up[wanted].tolist(), first[wanted].tolist(), *columns, strict=True)
-        for marked, is_first, *values in rows:
-            flow, side, seq, _, flags, size, captured, _, n, ts = values
-            connection = self._connections.get(flow)
-            if connection is None:
-                if not marked or self._state[flow] == _CLOSED:
-                    continue
-                connection = self._begin(_Row(*values), is_first)
-            elif (
-                captured == size
-                and not flags & (_FIN | _RST)
-                and connection.skip_body(side, seq, size, n, ts)
-            ):
-                continue
-            self._segment(connection, _Row(*values), data, found)
+        table = np.stack(segments, axis=1)[wanted]
+        runs = _Runs(_Segments(*table.T))
+        done = bytearray(len(wanted))
+        at = done.find(0)
+        while at >= 0:
+            done[at] = 1
+            row = _Row(*table[at].tolist())
+            connection = self._connections.get(row.flow)
+            if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
+                connection = self._begin(row, bool(first[wanted[at]]))
+                self._segment(connection, row, data, found)
+            elif connection is not None and not runs.skip(connection, row, at, done):
+                self._segment(connection, row, data, found)
+            at = done.find(0, at + 1)
         return {"http": exchange_columns(found)} if found else {}
 
     def finish(self) -> dict[str, Columns]:
@@ -202,6 +200,45 @@ class HttpAnalysis:
             found += ((row.flow, exchange) for exchange in connection.take_all())
             self._state[row.flow] = _CLOSED if connection.seen_http else _NEW
             del self._connections[row.flow]
+
+
+class _Runs:
+    """Segments of a conversation that follow each other without a hole, and no other one of it between them.
+
+    The bodies of messages are such runs: their middle is taken in one step, whatever its number of segments.
+    """
+
+    def __init__(self, rows: _Segments) -> None:
+        order = np.argsort(rows.flow, kind="stable")
+        flow, side, seq, size = (column[order] for column in (rows.flow, rows.side, rows.seq, rows.size))
+        whole = ((rows.captured == rows.size) & (rows.flags & (_FIN | _RST) == 0))[order]
+        same = (flow[1:] == flow[:-1]) & (side[1:] == side[:-1]) & whole[1:] & whole[:-1]
+        same &= seq[1:] == (seq[:-1] + size[:-1]) & SEQ_MASK
+        ends = np.flatnonzero(np.append(~same, np.ones(min(len(flow), 1), np.bool_)))
+        self._order, self._rows = order, rows
+        self._place = np.argsort(order)  # of each row in that order
+        self._last = ends[np.searchsorted(ends, np.arange(len(flow)))]  # of the run, in that order
+        self._bytes = np.cumsum(size)
+        self._whole = whole
+
+    def skip(self, connection: HttpConnection, row: _Row, at: int, done: bytearray) -> bool:
+        """Take row `at` and what follows it as far as it is the middle of a body; marks what it took."""
+        room = connection.body_room(row.side)
+        place = int(self._place[at])
+        if room < row.size or not self._whole[place]:
+            return False
+        before = int(self._bytes[place]) - row.size
+        end = int(self._last[place]) + 1
+        end = place + int(np.searchsorted(self._bytes[place:end], before + room, side="right"))
+        last = int(self._order[end - 1])
+        size = int(self._bytes[end - 1]) - before
+        if not connection.skip_body(
+            row.side, row.seq, size, int(self._rows.n[last]), int(self._rows.ts[last])
+        ):
+            return False
+        for k in self._order[place:end].tolist():
+            done[k] = 1
+        return True
 
 
 def _segments(batch: Batch) -> _Segments:

@@ -122,18 +122,20 @@ class HttpConnection:
             reader.feed(event)
         return self._ended
 
-    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
-        """Take a segment without looking at its bytes, if it holds nothing but the middle of a body.
+    def body_room(self, side: int) -> int:
+        """How many bytes of a side may be given to `skip_body` now."""
+        return 0 if self.streams[1 - side].has_hole else self._sides[side].reader.room
 
-        The same as `segment`, for the segments that large bodies are made of: False means it must be called.
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
+        """Take contiguous segments without looking at their bytes, if those are the middle of a body.
+
+        The same as `segment` of each, for what large bodies are made of: `size` is the
+        sum, `n` and `ts` are the last one's. False means that `segment` must be called.
         """
+        if size > self.body_room(side) or not self.streams[side].skip(seq, size):
+            return False
         here = self._sides[side]
-        reader = here.reader
-        if self.streams[1 - side].has_hole or not reader.wants_only_length(size):
-            return False
-        if not self.streams[side].skip(seq, size):
-            return False
-        reader.skip(size)
+        here.reader.skip(size)
         here.on_body(size, n, ts)
         return True
 

@@ -61,6 +61,9 @@ class Listener(Protocol):
         ...
 
 
+_ENDLESS = 1 << 62  # more bytes than any stream has
+
+
 class _State(Enum):
     HEAD = 0
     LENGTH = 1
@@ -106,12 +109,12 @@ class MessageReader:
         """Waiting for a start line after bytes that could not be read."""
         return self._state is _State.LOST
 
-    def wants_only_length(self, size: int) -> bool:
-        """Whether the next `size` bytes are body and do not end it, so that their content is not looked at."""
-        state = self._state
-        return state is _State.CLOSE or (
-            (state is _State.LENGTH or state is _State.CHUNK_DATA) and self._left > size
-        )
+    @property
+    def room(self) -> int:
+        """How many of the next bytes are body and do not end it, so that their content is not looked at."""
+        if self._state is _State.CLOSE:
+            return _ENDLESS
+        return self._left - 1 if self._state in (_State.LENGTH, _State.CHUNK_DATA) else 0
 
     def skip(self, size: int) -> None:
         """Such bytes have come; the listener is told by who skips them."""

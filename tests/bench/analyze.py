@@ -1,16 +1,21 @@
-"""How fast `pcaptool analyze` is against `tshark -T fields`, as whole processes on the same capture.
+"""How fast `pcaptool analyze` is against tshark, dpkt and tcpdump, as whole processes on the same captures.
 
-    python tests/bench/analyze.py [--packets N] [--runs N]
+    python tests/bench/analyze.py [--runs N] [--packets-full N] [--packets-headers N] [--report FILE]
 
-The capture is made here: the bundled keep-alive capture over and over, each time from another client port and
-a little later, so that every copy is a conversation of its own. Both programs read it from the page cache;
-the figure is the ratio of the medians. tshark prints 25 fields that our tables hold as well.
+The captures are made here: HTTP/1.1 downloads of 1 MiB, one a connection, without loss. Full-size packets, the
+same cut to 128 bytes, and a short one. Every run takes all programs one after the other; a ratio is the median
+over the runs of (their time / ours) of one run. The first run only warms caches and is not counted.
+tshark prints 25 fields that our tables hold as well; peak memory is the kernel's ru_maxrss, the highest of all
+runs. Writes the sections `decode` and `analyze` of reports/benchmarks.md; other sections stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import os
 import platform
+import re
 import shlex
 import shutil
 import statistics
@@ -19,104 +24,218 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "fixtures" / "captures" / "lab" / "keepalive-5.server.pcap"
-FIELDS = [
-    "frame.number",
-    "frame.time_epoch",
-    "frame.cap_len",
-    "frame.len",
-    "eth.src",
-    "eth.dst",
-    "eth.type",
-    "ip.src",
-    "ip.dst",
-    "ip.id",
-    "ip.ttl",
-    "ip.len",
-    "ip.flags.df",
-    "ip.proto",
-    "tcp.srcport",
-    "tcp.dstport",
-    "tcp.seq_raw",
-    "tcp.ack_raw",
-    "tcp.flags",
-    "tcp.len",
-    "tcp.window_size_value",
-    "tcp.checksum",
-    "tcp.options.timestamp.tsval",
-    "tcp.options.timestamp.tsecr",
-    "tcp.stream",
-]
+from pcaptool.wire.checksum import sum16
+
+REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks.md"
+LAYERS = "packets,link,arp,ip,tcp,udp"
+FIELDS = (
+    "frame.number frame.time_epoch frame.cap_len frame.len eth.src eth.dst eth.type ip.src ip.dst ip.id ip.ttl "
+    "ip.len ip.flags.df ip.proto tcp.srcport tcp.dstport tcp.seq_raw tcp.ack_raw tcp.flags tcp.len "
+    "tcp.window_size_value tcp.checksum tcp.options.timestamp.tsval tcp.options.timestamp.tsecr tcp.stream"
+)
+DPKT_LOOP = """
+import sys, dpkt
+for ts, raw in dpkt.pcap.Reader(open(sys.argv[1], "rb")):
+    ip = dpkt.ethernet.Ethernet(raw).data
+    tcp = ip.data
+    row = (ts, ip.src, ip.dst, ip.ttl, tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.flags, tcp.win)
+"""
+MSS, BODY_BYTES = 1448, 1 << 20
+REQUEST = b"GET /object HTTP/1.1\r\nHost: server.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES
+SYN, FIN, PSH, ACK = 2, 1, 8, 16
 
 
-def make_capture(path: Path, packets: int) -> int:
-    """Write at least so many packets; returns how many."""
-    data = SOURCE.read_bytes()
-    header, frames, at = data[:24], [], 24
-    while at < len(data):
-        sec, nsec, caplen, length = struct.unpack_from("<IIII", data, at)
-        frames.append((sec * 10**9 + nsec, length, data[at + 16 : at + 16 + caplen]))
-        at += 16 + caplen
-    step_ns = frames[-1][0] - frames[0][0] + 1_000_000
-    done = copy = 0
-    with path.open("wb") as file:
-        file.write(header)
-        while done < packets:
-            port = struct.pack("!H", 1024 + copy % 60000)
-            for when, length, frame in frames:
-                ns = when + copy * step_ns
-                side = 34 if frame[26:30] == b"\xc0\x00\x02\x02" else 36
-                moved = frame[:side] + port + frame[side + 2 :] if frame[12:14] == b"\x08\x00" else frame
-                file.write(struct.pack("<IIII", ns // 10**9, ns % 10**9, len(moved), length) + moved)
-            done += len(frames)
-            copy += 1
-    return done
+class Result(NamedTuple):
+    """Of one program on one capture: seconds of each counted run, highest ru_maxrss."""
+
+    seconds: list[float]
+    peak_mib: float
 
 
-def median_seconds(command: list[str], runs: int, clean: Path | None = None) -> float:
-    """Median wall time of a command; one run before it warms caches."""
-    times = []
-    for turn in range(runs + 1):
-        if clean is not None:
-            shutil.rmtree(clean, ignore_errors=True)
-        begin = time.perf_counter()
-        done = subprocess.run(
-            command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+def conversation(number: int) -> Iterator[bytes]:
+    """Frames of one download."""
+    client = (bytes((10, 0, number >> 8 & 255, number & 255)), 1024 + number % 60000)
+    server = (bytes((192, 0, 2, 2)), 80)
+    seq = {client: number * 7919 & 0xFFFFFFFF, server: number * 104729 & 0xFFFFFFFF}
+
+    def frame(src: tuple[bytes, int], dst: tuple[bytes, int], flags: int, data: bytes = b"") -> bytes:
+        ack = seq[dst] if flags & ACK else 0
+        options = struct.pack("!BBBBII", 1, 1, 8, 10, number, number)
+        tcp = (
+            struct.pack("!HHIIBBHHH", src[1], dst[1], seq[src], ack, 0x80, flags, 501, 0, 0) + options + data
         )
-        if done.returncode:
-            raise SystemExit(f"{shlex.join(command)}: {done.stderr}")
-        times += [time.perf_counter() - begin] if turn else []
-    return statistics.median(times)
+        total = sum16(src[0] + dst[0] + struct.pack("!HH", 6, len(tcp)) + tcp, 0)
+        tcp = tcp[:16] + struct.pack("!H", ~total & 0xFFFF) + tcp[18:]
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0, src[0], dst[0])
+        ip = ip[:10] + struct.pack("!H", ~sum16(ip, 0) & 0xFFFF) + ip[12:]
+        seq[src] = (seq[src] + len(data) + (flags & (SYN | FIN) != 0)) & 0xFFFFFFFF
+        return bytes.fromhex("0200000000020200000000010800") + ip + tcp
+
+    yield frame(client, server, SYN)
+    yield frame(server, client, SYN | ACK)
+    yield frame(client, server, ACK)
+    yield frame(client, server, PSH | ACK, REQUEST)
+    stream = RESPONSE + bytes(range(256)) * (BODY_BYTES // 256)
+    for i, at in enumerate(range(0, len(stream), MSS)):
+        yield frame(server, client, ACK, stream[at : at + MSS])
+        if i % 2:
+            yield frame(client, server, ACK)
+    yield frame(server, client, FIN | ACK)
+    yield frame(client, server, FIN | ACK)
+    yield frame(server, client, ACK)
+
+
+def make_capture(path: Path, packets: int, snaplen: int) -> None:
+    """Write so many packets, 10 us apart."""
+    done = number = 0
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, snaplen, 1))
+        while done < packets:
+            for frame in conversation(number):
+                ns, kept = 1_700_000_000_000_000_000 + done * 10_000, frame[:snaplen]
+                file.write(struct.pack("<IIII", ns // 10**9, ns % 10**9, len(kept), len(frame)) + kept)
+                done += 1
+                if done == packets:
+                    break
+            number += 1
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds and peak MiB of a process."""
+    with tempfile.TemporaryFile() as errors:
+        begin = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            errors.seek(0)
+            raise SystemExit(f"{shlex.join(command)}: {errors.read().decode(errors='replace')}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def measure(capture: Path, runs: int) -> dict[str, Result]:
+    """All programs on one capture, in turn."""
+    out = capture.with_suffix(".report")
+    ours = [sys.executable, "-m", "pcaptool.cli.main", "analyze", str(capture), "-o", str(out)]
+    commands = {
+        "layers": [*ours, "--tables", LAYERS],
+        "all": ours,
+        "tshark": [
+            "tshark",
+            "-n",
+            "-r",
+            str(capture),
+            "-T",
+            "fields",
+            *(w for f in FIELDS.split() for w in ("-e", f)),
+        ],
+        "dpkt": [sys.executable, "-c", DPKT_LOOP, str(capture)],
+        "tcpdump": ["tcpdump", "-nn", "-r", str(capture)],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    peak = dict.fromkeys(commands, 0.0)
+    for turn in range(runs + 1):
+        for name, command in commands.items():
+            shutil.rmtree(out, ignore_errors=True)
+            took, memory = run(command)
+            if turn:
+                seconds[name].append(took)
+            peak[name] = max(peak[name], memory)
+    shutil.rmtree(out, ignore_errors=True)
+    return {name: Result(seconds[name], peak[name]) for name in commands}
+
+
+class Case(NamedTuple):
+    """A capture and the goals for it (times faster than tshark; the layers also than dpkt's loop)."""
+
+    title: str
+    packets: int
+    snaplen: int
+    goals: dict[str, str]
+
+
+def section(which: str, cases: list[tuple[Case, float, dict[str, Result]]]) -> list[str]:
+    """Lines of one of the two tables."""
+    lines = ["| capture | MB | program | seconds | k packets/s | peak MiB | theirs / ours | goal |"]
+    lines += ["| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
+    for case, megabytes, results in cases:
+        ours = results[which].seconds
+        for name in (which, "tshark", "dpkt", "tcpdump"):
+            result = results[name]
+            median = statistics.median(result.seconds)
+            ratios = [theirs / mine for theirs, mine in zip(result.seconds, ours, strict=True)]
+            ratio = "" if name == which else f"{statistics.median(ratios):.2f}"
+            goal = case.goals.get(f"{which} {name}", "")
+            lines.append(
+                f"| {case.title} | {megabytes:.0f} | {'**ours**' if name == which else name} | {median:.2f} | "
+                f"{case.packets / median / 1e3:,.0f} | {result.peak_mib:.0f} | {ratio} | {goal} |"
+            )
+    return lines
+
+
+def write_sections(path: Path, sections: dict[str, str]) -> None:
+    """Put sections into the report, in place of those of the same name."""
+    text = path.read_text() if path.exists() else "# Benchmarks\n"
+    for name, body in sections.items():
+        text = re.sub(rf"(?ms)^## {name}\n.*?(?=^## |\Z)", "", text)
+        text = f"{text.rstrip()}\n\n## {name}\n\n{body.rstrip()}\n"
+    path.write_text(text)
+
+
+def about(runs: int) -> str:
+    """Machine, versions, date, command."""
+    tshark, tcpdump = (
+        subprocess.run([tool, "--version"], check=True, capture_output=True, text=True).stdout.split("\n")[0]
+        for tool in ("tshark", "tcpdump")
+    )
+    today = dt.datetime.now(dt.UTC).date()
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    return (
+        f"`python {shlex.join(['tests/bench/analyze.py', *sys.argv[1:]])}`, {today}; "
+        f"{cpu.group(1) if cpu else platform.machine()}, {os.cpu_count()} processors (shared with others); "
+        f"Python {platform.python_version()}, numba {version('numba')}, pyarrow {version('pyarrow')}, "
+        f"dpkt {version('dpkt')}; {tshark}; {tcpdump}. Whole processes, page cache and kernel cache warm; "
+        f"medians of {runs} paired runs. Captures are synthetic: 1 MiB HTTP downloads without loss."
+    )
 
 
 def main() -> None:
-    """Make the capture, time both, print a table."""
+    """Make the captures, time all programs, write the report."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--packets", type=int, default=200_000)
     options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--packets-full", type=int, default=300_000)
+    options.add_argument("--packets-headers", type=int, default=1_000_000)
+    options.add_argument("--report", type=Path, default=REPORT)
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
-        capture, report = Path(folder) / "bench.pcap", Path(folder) / "report"
-        packets = make_capture(capture, chosen.packets)
-        size = capture.stat().st_size
-        ours = [sys.executable, "-m", "pcaptool.cli.main", "analyze", str(capture), "-o", str(report)]
-        theirs = ["tshark", "-n", "-r", str(capture), "-T", "fields", *(w for f in FIELDS for w in ("-e", f))]
-        layers = [*ours, "--tables", "packets,link,arp,ip,tcp,udp"]
-        rows = [
-            ("pcaptool analyze, all tables", median_seconds(ours, chosen.runs, report)),
-            ("pcaptool analyze, layers only", median_seconds(layers, chosen.runs, report)),
-            ("tshark -T fields, 25 fields", median_seconds(theirs, chosen.runs)),
-        ]
-    print(
-        f"{packets:,} packets, {size / 1e6:.0f} MB; Python {platform.python_version()}, {platform.machine()}"
-    )
-    for name, seconds in rows:
-        print(f"  {name:32} {seconds:8.2f} s {packets / seconds / 1e3:10,.0f} k packets/s")
-    for name, seconds in rows[:-1]:
-        print(f"  {'ratio, ' + name.partition(', ')[2]:32} {rows[-1][1] / seconds:8.1f} x")
+    full = {"layers tshark": "25", "layers dpkt": "10", "all tshark": "20"}
+    cases = [
+        Case("full-size", chosen.packets_full, 262_144, full),
+        Case("128 bytes a packet", chosen.packets_headers, 128, full | {"layers tshark": "45 (at 5 M)"}),
+        Case("short", 1_000, 262_144, {"all tshark": "0.67; at most 0.4 s"}),
+    ]
+    done = []
+    for case in cases:
+        with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
+            capture = Path(folder) / "bench.pcap"
+            make_capture(capture, case.packets, case.snaplen)
+            done.append(
+                (
+                    case._replace(title=f"{case.packets:,} {case.title}"),
+                    capture.stat().st_size / 1e6,
+                    measure(capture, chosen.runs),
+                )
+            )
+    decode = [about(chosen.runs), "", f"`pcaptool analyze --tables {LAYERS}`.", "", *section("layers", done)]
+    analyze = ["The same runs; `pcaptool analyze`, all tables.", "", *section("all", done)]
+    write_sections(chosen.report, {"decode": "\n".join(decode), "analyze": "\n".join(analyze)})
+    print("\n".join([*decode, "", *analyze]))
 
 
 if __name__ == "__main__":
