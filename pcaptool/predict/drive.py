@@ -161,7 +161,7 @@ class _DrivenRun:
             self.host.spawn(self._listen(port))
         for frame in self.seen.to_server:
             # The tap saw it at its recorded time, whatever else the processor has to do.
-            self.simulator.at(frame.time_ns, self.tap, frame.time_ns, frame.skb, False)
+            self.simulator.at(frame.time_ns, partial(self.tap, frame.time_ns, frame.skb, leaving=False))
             arrive = partial(self.host.device.receive, frame.skb, tapped=True)
             self.processor.raise_softirq(frame.time_ns, arrive)
         last_ns = max(f.time_ns for f in self.seen.to_server)

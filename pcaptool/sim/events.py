@@ -2,7 +2,7 @@
 
 Knows: integer nanoseconds, a heap of callbacks, generators that sleep or wait.
 Must not know: what the callbacks do.
-Deterministic: events of the same time run in the order in which they were scheduled.
+Deterministic: events of the same time run in the order in which they were scheduled, timers in the reverse one.
 Complexity: O(log n) for scheduling and running one event; a cancelled event stays in the heap until its time.
 
 A *process* is a generator. It yields an `int` to work for that many nanoseconds, a `Sleep` to sleep for some, or a
@@ -170,6 +170,16 @@ class Simulator:
         event = Event(max(time_ns, self.now_ns), callback, arguments)
         self._order += 1
         heappush(self._heap, (event.time_ns, self._order, event))
+        return event
+
+    def timer_at(self, time_ns: int, callback: Callable[..., None]) -> Event:
+        """The same for a timer: of those of the same time the one set last runs first, before other events.
+
+        A bucket of the kernel's timer wheel is such a stack.
+        """
+        event = Event(max(time_ns, self.now_ns), callback, ())
+        self._order += 1
+        heappush(self._heap, (event.time_ns, -self._order, event))
         return event
 
     def after(self, delay_ns: int, callback: Callable[..., None], *arguments: Any) -> Event:

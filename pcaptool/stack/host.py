@@ -67,6 +67,8 @@ class Host:
     costs : Costs
     buffers : SkBuffIds
         Numbers for buffers, one series for both hosts.
+    tick_phase_ns : int
+        How far into a tick time 0 lies; two namespaces of one machine share its ticks.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Host:
         chance: Chance,
         costs: Costs,
         buffers: SkBuffIds,
+        tick_phase_ns: int = 0,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -90,9 +93,7 @@ class Host:
         self.chance = chance
         self.costs = costs
         self.buffers = buffers
-        self.jiffies = Jiffies(
-            settings.hz, chance.stream("tick phase").randrange(1_000_000_000 // settings.hz)
-        )
+        self.jiffies = Jiffies(settings.hz, tick_phase_ns)
         self.stages = Stages(name)
         self.frames_sent = 0
         self.softirq_follows = False

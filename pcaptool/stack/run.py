@@ -104,6 +104,7 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     same_machine = scenario.link.delay_ns == 0
     shared = Processor(simulator), RunQueue()
     hosts = []
+    phases = [Chance(scenario.seed).stream(f"tick phase {index}").randrange(10_000_000) for index in range(2)]
     for index, (name, settings) in enumerate(
         (("server", scenario.host.server), ("client", scenario.host.client))
     ):
@@ -119,6 +120,7 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
                 chance=Chance(scenario.seed * 2 + index),
                 costs=scenario.costs,
                 buffers=buffers,
+                tick_phase_ns=phases[0 if same_machine else index],
             )
         )
     server, client = hosts

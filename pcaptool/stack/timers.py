@@ -97,7 +97,7 @@ class KernelTimer:
         self.expires = expires
         now = self.jiffies.at(self.simulator.now_ns)
         fires_ns = self.jiffies.begin_ns(wheel_expiry(expires, now))
-        self._event = self.simulator.at(fires_ns, self._fire)
+        self._event = self.simulator.timer_at(fires_ns, self._fire)
 
     def cancel(self) -> None:
         """del_timer."""

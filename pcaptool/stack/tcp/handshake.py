@@ -42,7 +42,9 @@ class RequestSock:
     window, wscale : int
         What we offer.
     synack_ns : int
-        When the SYN-ACK was sent.
+        When the first SYN-ACK was sent.
+    repeats, timeouts : int
+        How often it was repeated, for whatever reason; how often because the timer went off.
     """
 
     local: tuple[bytes, int]
@@ -108,11 +110,12 @@ def _set_mss(sk: TcpSock) -> None:
     sk.mss_cache = output.bound_to_half_window(sk, size)
 
 
-def _establish(sk: TcpSock) -> None:
+def _establish(sk: TcpSock, *, handshake_repeats: int) -> None:
     """tcp_init_transfer: buffers, congestion control and windows of a connection that begins."""
     settings = sk.host.settings
     sk.state = State.ESTABLISHED
-    sk.snd_cwnd = settings.initial_cwnd
+    # One SYN or SYN-ACK may be repeated; after more the path is taken to be crowded (RFC 6298 section 5.7).
+    sk.snd_cwnd = 1 if handshake_repeats > 1 else settings.initial_cwnd
     sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
     sk.congestion = CONTROLS[settings.congestion]()
     sk.advmss = sk.host.ip.mtu - sk.host.ip.header_bytes(sk.remote[0]) - 20
@@ -207,7 +210,7 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     sk.snd_wl1 = sk.irs
     sent = sk.rtx_queue.popleft()
     sk.packets_out = 0
-    sk.retransmits = 0
+    timeouts, sk.retransmits = sk.retransmits, 0
     sk.pending_timer = ""
     sk.retransmit_timer.cancel()
     sk.timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
@@ -224,7 +227,7 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     if not sent.retransmitted:
         rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
         rtt.update_min(sk, (host.now_ns - sent.sent_ns) // 1000)
-    _establish(sk)
+    _establish(sk, handshake_repeats=timeouts)
     # The window of an active opener grows from what its SYN offered, rounded up by the scale, reserve or not
     # (lab off-100k:13-17, size-100k:9, rmem-6m:9; no growth within the reserve: busy-8s:9).
     unit = 1 << sk.receive_wscale
@@ -266,7 +269,7 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
 def send_synack(listener: TcpSock, request: RequestSock) -> Step:
     """tcp_v4_send_synack: no socket stands behind it yet, so its IPv4 ID is 0."""
     host = listener.host
-    request.synack_ns = host.now_ns
+    request.synack_ns = request.synack_ns or host.now_ns  # of the first; repeats are told by their stamps
     peer = request.options.timestamps
     ts_clock = (host.now_ns // 1_000_000 + request.ts_offset) & SEQ_MASK
     options = TcpOptions(
@@ -318,10 +321,17 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     header = skb.tcp
     sk.snd_wnd = sk.max_window = (header.window if header else 0) << sk.send_wscale
     sk.snd_una = sk.iss + 1
+    echoed = header.options.timestamps[1] if header and header.options.timestamps else 0
+    sample_us = 0
     if not request.repeats:
         sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
+    elif sk.timestamps and echoed:
+        # Which SYN-ACK was answered only its stamp tells (tcp_synack_rtt_meas, RFC 7323 section 4.3).
+        sample_us = max(1, (sk.ts_clock() - echoed) & 0xFFFFFFFF) * 1000
+    if sample_us:
         rtt.estimate(sk, sample_us)
         rtt.update_min(sk, sample_us)
-    _establish(sk)
+    first_stamp = (request.synack_ns // 1_000_000 + request.ts_offset) & SEQ_MASK
+    _establish(sk, handshake_repeats=0 if sk.timestamps and echoed == first_stamp else request.repeats)
     sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16
     return sk
