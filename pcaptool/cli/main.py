@@ -20,7 +20,20 @@ from typing import Annotated
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import analyze, demo, diff, generate, info, lab, predict, query, schema, serve, verify
+from pcaptool.cli import (
+    analyze,
+    demo,
+    diff,
+    generate,
+    info,
+    lab,
+    predict,
+    query,
+    report,
+    schema,
+    serve,
+    verify,
+)
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["app", "run"]
@@ -45,6 +58,7 @@ app.command("predict")(predict.predict)
 app.command("analyze")(analyze.analyze)
 app.command("diff")(diff.diff)
 app.command("info")(info.info)
+app.command("report")(report.report)
 app.command("query")(query.query)
 app.command("verify")(verify.verify)
 app.command("schema")(schema.schema)
