@@ -71,7 +71,7 @@ class Engine:
         if self._packets >= self._switch_at:
             self.compiled = True
             if self._on_compile is not None and not sources.cached(_WITNESS):
-                self._on_compile("compiling the decoder for this machine, once: about ten seconds")
+                self._on_compile("compiling the decoder for this machine, once: up to half a minute")
 
     @property
     def left(self) -> int:
