@@ -15,7 +15,7 @@ from tests.bench.analyze import make_capture
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
-    make_capture(tmp_path / "long.pcap", 100_000)
+    make_capture(tmp_path / "long.pcap", 100_000, snaplen=65535)
     out = tmp_path / "out"
     out.mkdir()
     command = [
