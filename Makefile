@@ -17,10 +17,10 @@ demo: .venv/.run  ## predict, observe, compare: the whole line on bundled input
 	@$(BIN)/pcaptool demo
 
 test: .venv/.dev tools  ## every test (installs tshark and tcpdump where missing)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 quick: .venv/.dev  ## the tests that take less than a few seconds each and need no other program
-	$(BIN)/python -m pytest -n auto -m "not slow and not oracle"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not oracle"
 
 lint: .venv/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
