@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """One self-contained HTML page: overview, exchanges, time-sequence graphs, ladders, tables.
 
-    It asks no network and stays under 10 MB: of large captures it shows a sample, and says so.
+    It asks no network. Of large captures it shows a sample, and says so.
     """
     from pcaptool.analyze.pipeline import analyze
     from pcaptool.file.aside import AsideFile

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from pcaptool.lab.owner import CLIENT_COMM, set_comm
-from pcaptool.scenario import Scenario, load_scenario, request_bytes
+from pcaptool.scenario import Scenario, content_length, load_scenario, request_bytes
 
 __all__ = ["run_client"]
 
@@ -117,7 +117,7 @@ class _Connection:
             if self.enough():
                 return False
         head, rest = self.buffered.split(b"\r\n\r\n", 1)
-        left = 0 if head_only else _content_length(head)
+        left = 0 if head_only else content_length(head)
         self.buffered = rest[left:]
         left -= min(left, len(rest))
         while left > 0:
@@ -128,14 +128,6 @@ class _Connection:
                 self.buffered = data[left:]
             left -= len(data)
         return True
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name == b"content-length":
-            return int(value)
-    return 0
 
 
 def _sleep(duration_ns: int) -> None:

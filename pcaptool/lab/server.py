@@ -21,14 +21,13 @@ from typing import Self
 
 from pcaptool.errors import SystemRefusedError, printable
 from pcaptool.lab.requests import HttpRequest, RequestReader
-from pcaptool.scenario import Route, Scenario, find_route, response_head, route_body
+from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 
-__all__ = ["NOT_FOUND", "ReferenceServer"]
+__all__ = ["ReferenceServer"]
 
 READ_BYTES = 65536
 BACKLOG = 1024
 DRAIN_S = 2
-NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class ReferenceServer:

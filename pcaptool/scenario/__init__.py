@@ -7,7 +7,15 @@ Must not know: how a run is done.
 
 from __future__ import annotations
 
-from pcaptool.scenario.application import body, find_route, request_bytes, response_head, route_body
+from pcaptool.scenario.application import (
+    NOT_FOUND,
+    body,
+    content_length,
+    find_route,
+    request_bytes,
+    response_head,
+    route_body,
+)
 from pcaptool.scenario.costs import Costs
 from pcaptool.scenario.dump import dump_scenario
 from pcaptool.scenario.kinds import Request
@@ -28,6 +36,7 @@ from pcaptool.scenario.model import (
 )
 
 __all__ = [
+    "NOT_FOUND",
     "Client",
     "Costs",
     "Drop",
@@ -43,6 +52,7 @@ __all__ = [
     "Scenario",
     "Server",
     "body",
+    "content_length",
     "dump_scenario",
     "find_route",
     "load_scenario",

@@ -12,7 +12,18 @@ from email.utils import format_datetime
 
 from pcaptool.scenario.model import Route, Scenario, Server
 
-__all__ = ["body", "find_route", "request_bytes", "response_head", "route_body"]
+__all__ = [
+    "NOT_FOUND",
+    "body",
+    "content_length",
+    "find_route",
+    "request_bytes",
+    "response_head",
+    "route_body",
+]
+
+# What is answered where no route fits; the connection is closed after it.
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _MAX_BODY = 2**31 - 1
@@ -27,6 +38,21 @@ def body(size: int) -> bytes:
     b'abcdefghijklmnopqrstuvwxyzab'
     """
     return (_LETTERS * (size // 26 + 1))[:size]
+
+
+def content_length(head: bytes) -> int:
+    r"""Bytes of the body that a response's head announces; 0 without the field.
+
+    Examples
+    --------
+    >>> content_length(b"HTTP/1.1 200 OK\r\nContent-Length: 12")
+    12
+    """
+    for line in head.lower().split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name == b"content-length":
+            return int(value)
+    return 0
 
 
 def request_bytes(scenario: Scenario, index: int) -> bytes:

@@ -32,7 +32,7 @@ def html_page(report: Report, title: str = "", limits: Limits | None = None) -> 
     title : str
         By default the names of the captures it was made from.
     limits : Limits, optional
-        What to show of large reports; with the defaults a page stays under 10 MB whatever the capture.
+        What to show of large reports; the defaults keep the page of a million packets below 10 MB.
 
     Returns
     -------

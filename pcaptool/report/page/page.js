@@ -250,7 +250,6 @@
       xaxis: { title: { text: `${name} since the first packet` } },
       yaxis: { title: { text: "sequence number, relative" }, range: [-0.04 * high, 1.08 * high], tickformat: "~s" },
     }, pictures);
-    plot.on("plotly_relayout", () => {});
     make("p", "Drag to zoom, double click to go back, click a legend entry to hide it. The view begins with data and " +
       "ACKs; \"Autoscale\" of the plot's own buttons also shows the window line where it is far above.", pictures,
       { class: "note" });

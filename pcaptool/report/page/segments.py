@@ -2,7 +2,7 @@
 
 Knows: which columns of `tcp` make a picture; how to thin out long conversations without losing what matters.
 Must not know: drawing.
-A sample keeps the first segments, then those that the analysis marks, then every k-th of the rest.
+A sample keeps the first segments, then those that the analysis marks, then of the rest some that are spread evenly.
 """
 
 from __future__ import annotations
@@ -106,12 +106,14 @@ def _segments(report: Report, flows: pl.DataFrame, begin_ns: int) -> pl.LazyFram
 def _kept(most: int) -> pl.Expr:
     """Which segments of a conversation a sample of so many holds: a third each of first, marked, and spread."""
     third = most // 3
-    step = (pl.col("total") + third - 1) // third
+    # Multiplicative hashing (Knuth): a step would keep one kind only of traffic whose period divides it.
+    mixed = pl.col("position").cast(pl.UInt64) * 2_654_435_761 % 2**32
+    spread = mixed * pl.col("total") < third * 2**32
     return (
         (pl.col("total") <= most)
         | (pl.col("position") < third)
         | ((pl.col("mark") > 0) & (pl.col("marked") <= third))
-        | (pl.col("position") % step == 0)
+        | spread
     )
 
 

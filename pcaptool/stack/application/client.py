@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from pcaptool.scenario import Scenario, request_bytes
+from pcaptool.scenario import Scenario, content_length, request_bytes
 from pcaptool.sim.events import Sleep, Step, WaitQueue
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
@@ -115,7 +115,7 @@ class _Conversation:
             if self._enough():
                 return False
         head, rest = self.buffered.split(b"\r\n\r\n", 1)
-        left = 0 if head_only else _content_length(head)
+        left = 0 if head_only else content_length(head)
         have = rest[:left]
         left -= len(have)
         self.buffered = rest[len(have) :]
@@ -127,11 +127,3 @@ class _Conversation:
             if left < 0:
                 self.buffered = data[left:]
         return True
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name == b"content-length":
-            return int(value)
-    return 0

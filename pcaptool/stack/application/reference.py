@@ -6,7 +6,7 @@ Must not know: TCP.
 
 from __future__ import annotations
 
-from pcaptool.scenario import Route, Scenario, find_route, response_head, route_body
+from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 from pcaptool.sim.events import Sleep, Step
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
@@ -14,7 +14,6 @@ from pcaptool.stack.syscalls import Socket, SocketError
 __all__ = ["reference_server"]
 
 READ_BYTES = 65536
-NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def reference_server(host: Host, scenario: Scenario) -> Step:

@@ -8,11 +8,12 @@ import re
 from base64 import b64encode
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
 
 from pcaptool.analyze.pipeline import analyze
 from pcaptool.report.page import Limits, data_block, html_page
-from pcaptool.report.page.segments import MARKS
+from pcaptool.report.page.segments import MARKS, _kept
 from pcaptool.tables import TCP
 
 EVIL = "</script><img src=x onerror=alert(1)>@@SCRIPT@@"
@@ -118,3 +119,15 @@ def test_data_in_a_block_reads_back():
     value = {"a": "</script><!--", "b": [1, None, "ü\u2028"]}
     assert "<" not in data_block(value)
     assert json.loads(data_block(value)) == value
+
+
+@pytest.mark.parametrize("period", [2, 3, 142])
+def test_a_sample_of_periodic_traffic_keeps_each_kind(period):
+    total, most = 141_148, 3000
+    frame = pl.DataFrame({"position": range(total)}).with_columns(
+        pl.lit(total).cast(pl.UInt32).alias("total"), pl.lit(0).alias("mark"), pl.lit(0).alias("marked")
+    )
+    kept = frame.filter(_kept(most))["position"]
+    assert most // 2 < len(kept) <= most
+    late = kept.filter(kept > total * 9 // 10)
+    assert (late % period).n_unique() >= min(period, len(late) // 2)
