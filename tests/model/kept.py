@@ -27,7 +27,9 @@ def main(folder: Path) -> None:
                 same += 1
             else:
                 sys.stdout.write(f"{kept.name}: {alike} of {real} frames; {found.verdict}\n")
-    sys.stdout.write(f"{same} of {runs} scenarios without a difference; {equal} of {frames} server frames equal\n")
+    sys.stdout.write(
+        f"{same} of {runs} scenarios without a difference; {equal} of {frames} server frames equal\n"
+    )
 
 
 if __name__ == "__main__":
