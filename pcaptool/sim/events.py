@@ -8,7 +8,7 @@ Complexity: O(log n) for scheduling and running one event; a cancelled event sta
 A *process* is a generator. It yields an `int` to work for that many nanoseconds, a `Sleep` to sleep for some, or a
 `WaitQueue` to sleep until somebody wakes that queue. This is how a program's or a system call's code is written
 straight down, as in the kernel, while others run in between. Processes of one `RunQueue` share a processor: while
-one works the others wait, whatever woke them.
+one works the others wait, until it sleeps or yields `RESCHEDULE`, where one that was woken meanwhile goes first.
 """
 
 from __future__ import annotations
@@ -16,12 +16,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from enum import Enum
 from heapq import heappop, heappush
 from typing import Any
 
-__all__ = ["Event", "Process", "RunQueue", "Simulator", "Sleep", "Step", "WaitQueue"]
+__all__ = [
+    "RESCHEDULE",
+    "Event",
+    "Process",
+    "Reschedule",
+    "RunQueue",
+    "Simulator",
+    "Sleep",
+    "Step",
+    "WaitQueue",
+]
 
-Step = Generator["int | Sleep | WaitQueue", None, Any]
+Step = Generator["int | Sleep | WaitQueue | Reschedule", None, Any]
+
+
+class Reschedule(Enum):
+    """Where a process may lose its processor to one that was woken (need_resched on the way back to user mode)."""
+
+    HERE = 1
+
+
+RESCHEDULE = Reschedule.HERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +86,52 @@ class WaitQueue:
         """Let all of them go on, `delay_ns` from now: what the scheduler takes to run a woken task."""
         sleepers, self.waiters = self.waiters, []
         for process in sleepers:
-            process.simulator.after(delay_ns, process.work if self.keeps_processor else process.wake)
+            if self.keeps_processor:
+                process.simulator.after(delay_ns, process.work)
+            else:
+                process.wake(delay_ns)
 
 
 class RunQueue:
-    """A processor and the processes that want it, in the order in which they were woken; none is preempted."""
+    """A processor and the processes that want it.
+
+    Those that were woken run in the order in which they were; one that lost the processor runs before those that
+    are woken later.
+    """
 
     def __init__(self) -> None:
         self.current: Process | None = None
-        self._ready: deque[Process] = deque()
+        self._woken: deque[tuple[Process, int]] = deque()
+        self._preempted: deque[Process] = deque()
 
-    def ready(self, process: Process) -> None:
-        """A process was woken."""
+    def ready(self, process: Process, delay_ns: int) -> None:
+        """A process was woken; it takes `delay_ns` to switch to it."""
         if self.current is None:
             self.current = process
-            process.work()
+            process.simulator.after(delay_ns, process.work)
         else:
-            self._ready.append(process)
+            self._woken.append((process, delay_ns))
 
     def release(self) -> None:
         """The running process sleeps or has ended: the next one's turn."""
-        self.current = self._ready.popleft() if self._ready else None
-        if self.current is not None:
+        self.current = None
+        if self._woken:
+            self._switch()
+        elif self._preempted:
+            self.current = self._preempted.popleft()
             self.current.simulator.after(0, self.current.work)
+
+    def preempt(self, process: Process) -> bool:
+        """Whether the running process loses its processor to one that was woken."""
+        if not self._woken:
+            return False
+        self._preempted.append(process)
+        self._switch()
+        return True
+
+    def _switch(self) -> None:
+        self.current, delay_ns = self._woken.popleft()
+        self.current.simulator.after(delay_ns, self.current.work)
 
 
 @dataclass(slots=True)
@@ -108,17 +151,21 @@ class Process:
     processor: RunQueue | None = None
     done: bool = False
 
-    def wake(self) -> None:
-        """Go on as soon as the processor is free."""
+    def wake(self, delay_ns: int = 0) -> None:
+        """Go on as soon as the processor is free, and has switched to this process."""
         if self.processor is None:
-            self.work()
+            self.simulator.after(delay_ns, self.work)
         else:
-            self.processor.ready(self)
+            self.processor.ready(self, delay_ns)
 
     def work(self) -> None:
         """Run until the next yield."""
         try:
             wish = next(self.steps)
+            while isinstance(wish, Reschedule):
+                if self.processor is not None and self.processor.preempt(self):
+                    return
+                wish = next(self.steps)
         except StopIteration:
             self.done = True
             self._leave()

@@ -8,7 +8,7 @@ Leaves out: non-blocking sockets and readiness (epoll), sendfile, writev: they c
 
 from __future__ import annotations
 
-from pcaptool.sim.events import Step
+from pcaptool.sim.events import RESCHEDULE, Step
 from pcaptool.stack.host import Host
 from pcaptool.stack.tcp import handshake, sendmsg
 from pcaptool.stack.tcp.lock import lock_sock, release_sock
@@ -74,6 +74,7 @@ class Socket:
         yield from self._connect_backlog()
         while sk.state is State.SYN_SENT:
             yield sk.connected
+        yield RESCHEDULE
         if sk.error:
             raise SocketError(sk.error)
 
@@ -99,6 +100,7 @@ class Socket:
         yield from lock_sock(sk)
         taken = yield from sendmsg.sendmsg_locked(sk, data, more=more)
         yield from release_sock(sk)
+        yield RESCHEDULE
         if taken < len(data):
             raise SocketError(sk.error or "EPIPE")
 
@@ -114,6 +116,7 @@ class Socket:
         yield from lock_sock(sk)
         data = yield from sendmsg.recvmsg_locked(sk, size)
         yield from release_sock(sk)
+        yield RESCHEDULE
         if not data and sk.error:
             raise SocketError(sk.error)
         return data
@@ -123,6 +126,7 @@ class Socket:
         yield from lock_sock(self.sk)
         yield from sendmsg.set_nodelay(self.sk, on=on)
         yield from release_sock(self.sk)
+        yield RESCHEDULE
 
     def set_cork(self, *, on: bool) -> Step:
         """setsockopt(TCP_CORK)."""
@@ -130,6 +134,7 @@ class Socket:
         yield from lock_sock(self.sk)
         yield from sendmsg.set_cork(self.sk, on=on)
         yield from release_sock(self.sk)
+        yield RESCHEDULE
 
     def set_send_buffer(self, size: int) -> None:
         """setsockopt(SO_SNDBUF): twice the value, and no growth from then on (__sock_set_rcvbuf's sibling)."""
@@ -150,9 +155,11 @@ class Socket:
         yield from lock_sock(self.sk)
         yield from sendmsg.shutdown_locked(self.sk)
         yield from release_sock(self.sk)
+        yield RESCHEDULE
 
     def close(self) -> Step:
         """close()."""
         yield from lock_sock(self.sk)
         yield from sendmsg.close_locked(self.sk, abort=self._linger_zero)
         yield from release_sock(self.sk)
+        yield RESCHEDULE

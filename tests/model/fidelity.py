@@ -27,7 +27,7 @@ DEMO = ROOT / "fixtures" / "demo"
 _READS = "the client program read at other times, so that its ACKs and windows came otherwise"
 _CPUS = "two processors: the client's softirq ran beside the server's system call"
 RACY = {
-    "half-close": _CPUS,
+    "half-close": "the client's shutdown() came before, not after, the woken server took the processor from it",
     "idle-7s": _CPUS,
     "loss-acks": _READS,
     "loss-mid-cubic": "the server closed before, not after, the client's last ACK: who acknowledges the client's FIN",

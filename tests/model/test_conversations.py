@@ -179,6 +179,21 @@ def test_corked_writes_leave_as_one(word):
     assert [f["size"] for f in tcp_frames(run(text), leaving=True) if f["size"]] == [1104]
 
 
+def test_what_the_probe_timer_sends_of_a_corked_write_is_pushed():
+    text = requests(0) + '[[server.route]]\npath = "/bytes/{n}"\nwrite = "head-then-body"\nmore = true\n'
+    (data,) = [f for f in tcp_frames(run(text), leaving=True) if f["size"]]
+    assert (data["size"], data["flags"]) == (101, "PA")
+    assert data["ns"] - run(text).frames["server"][0].time_ns > 200_000_000
+
+
+def test_a_woken_server_answers_before_the_client_shuts_down():
+    frames = tcp_frames(run(requests(100) + "half_close = true\n"))
+    data = next(i for i, f in enumerate(frames) if f["leaving"] and f["size"])
+    fin = next(i for i, f in enumerate(frames) if not f["leaving"] and "F" in f["flags"])
+    assert data < fin
+    assert frames[data]["ack"] == frames[fin]["seq"]
+
+
 def test_slow_start_doubles_each_round_trip():
     text = (
         requests(300_000) + "[link]\ndelay_ms = 20\n[host.server.offload]\ntso = false\ntx_checksum = false\n"

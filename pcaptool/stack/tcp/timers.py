@@ -222,12 +222,11 @@ def _probe_window(sk: TcpSock) -> Step:
     room = sk.window_end - head.seq
     if room > 0:
         mss = output.current_mss(sk)
-        size = min(room, mss)
-        if size < head.length:
+        sk.pushed_seq = max(sk.pushed_seq, head.end_seq)
+        if room < head.length or head.length > mss:
             head.flags |= TcpFlag.PSH
-            sk.pushed_seq = max(sk.pushed_seq, head.end_seq)
-            sk.write_queue.insert(1, output.fragment(sk, head, size, mss))
-            head.flags |= TcpFlag.PSH
+            sk.write_queue.insert(1, output.fragment(sk, head, min(room, mss), mss))
+        head.flags |= TcpFlag.PSH
         output.packet_count(head, mss)
         yield from output.send_head(sk, head)
         return

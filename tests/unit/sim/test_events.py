@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcaptool.sim.chance import Chance
-from pcaptool.sim.events import RunQueue, Simulator, Sleep, WaitQueue
+from pcaptool.sim.events import RESCHEDULE, RunQueue, Simulator, Sleep, WaitQueue
 from pcaptool.sim.link import Direction
 from pcaptool.sim.processor import Processor
 
@@ -69,6 +69,31 @@ def test_a_sleeper_leaves_the_processor_to_others():
     sim.spawn(worker(), processor=cpu)
     sim.run()
     assert log == [("worker", 30), ("sleeper", 100)]
+
+
+def test_a_woken_process_takes_the_processor_where_the_running_one_offers_it():
+    sim, cpu, queue, log = Simulator(), RunQueue(), WaitQueue(), []
+
+    def woken():
+        yield queue
+        log.append(("woken", sim.now_ns))
+        yield 5
+        log.append(("woken sleeps", sim.now_ns))
+
+    def running():
+        yield 10
+        queue.wake(3)
+        yield 10
+        log.append(("before", sim.now_ns))
+        yield RESCHEDULE
+        log.append(("after", sim.now_ns))
+        yield RESCHEDULE  # nobody was woken: it goes on
+        log.append(("end", sim.now_ns))
+
+    sim.spawn(woken(), processor=cpu)
+    sim.spawn(running(), processor=cpu)
+    sim.run()
+    assert log == [("before", 20), ("woken", 23), ("woken sleeps", 28), ("after", 28), ("end", 28)]
 
 
 def test_a_wait_queue_wakes_all_waiters_once():
