@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["analyze", "frames", "rows_of"]
 
 Source = str | Path | BinaryIO
+
+# Larger captures are named without a digest: on two cores it would take longer than analyzing them.
+_DIGEST_UP_TO_BYTES = 1 << 26
 Progress = Callable[[int, int | None, int], None]
 
 
@@ -208,6 +211,7 @@ class _Line:
         for path in self.paths:
             digest = _Digest(path if self.digest else "-")
             with open_capture(path, engine) as capture:
+                engine.expect(capture.size_bytes)
                 for batch in decoder.batches(capture, packets):
                     finished = [analysis.feed(batch) for analysis in running]
                     yield batch.tables
@@ -223,20 +227,22 @@ class _Line:
 
 
 class _Digest:
-    """SHA-256 of a file, computed beside the decoding."""
+    """Size of a file, and SHA-256 of one that is not large, computed beside the decoding."""
 
     def __init__(self, path: Source) -> None:
         self._path = Path(path) if isinstance(path, (str, Path)) and str(path) != "-" else None
         self._found: dict[str, Any] = {}
         self._thread: threading.Thread | None = None
-        if self._path is not None and self._path.is_file():
+        size = self._path.stat().st_size if self._path is not None and self._path.is_file() else -1
+        if size >= 0:
+            self._found["size_bytes"] = size
+        if self._path is not None and 0 <= size <= _DIGEST_UP_TO_BYTES:
             self._thread = threading.Thread(target=self._compute, args=(self._path,), daemon=True)
             self._thread.start()
 
     def _compute(self, path: Path) -> None:
         with path.open("rb") as file:
             self._found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-            self._found["size_bytes"] = file.tell()
 
     def about(self, name: str, packets: int) -> dict[str, Any]:
         """What the report says of this source."""

@@ -1,37 +1,28 @@
-"""Kernels as machine code: the loads of `engine.loads` as numba intrinsics, and the loading of modules.
+"""Compiling kernels: the loads of `engine.loads` as numba intrinsics, and whole modules.
 
-Knows: numba. Imported only when something is to be compiled.
+Knows: numba. Imported only when something is to be compiled. Must not know: where machine code is kept.
 A kernel module is executed a second time under another name; its functions are compiled, and names that it
 imported from other kernel modules are replaced by their compiled forms.
-
-Cache: numba keeps machine code beside the source file and looks only at that file, so an edit in a module
-that it calls would go unseen. Therefore each module's source is written to a folder whose name is a digest of
-all sources involved and of numba's version, and is compiled under that file name; what is executed is always
-the package's own text. A folder that cannot be written means compiling again in each process.
+Functions get no wrappers for Python: these cost half the time of compiling, and `engine.calls` needs none.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import os
 import sys
-import tempfile
 import types as python_types
-from functools import cache, partial
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from pcaptool.engine import loads, sources
 
-__all__ = ["compiled_module", "entry"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["MachineCode", "compile_kernel", "compiled_module"]
 
 
 def _load(bits: int, *, big_endian: bool) -> Any:
@@ -107,11 +98,38 @@ _PRIMITIVES: dict[Any, Any] = {
 }
 
 
-# Two options that numba's signature does not show. Kernels allocate nothing, so arrays need no reference counts:
+_numba: Any = types  # numba declares its types in part only
+
+# Options that numba's signature does not show. Kernels allocate nothing, so arrays need no reference counts:
 # without them kernels ran twice as fast.
-_jit: Any = partial(numba.njit, nogil=True, _nrt=False)
-# Kernels call each other without Python's calling convention; leaving it out halves the time of compiling.
-_jit_inner: Any = partial(_jit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCode:
+    """A kernel function for certain argument types.
+
+    Parameters
+    ----------
+    symbol : str
+        Name of the function in `code`.
+    code : bytes or None
+        Object file; None where it needs something that it does not define, and so cannot be kept.
+    address : int
+        Where the function is in this process.
+    owner : object
+        Holds it there.
+    """
+
+    symbol: str
+    code: bytes | None
+    address: int
+    owner: Any
 
 
 @cache
@@ -124,63 +142,60 @@ def compiled_module(name: str) -> python_types.SimpleNamespace:
         Full name of a kernel module.
     """
     path = sources.source_path(name)
-    place = _cache_file(name)
     module = python_types.ModuleType(f"{name}:compiled")
-    module.__file__ = str(place or path)
-    sys.modules[module.__name__] = module  # numba's cache finds a function's globals by its module's name
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # numba finds a function's globals by its module's name
     space = module.__dict__
-    code = compile(path.read_bytes(), module.__file__, "exec", dont_inherit=True)
+    code = compile(path.read_bytes(), f"{path}:compiled", "exec", dont_inherit=True)
     exec(code, space)  # noqa: S102 - the package's own source, a second time
     for key, value in list(space.items()):
         if not isinstance(value, python_types.FunctionType):
             continue
         if value in _PRIMITIVES:
             space[key] = _PRIMITIVES[value]
-        elif value.__code__.co_filename == module.__file__:
-            space[key] = _jit_inner(cache=place is not None)(value)
+        elif value.__code__.co_filename == code.co_filename:
+            space[key] = numba.njit(**_OPTIONS)(value)
         elif value.__module__ in sources.closure(name):
             space[key] = getattr(compiled_module(value.__module__), key)
     return python_types.SimpleNamespace(**{k: v for k, v in space.items() if not k.startswith("__")})
 
 
-@cache
-def entry(module: str, name: str) -> Any:
-    """A kernel function that Python may call: the same with a wrapper around it."""
-    place = _cache_file(module)
-    inner = getattr(compiled_module(module), name)
-    return _jit(cache=place is not None)(inner.py_func)
+def compile_kernel(module: str, name: str, args: tuple[Any, ...]) -> MachineCode:
+    """Compile a kernel function for arguments like these.
+
+    Raises
+    ------
+    TypeError
+        It returns something else than an integer or nothing.
+    """
+    dispatcher = getattr(compiled_module(module), name)
+    kinds = tuple(_type(value) for value in args)
+    dispatcher.compile(kinds)
+    made = dispatcher.overloads[kinds]
+    if made.signature.return_type not in (types.none, types.boolean, types.int64):
+        raise TypeError(f"{module}.{name} returns {made.signature.return_type}")
+    symbol = made.fndesc.llvm_func_name
+    address = made.library.get_pointer_to_function(symbol)
+    return MachineCode(symbol, _object(made.library), address, made)
 
 
-def _cache_file(name: str) -> Path | None:
-    """Where a module's source and machine code are kept, None where nothing can be written."""
-    if importlib.util.find_spec("numba") is None:  # pragma: no cover - this module imports it
+def _type(value: Any) -> Any:
+    """As `engine.calls.flatten` takes it apart."""
+    if isinstance(value, np.ndarray):
+        order = "C" if value.flags.c_contiguous else "A"
+        readonly = not value.flags.writeable
+        return _numba.Array(numba.from_dtype(value.dtype), value.ndim, order, readonly=readonly)
+    if isinstance(value, tuple):
+        return _numba.BaseTuple.from_types(tuple(_type(member) for member in value))
+    return types.int64
+
+
+def _object(library: Any) -> bytes | None:
+    """The object file of a compiled library, if it needs nothing from numba's own."""
+    module = library._final_module  # noqa: SLF001 - numba keeps object files for its cache, and shows no way to them
+    functions = (f.name for f in module.functions if f.is_declaration)
+    variables = (g.name for g in module.global_variables if g.is_declaration)
+    if any(not name.startswith("llvm.") for name in (*functions, *variables)):
         return None
-    path = sources.source_path(name)
-    folder = sources.cache_folder(name, numba.__version__)
-    if folder is None:
-        return None
-    place = folder / f"{name.removeprefix('pcaptool.')}.py"
-    text = path.read_bytes()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not place.exists() or place.read_bytes() != text:
-            _write_whole(place, text)
-        (folder / "__pycache__").mkdir(exist_ok=True)
-        if not os.access(folder / "__pycache__", os.W_OK):
-            return None
-    except OSError as error:
-        _log.info("kernels are compiled in each process: %s", error)
-        return None
-    return place
-
-
-def _write_whole(place: Path, text: bytes) -> None:
-    """Another process may do the same at the same time; each file appears whole."""
-    handle, aside = tempfile.mkstemp(dir=place.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        Path(aside).replace(place)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    code: bytes = library._get_compiled_object()  # noqa: SLF001 - as above
+    return code

@@ -2,10 +2,10 @@
 
 Knows: how many packets have passed. Must not know: what kernels do.
 
-Plain Python begins at once but takes some 50 us a packet; machine code takes a fraction of a second to load,
-or several seconds to compile if this machine has not done so yet. So a capture begins in plain Python and
+Plain Python begins at once but takes some 50 us a packet; machine code takes a tenth of a second to load,
+or many seconds to compile if this machine has not done so yet. So a capture begins in plain Python and
 goes on compiled when it turns out to be long: after `LOAD_AFTER` packets where machine code is at hand, after
-`COMPILE_AFTER` where it is not.
+`COMPILE_AFTER` where it is not. Where its size says that it is long, machine code at hand is taken at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pcaptool.engine import sources
 
 __all__ = ["COMPILE_AFTER", "LOAD_AFTER", "Engine"]
 
-LOAD_AFTER = 4_096
+LOAD_AFTER = 2_048
 COMPILE_AFTER = 40_000
+LOAD_FROM_BYTES = 4 << 20
 
 # The kernel that is asked whether machine code is at hand.
 _WITNESS = "pcaptool.decode.kernels.chain"
@@ -73,6 +74,12 @@ class Engine:
             if self._on_compile is not None and not sources.cached(_WITNESS):
                 self._on_compile("compiling the decoder for this machine, once: up to half a minute")
 
+    def expect(self, size_bytes: int | None) -> None:
+        """A capture of this size begins (None: not known)."""
+        if self.compiled or not self._allowed or size_bytes is None or size_bytes < LOAD_FROM_BYTES:
+            return
+        self.compiled = sources.cached(_WITNESS)
+
     @property
     def left(self) -> int:
         """Packets until the switch, at least 1: no plain step should be longer."""
@@ -89,9 +96,9 @@ class Engine:
             if not self.compiled:
                 return plain(*args)
             if not fast:
-                from pcaptool.engine.compiled import entry  # noqa: PLC0415 - numba only when needed
+                from pcaptool.engine.machine import kernel  # noqa: PLC0415 - llvmlite only when needed
 
-                fast.append(entry(module, name))
+                fast.append(kernel(module, name))
             return fast[0](*args)
 
         return call

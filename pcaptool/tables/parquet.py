@@ -31,6 +31,11 @@ __all__ = ["ROW_GROUP_ROWS", "ReportWriter"]
 
 ROW_GROUP_ROWS = 131_072
 
+# Columns whose least and greatest value of a row group lets a reader skip it. Those of the others cost a fifth of
+# the time of encoding, and hardly ever exclude anything.
+_ORDERED = frozenset({"n", "flow", "stream", "first_n", "last_n", "request_first_n"})
+_WRITE_BATCH_ROWS = 65_536  # pyarrow's 1,024 costs another fifth
+
 
 class ReportWriter:
     """A report that is being written.
@@ -87,7 +92,8 @@ class ReportWriter:
             compression="zstd",
             compression_level=1,
             use_dictionary=[c.name for c in table.columns if c.low_cardinality or c.kind == "text"],
-            write_statistics=True,
+            write_statistics=[c.name for c in table.columns if c.name in _ORDERED or c.kind == "time"],
+            write_batch_size=_WRITE_BATCH_ROWS,
             store_schema=True,
         )
 

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pcaptool.engine import Engine, sources
-from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER
+from pcaptool.engine.calls import caller, flatten
+from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES
 
 CHAIN = "pcaptool.decode.kernels.chain"
 SCRIPT = """
@@ -46,6 +48,47 @@ def test_disabled_compilation_is_plain_python(lab_captures):
 def test_a_cache_that_cannot_be_written_only_costs_time(lab_captures):
     found = run(lab_captures / "size-1.server.pcap", "compiled", PCAPTOOL_CACHE_DIR="/proc/nowhere")
     assert found == ["0", "True"]
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_and_needs_no_numba_afterwards(lab_captures, tmp_path):
+    capture = lab_captures / "size-1.server.pcap"
+    place = {"PCAPTOOL_CACHE_DIR": str(tmp_path)}
+    assert run(capture, "compiled", **place) == ["0", "True"]
+    assert run(capture, "compiled", **place) == ["0", "False"]
+    for file in tmp_path.rglob(f"*{sources.SUFFIX}"):  # a file that was cut is compiled again, not loaded
+        file.write_bytes(file.read_bytes()[:-1])
+    assert run(capture, "compiled", **place) == ["0", "True"]
+    assert run(capture, "compiled", **place) == ["0", "False"]
+
+
+def test_a_long_capture_takes_kept_machine_code_at_once(monkeypatch):
+    for cached in (True, False):
+        monkeypatch.setattr(sources, "cached", lambda _name, answer=cached: answer)
+        for size in (None, LOAD_FROM_BYTES - 1, LOAD_FROM_BYTES):
+            engine = Engine()
+            engine.expect(size)
+            assert engine.compiled == (cached and size == LOAD_FROM_BYTES)
+    plain = Engine("plain")
+    plain.expect(LOAD_FROM_BYTES)
+    assert not plain.compiled
+
+
+def test_arguments_that_need_other_machine_code_are_told_apart():
+    whole = np.zeros((4, 6), np.int64)
+    readonly = whole.copy()
+    readonly.flags.writeable = False
+    different = [whole, whole[:, ::2], readonly, whole[0], whole.astype("i4"), (whole,), 1]
+    kinds = [flatten((value,))[0] for value in different]
+    assert len(set(kinds)) == len(kinds)
+    assert flatten((whole,))[0] == flatten((whole.copy()[1:],))[0]
+    with pytest.raises(TypeError, match="str"):
+        flatten(("text",))
+
+
+def test_more_arguments_than_can_be_passed():
+    with pytest.raises(ValueError, match="2000"):
+        caller(0, 2000, None)
 
 
 def test_the_switch_comes_later_where_compiling_takes_time(monkeypatch):

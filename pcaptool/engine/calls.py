@@ -1,0 +1,103 @@
+"""Calling a compiled kernel by its address, without numba.
+
+Knows: numba's native calling convention (`numba.core.callconv.CPUCallConv`) and how its array model is laid out:
+a function gets a place for its result, a place for its exception, and every argument taken apart into integers,
+and returns a status that is 0 or, for None, -2. Must not know: where machine code comes from.
+
+An array becomes: memory information (none: kernels do not count references), owner (none), elements, item size,
+address, shape, strides. A tuple becomes its members, one behind the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Flat", "caller", "flatten"]
+
+# What arguments are, as text, and the integers they become.
+Flat = tuple[str, list[int]]
+
+_OK = (0, -2)  # RETCODE_OK, RETCODE_NONE
+_MOST_ARGUMENTS = 1_020  # ctypes' limit is 1,024
+
+
+def flatten(args: tuple[Any, ...]) -> Flat:
+    """Take arguments apart.
+
+    Returns
+    -------
+    kinds : str
+        Equal for arguments that the same machine code takes.
+    values : list of int
+
+    Raises
+    ------
+    TypeError
+        An argument that is neither integer, array nor tuple of them.
+
+    Examples
+    --------
+    >>> kinds, values = flatten((7, (np.zeros((2, 3), "u2"),)))
+    >>> kinds, values[:1] + values[3:5] + values[6:]
+    ('i(u2Cw2)', [7, 6, 2, 2, 3, 6, 2])
+    """
+    kinds: list[str] = []
+    values: list[int] = []
+    _flatten(args, kinds, values)
+    return "".join(kinds), values
+
+
+def _flatten(args: tuple[Any, ...], kinds: list[str], values: list[int]) -> None:
+    for value in args:
+        if isinstance(value, np.ndarray):
+            flags = value.flags
+            order = "C" if flags.c_contiguous else "A"
+            kinds.append(f"{value.dtype.str[1:]}{order}{'w' if flags.writeable else 'r'}{value.ndim}")
+            values += (0, 0, value.size, value.itemsize, value.ctypes.data)
+            values += value.shape
+            values += value.strides
+        elif isinstance(value, tuple):
+            kinds.append("(")
+            _flatten(value, kinds, values)
+            kinds.append(")")
+        elif isinstance(value, (int, np.integer)):
+            kinds.append("i")
+            values.append(int(value))
+        else:
+            raise TypeError(f"a kernel takes no {type(value).__name__}")
+
+
+def caller(address: int, count: int, owner: Any) -> Callable[[list[int]], int]:
+    """A function of flattened arguments.
+
+    Parameters
+    ----------
+    address : int
+        Of the machine code.
+    count : int
+        Flattened arguments it takes.
+    owner : object
+        Kept as long as the function: what holds the machine code in memory.
+
+    Raises
+    ------
+    ValueError
+        More arguments than can be passed.
+    """
+    if count > _MOST_ARGUMENTS:
+        raise ValueError(f"{count} arguments")
+    pointers = (ctypes.c_void_p, ctypes.c_void_p)
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *[ctypes.c_int64] * count)(address)
+
+    def call(values: list[int], _owner: Any = owner) -> int:
+        result, fault = ctypes.c_int64(0), ctypes.c_void_p()  # of its own: kernels run in several threads
+        status = function(ctypes.addressof(result), ctypes.addressof(fault), *values)
+        if status not in _OK:
+            raise ArithmeticError(f"a kernel failed with status {status}")
+        return result.value
+
+    return call
