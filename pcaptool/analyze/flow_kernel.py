@@ -112,7 +112,7 @@ def rehash(flows: Any, count: int, slots: Any) -> None:
         slots[at] = flow + 1
 
 
-def begin(flows: Any, flow: int, stream: int, low: int, high: int, rows: Any, i: int) -> None:  # noqa: PLR0917 - kernels take flat arguments
+def begin(flows: Any, flow: int, stream: int, low: int, high: int, rows: Any, i: int) -> None:
     """A new conversation: its keys, and who is its originator."""
     src = (rows[i, IN_SRC] << 16) | rows[i, IN_SRCPORT]
     dst = (rows[i, IN_DST] << 16) | rows[i, IN_DSTPORT]
@@ -182,7 +182,7 @@ def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
         note_letter(flows, flow, H_RST + side)
 
 
-def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:
     """Relative sequence and acknowledgement numbers; learns where each side begins."""
     seq, ack, flags = rows[i, IN_SEQ], rows[i, IN_ACK], rows[i, IN_FLAGS]
     if rows[i, IN_PAYLOAD] >= 0:  # a segment of unknown length teaches nothing
@@ -211,7 +211,7 @@ def find(flows: Any, slots: Any, low: int, high: int) -> int:
     return at
 
 
-def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
+def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) -> int:
     """Give each header its conversation and count it there.
 
     Parameters

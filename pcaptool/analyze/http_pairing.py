@@ -151,6 +151,11 @@ class HttpConnection:
             side.reader.end(why, closed=False)
 
     @property
+    def confirmed(self) -> bool:
+        """Whether it is HTTP."""
+        return self.seen_http
+
+    @property
     def over(self) -> bool:
         """There is nothing more to learn from it: both directions are done, or it is no HTTP."""
         client, server = self._sides[0].reader, self._sides[1].reader

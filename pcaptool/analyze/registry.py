@@ -50,7 +50,10 @@ class Entry:
 # In the order in which they see a batch.
 ANALYSES: tuple[Entry, ...] = (
     Entry("flows", "pcaptool.analyze.flows:FlowAnalysis", ("packets", "tcp", "udp", "flows"), kernels=True),
-    Entry("http", "pcaptool.analyze.http:HttpAnalysis", ("http",), after=("flows",)),
+    Entry("segments", "pcaptool.analyze.segments:SegmentAnalysis", (), after=("flows",)),
+    Entry("dns", "pcaptool.analyze.dns:DnsAnalysis", ("dns",), after=("segments",), kernels=True),
+    Entry("tls", "pcaptool.analyze.tls:TlsAnalysis", ("tls",), after=("segments",)),
+    Entry("http", "pcaptool.analyze.http:HttpAnalysis", ("http",), after=("segments",)),
 )
 
 
@@ -60,7 +63,7 @@ def wanted(tables: Iterable[str], entries: Iterable[Entry] = ANALYSES) -> tuple[
     Examples
     --------
     >>> [entry.name for entry in wanted(["arp"])], [entry.name for entry in wanted(["http"])]
-    ([], ['flows', 'http'])
+    ([], ['flows', 'segments', 'http'])
     """
     known = list(entries)
     names = {e.name for e in known if set(e.fills) & set(tables)}

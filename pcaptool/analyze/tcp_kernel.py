@@ -161,7 +161,7 @@ def retransmission(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     return RETRANSMISSION
 
 
-def advance(state: Any, s: int, fwd: int, row: Any, found: int, segments: Any, free: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+def advance(state: Any, s: int, fwd: int, row: Any, found: int, segments: Any, free: Any) -> None:
     """Step 13: list the segment, move what is expected next."""
     seq, size = row[IN_SEQ], row[IN_SIZE]
     after = (seq + size) & MASK32
@@ -204,7 +204,7 @@ def widen(state: Any, s: int, side: int, seq: int, after: int) -> None:
         state[s, side + WRAPPED] = 1
 
 
-def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any, free: Any) -> bool:  # noqa: PLR0917 - kernels take flat arguments
+def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any, free: Any) -> bool:
     """Step 14: take acknowledged segments from the list; whether one ended exactly at the acknowledgement."""
     ack = row[IN_ACK]
     relative = (ack - state[s, rev + BASE]) & MASK32
@@ -245,7 +245,7 @@ def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any,
     return exact
 
 
-def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> bool:  # noqa: PLR0917 - kernels take flat arguments
+def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> bool:
     """Step 15: bytes in flight, bytes since the last push; whether there are any."""
     if row[IN_SIZE] <= 0 or state[s, fwd + LISTED] == 0 or state[s, fwd + VALID_BIF] == 0:
         return False
@@ -262,7 +262,7 @@ def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> boo
     return True
 
 
-def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None:
     """How long the oldest listed segment had waited."""
     if state[s, fwd + HEAD] >= 0:
         oldest = state[s, fwd + TAIL]
@@ -273,7 +273,7 @@ def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None
         out[OUT_RTO], out[OUT_RTO_FRAME] = waited, frame
 
 
-def analyze_segment(  # noqa: PLR0917 - kernels take flat arguments
+def analyze_segment(
     state: Any, s: int, fwd: int, rev: int, row: Any, out: Any, segments: Any, free: Any
 ) -> bool:
     """Steps 0 to 15 for a segment of known length; whether Wireshark keeps a record of it."""
@@ -368,7 +368,7 @@ def complete(state: Any, s: int, row: Any, fresh: bool) -> None:
     state[s, COMPLETENESS] = seen
 
 
-def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
+def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: Any) -> int:
     """Analyse segments in capture order.
 
     Parameters

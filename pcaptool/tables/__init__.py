@@ -9,12 +9,15 @@ from __future__ import annotations
 from pcaptool.tables.conversations import FLOWS
 from pcaptool.tables.definition import Column, Table
 from pcaptool.tables.exchanges import HTTP
+from pcaptool.tables.handshakes import TLS
 from pcaptool.tables.headers import ARP, ICMP, IGMP, IP, LINK, TCP, UDP
+from pcaptool.tables.names import DNS
 from pcaptool.tables.packets import PACKETS
 from pcaptool.tables.stages import STAGE_NAMES, STAGES
 
 __all__ = [
     "ARP",
+    "DNS",
     "FLOWS",
     "HTTP",
     "ICMP",
@@ -26,6 +29,7 @@ __all__ = [
     "STAGE_NAMES",
     "TABLES",
     "TCP",
+    "TLS",
     "UDP",
     "Column",
     "Table",
@@ -33,5 +37,5 @@ __all__ = [
 
 # In the order of the layers, as people read a packet.
 TABLES: dict[str, Table] = {
-    t.name: t for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, HTTP, STAGES)
+    t.name: t for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, DNS, TLS, HTTP, STAGES)
 }

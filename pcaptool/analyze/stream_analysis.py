@@ -1,0 +1,231 @@
+"""What all analyses of TCP byte streams share: which conversations are read, and the life of a reader's state.
+
+Knows: which rows of a batch belong to conversations that are read, and how to skip the middle of long bodies.
+Must not know: what the bytes mean (`Connection`), sequence numbers beyond handing them on (`streams`).
+All conversations that are not read cost a few numpy operations a batch. Nothing that was captured raises, and
+results do not depend on how packets are cut into batches.
+Memory: 1 byte a flow; what a `Connection` holds for those that are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from pcaptool.analyze.segments import FIN, RST, Bools, Row, SegmentAnalysis, Segments, Start, segments_of
+from pcaptool.analyze.streams import StreamReassembler
+from pcaptool.analyze.take import Ints, integers
+from pcaptool.decode.batch import Batch
+from pcaptool.tables.columns import Columns
+from pcaptool.wire.tcp import SEQ_MASK
+
+__all__ = ["Connection", "StreamAnalysis"]
+
+_NEW, _READ, _CLOSED = 0, 1, 2
+
+
+class Connection(Protocol):
+    """Both byte streams of one conversation, being read."""
+
+    streams: tuple[StreamReassembler, StreamReassembler]
+
+    def segment(
+        self,
+        side: int,
+        seq: int,
+        data: memoryview | bytes,
+        n: int,
+        ts: int,
+        *,
+        missing: int = 0,
+        fin: bool = False,
+        ack: int = 0,
+    ) -> bool:
+        """Take a segment (see `StreamReassembler.push`); says whether rows may be ready."""
+        ...
+
+    def body_room(self, side: int) -> int:
+        """How many bytes of a side may be given to `skip_body` now."""
+        ...
+
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
+        """Take contiguous segments without looking at their bytes; False: `segment` must be called."""
+        ...
+
+    def end(self, n: int, ts: int, why: str) -> None:
+        """Nothing more will come in either direction."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """There is nothing more to learn from it."""
+        ...
+
+    @property
+    def confirmed(self) -> bool:
+        """It was what it was taken for; else it may be picked up again."""
+        ...
+
+    def take_finished(self) -> list[Any]:
+        """Results that are final."""
+        ...
+
+    def take_all(self) -> list[Any]:
+        """All results that are left, final or not."""
+        ...
+
+
+class StreamAnalysis:
+    """An analysis of TCP byte streams; one for each protocol says what to pick up and what comes of it."""
+
+    table = ""
+    needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs
+
+    def __init__(self) -> None:
+        self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, _READ, _CLOSED
+        self._own = SegmentAnalysis()
+        self._connections: dict[int, Any] = {}
+        self._last = (0, 0)
+
+    def make(self) -> Connection:
+        """A reader for one conversation."""
+        raise NotImplementedError
+
+    def marks(self, batch: Batch, start: Start) -> Bools:
+        """Segments with which the reading of a conversation may begin."""
+        raise NotImplementedError
+
+    def columns(self, found: list[tuple[int, Any]]) -> Columns:
+        """Flows and results to rows."""
+        raise NotImplementedError
+
+    def feed(self, batch: Batch) -> dict[str, Columns]:
+        """Rows that this batch finished."""
+        found = self.read(batch)
+        return {self.table: self.columns(found)} if found else {}
+
+    def read(self, batch: Batch) -> list[tuple[int, Any]]:
+        """Flows and results that this batch finished."""
+        packets = batch.tables["packets"]
+        self._last = (batch.first_n + batch.count - 1, int(integers(packets, "ts")[-1]))
+        start = segments_of(batch, self._own)
+        if start is None:
+            return []
+        found: list[tuple[int, Any]] = []
+        data = batch.data.data
+        wanted, picked_up = self._choose(batch, start)
+        if not len(wanted):
+            return []
+        table = np.stack(start.segments, axis=1)[wanted]
+        runs = _Runs(Segments(*table.T))
+        done = bytearray(len(wanted))
+        at = done.find(0)
+        while at >= 0:
+            done[at] = 1
+            row = Row(*table[at].tolist())
+            connection = self._connections.get(row.flow)
+            if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
+                connection = self._begin(row, start, bool(start.first[wanted[at]]))
+                self._segment(connection, row, data, found)
+            elif connection is not None and not runs.skip(connection, row, at, done):
+                self._segment(connection, row, data, found)
+            at = done.find(0, at + 1)
+        return found
+
+    def finish(self) -> dict[str, Columns]:
+        """Rows that were still open at the end of the capture."""
+        found: list[tuple[int, Any]] = []
+        for flow in sorted(self._connections):
+            connection = self._connections[flow]
+            connection.end(*self._last, "the capture ends first")
+            found += ((flow, each) for each in connection.take_all())
+        self._connections.clear()
+        return {self.table: self.columns(found)} if found else {}
+
+    def _choose(self, batch: Batch, start: Start) -> tuple[Ints, Bools]:
+        """Which rows must be read, in order; and where the reading of a conversation may begin."""
+        segments = start.segments
+        highest = int(segments.flow.max())
+        if highest >= len(self._state):
+            grow = max(highest + 1, 2 * len(self._state)) - len(self._state)
+            self._state = np.concatenate([self._state, np.zeros(grow, np.uint8)])
+        state = self._state[segments.flow]
+        marks = self.marks(batch, start) & (state != _CLOSED) & (segments.size > 0)
+        wanted = state == _READ
+        at = np.flatnonzero(marks)
+        if len(at):  # a conversation that is picked up in this batch is read from that row on
+            begins = np.full(highest + 1, len(marks), np.int64)
+            np.minimum.at(begins, segments.flow[at], at)
+            wanted |= np.arange(len(marks)) >= begins[segments.flow]
+        return np.flatnonzero(wanted), marks
+
+    def _begin(self, row: Row, start: Start, is_first: bool) -> Connection:
+        connection = self._connections[row.flow] = self.make()
+        self._state[row.flow] = _READ
+        # Data that came before its turn waits for the first; one joined later begins with this row.
+        connection.streams[row.side].begin(1 if is_first else row.seq)
+        other = int(start.first_n[row.flow, 1 - row.side])
+        connection.streams[1 - row.side].begin(row.ack if 0 < other < row.n else 1)
+        return connection
+
+    def _segment(
+        self, connection: Connection, row: Row, data: memoryview, found: list[tuple[int, Any]]
+    ) -> None:
+        ended = connection.segment(
+            row.side,
+            row.seq,
+            data[row.start : row.start + row.captured],
+            row.n,
+            row.ts,
+            missing=row.size - row.captured,
+            fin=bool(row.flags & FIN),
+            ack=row.ack,
+        )
+        if row.flags & RST:
+            connection.end(row.n, row.ts, "reset before it was complete")
+        if ended:
+            found += ((row.flow, each) for each in connection.take_finished())
+        if connection.over:
+            found += ((row.flow, each) for each in connection.take_all())
+            self._state[row.flow] = _CLOSED if connection.confirmed else _NEW
+            del self._connections[row.flow]
+
+
+class _Runs:
+    """Segments of a conversation that follow each other without a hole, and no other one of it between them.
+
+    The bodies of messages are such runs: their middle is taken in one step, whatever its number of segments.
+    """
+
+    def __init__(self, rows: Segments) -> None:
+        order = np.argsort(rows.flow, kind="stable")
+        flow, side, seq, size = (column[order] for column in (rows.flow, rows.side, rows.seq, rows.size))
+        whole = ((rows.captured == rows.size) & (rows.flags & (FIN | RST) == 0))[order]
+        same = (flow[1:] == flow[:-1]) & (side[1:] == side[:-1]) & whole[1:] & whole[:-1]
+        same &= seq[1:] == (seq[:-1] + size[:-1]) & SEQ_MASK
+        ends = np.flatnonzero(np.append(~same, np.ones(min(len(flow), 1), np.bool_)))
+        self._order, self._rows = order, rows
+        self._place = np.argsort(order)  # of each row in that order
+        self._last = ends[np.searchsorted(ends, np.arange(len(flow)))]  # of the run, in that order
+        self._bytes = np.cumsum(size)
+        self._whole = whole
+
+    def skip(self, connection: Connection, row: Row, at: int, done: bytearray) -> bool:
+        """Take row `at` and what follows it as far as it is the middle of a body; marks what it took."""
+        room = connection.body_room(row.side)
+        place = int(self._place[at])
+        if room < row.size or not self._whole[place]:
+            return False
+        before = int(self._bytes[place]) - row.size
+        end = int(self._last[place]) + 1
+        end = place + int(np.searchsorted(self._bytes[place:end], before + room, side="right"))
+        last = int(self._order[end - 1])
+        size = int(self._bytes[end - 1]) - before
+        if not connection.skip_body(
+            row.side, row.seq, size, int(self._rows.n[last]), int(self._rows.ts[last])
+        ):
+            return False
+        for k in self._order[place:end].tolist():
+            done[k] = 1
+        return True
