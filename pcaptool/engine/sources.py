@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,11 +66,20 @@ def closure(name: str) -> tuple[str, ...]:
 
 @cache
 def compiler() -> str | None:
-    """The versions that machine code depends on; None without numba."""
-    try:
-        return f"numba {version('numba')} llvmlite {version('llvmlite')} python {sys.version_info[:2]}"
-    except PackageNotFoundError:
-        return None
+    """The versions that machine code depends on; None without numba.
+
+    Their `_version.py` are read, not their metadata: importing `importlib.metadata` takes longer than the rest.
+    """
+    digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    for package in ("numba", "llvmlite"):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            return None
+        try:
+            digest.update((Path(spec.origin).parent / "_version.py").read_bytes())
+        except OSError:
+            return None
+    return digest.hexdigest()
 
 
 def cache_folder(name: str, versions: str) -> Path | None:
