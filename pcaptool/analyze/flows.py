@@ -10,18 +10,16 @@ headers have no flow, and neither have headers that an ICMP error quotes (Wiresh
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.analyze.flow_state import connection_states, histories
-from pcaptool.analyze.take import Ints, WordIds, integers
+from pcaptool.analyze.take import Ints, WordIds, index, integers, put
 from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Masked, Texts
+from pcaptool.tables.columns import Columns, Masked, Texts, row_count
 
 __all__ = ["FlowAnalysis"]
 
@@ -97,8 +95,9 @@ class FlowAnalysis:
         tcp, udp = batch.tables.get("tcp", {}), batch.tables.get("udp", {})
         tcp_at, udp_at = _innermost(tcp, batch), _innermost(udp, batch)
         udp_at[tcp_at >= 0] = -1  # TCP in a UDP tunnel is the inner one
-        at = np.flatnonzero((tcp_at >= 0) | (udp_at >= 0))
+        at = np.flatnonzero(np.maximum(tcp_at, udp_at) >= 0)
         tcp_rows, udp_rows = tcp_at[at], udp_at[at]
+        picked = index(at, batch.count)
         rows = np.zeros((len(at), 16), np.int64)
         if len(at):
             ip = batch.tables["ip"]
@@ -106,32 +105,35 @@ class FlowAnalysis:
             proto = integers(ip, "proto")
             for number, mine in ((TCP, tcp_rows), (UDP, udp_rows)):
                 here = np.flatnonzero(mine >= 0)
+                if not len(here):
+                    continue
                 # The IP header below the innermost transport header is the innermost that announces it.
                 below = _innermost(ip, batch, proto == number)[at[here]]
                 rows[here, fk.IN_SRC], rows[here, fk.IN_DST] = src[below], dst[below]
         for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
-            rows[:, column] = integers(packets, name)[at]
+            rows[:, column] = integers(packets, name)[picked]
         _fill_tcp(rows, tcp, tcp_rows)
         _fill_udp(rows, udp, udp_rows)
         return rows, tcp_rows, udp_rows
 
     def _spread(self, batch: Batch, rows: Ints, tcp_rows: Ints, udp_rows: Ints, out: Ints) -> None:
-        packet = rows[:, fk.IN_N] - batch.first_n
-        batch.tables["packets"]["flow"] = _scatter(batch.count, packet, out[:, fk.OUT_FLOW], "u4")
+        packet = index(rows[:, fk.IN_N] - batch.first_n, batch.count)
+        batch.tables["packets"]["flow"] = put(batch.count, packet, out[:, fk.OUT_FLOW], "u4")
         for name, at in (("tcp", tcp_rows), ("udp", udp_rows)):
             if name not in batch.tables:
                 continue
             table = batch.tables[name]
-            height = len(integers(table, "n"))
-            mine = at >= 0
-            place = at[mine]
-            table["flow"] = _scatter(height, place, out[mine, fk.OUT_FLOW], "u4")
+            height = row_count(table["n"])
+            mine = index(np.flatnonzero(at >= 0), len(at))
+            found = out[mine]
+            place = index(at[mine], height)
+            table["flow"] = put(height, place, found[:, fk.OUT_FLOW], "u4")
             if name == "tcp":
-                table["stream"] = _scatter(height, place, out[mine, fk.OUT_STREAM], "u4")
-                table["fwd"] = _scatter(height, place, out[mine, fk.OUT_SIDE] == 0, "?")
-                table["seq"] = _scatter(height, place, out[mine, fk.OUT_SEQ], "u4")
-                table["ack"] = _scatter(height, place, out[mine, fk.OUT_ACK], "u4")
-                self._tcp.feed(table, _tcp_segments(place, rows[mine], out[mine]))
+                table["stream"] = put(height, place, found[:, fk.OUT_STREAM], "u4")
+                table["fwd"] = put(height, place, found[:, fk.OUT_SIDE] == 0, "?")
+                table["seq"] = put(height, place, found[:, fk.OUT_SEQ], "u4")
+                table["ack"] = put(height, place, found[:, fk.OUT_ACK], "u4")
+                self._tcp.feed(table, _tcp_segments(at[mine], rows[mine], found))
 
 
 def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:
@@ -155,14 +157,17 @@ def _innermost(table: Columns, batch: Batch, chosen: npt.NDArray[np.bool_] | Non
     A header that an ICMP error quotes is another packet's.
     """
     at = np.full(batch.count, -1, np.int64)
-    if table:
-        n = integers(table, "n")
+    if not table:
+        return at
+    n = integers(table, "n")
+    order = np.arange(len(n))
+    if np.any(n[1:] <= n[:-1]):  # tunnels, or datagrams that were put together
         order = np.lexsort((integers(table, "depth"), n))
-        if chosen is not None:
-            order = order[chosen[order]]
-        if "quoted" in table:
-            order = order[integers(table, "quoted")[order] == 0]
-        at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
+    if chosen is not None:
+        order = order[chosen[order]]
+    if "quoted" in table and np.any(quoted := integers(table, "quoted")):
+        order = order[quoted[order] == 0]
+    at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
     return at
 
 
@@ -170,8 +175,9 @@ def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
     mine = np.flatnonzero(tcp_rows >= 0)
     if not len(mine):
         return
-    at = tcp_rows[mine]
-    rows[mine, fk.IN_PROTOCOL] = TCP
+    at = index(tcp_rows[mine], row_count(tcp["n"]))
+    into = index(mine, len(rows))
+    rows[into, fk.IN_PROTOCOL] = TCP
     for column, name in (
         (fk.IN_SRCPORT, "srcport"),
         (fk.IN_DSTPORT, "dstport"),
@@ -183,30 +189,23 @@ def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
         (fk.IN_WSCALE, "options_wscale_shift"),
         (fk.IN_SACK_PERMITTED, "options_sack_perm"),
     ):
-        rows[mine, column] = integers(tcp, name)[at]
-    rows[mine, fk.IN_TIMESTAMPS] = integers(tcp, "options_timestamp_tsval")[at] >= 0
+        rows[into, column] = integers(tcp, name)[at]
+    rows[into, fk.IN_TIMESTAMPS] = integers(tcp, "options_timestamp_tsval")[at] >= 0
 
 
 def _fill_udp(rows: Ints, udp: Columns, udp_rows: Ints) -> None:
     mine = np.flatnonzero(udp_rows >= 0)
     if not len(mine):
         return
-    at = udp_rows[mine]
-    rows[mine, fk.IN_PROTOCOL] = UDP
+    at = index(udp_rows[mine], row_count(udp["n"]))
+    into = index(mine, len(rows))
+    rows[into, fk.IN_PROTOCOL] = UDP
     for column, name in (
         (fk.IN_SRCPORT, "srcport"),
         (fk.IN_DSTPORT, "dstport"),
         (fk.IN_PAYLOAD, "payload_bytes"),
     ):
-        rows[mine, column] = integers(udp, name)[at]
-
-
-def _scatter(height: int, place: Ints, values: Any, dtype: str) -> Masked:
-    full = np.zeros(height, dtype)
-    valid = np.zeros(height, np.bool_)
-    full[place] = values
-    valid[place] = True
-    return Masked(full, valid)
+        rows[into, column] = integers(udp, name)[at]
 
 
 def flow_columns(flows: Ints, words: list[str]) -> Columns:

@@ -5,6 +5,7 @@ Knows: the shapes of `tables.columns`. Must not know: any particular column.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from pcaptool.tables.columns import ColumnData, Columns, Masked, Texts
 
-__all__ = ["WordIds", "integers"]
+__all__ = ["WordIds", "index", "integers", "put"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -34,10 +35,40 @@ def integers(columns: Columns, name: str, missing: int = -1) -> Ints:
             raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
 
 
+def index(rows: Ints, height: int) -> Any:
+    """What picks these rows of an array of that height: all of them without copying where they are all, in order.
+
+    Examples
+    --------
+    >>> index(np.array([0, 1]), 2), index(np.array([1, 0]), 2).tolist()
+    (slice(None, None, None), [1, 0])
+    """
+    whole = len(rows) == height and not np.any(rows[1:] <= rows[:-1])
+    return slice(None) if whole else rows
+
+
+def put(height: int, rows: Any, values: Any, dtype: str) -> ColumnData:
+    """A column that has values in some rows (an `index`), and null in the others.
+
+    Examples
+    --------
+    >>> put(3, np.array([0, 2]), np.array([5, 7]), "u2").valid.tolist()
+    [True, False, True]
+    >>> put(2, slice(None), np.array([5, 7]), "u2").tolist()
+    [5, 7]
+    """
+    if isinstance(rows, slice):
+        return np.asarray(values).astype(dtype)
+    full, valid = np.zeros(height, dtype), np.zeros(height, np.bool_)
+    full[rows] = values
+    valid[rows] = True
+    return Masked(full, valid)
+
+
 class WordIds:
     """One number for each distinct text over all batches, in order of appearance.
 
-    Memory: each distinct text once. Time: O(rows) in numpy, O(1) Python steps a text that a batch uses.
+    Memory: each distinct text once. Time: O(rows) in numpy, O(1) Python steps a text that a list of words adds.
 
     Examples
     --------
@@ -51,19 +82,21 @@ class WordIds:
     def __init__(self) -> None:
         self.words: list[str] = []
         self._ids: dict[str, int] = {}
+        # Decoder columns share a list of words that grows: only its new words are looked up.
+        self._shared: Sequence[str] = ()
+        self._table = np.full(1, -1, np.int64)
 
     def __call__(self, column: ColumnData) -> Ints:
         """Numbers of a text column's rows, -1 for null."""
         if not isinstance(column, Texts):
             column = _texts(column)
-        if len(column.words) <= len(column.codes):
-            wanted: Any = range(len(column.words))
-        else:  # a dictionary longer than the batch: touch only what the batch uses
-            wanted = np.unique(column.codes[column.codes >= 0]).tolist()
-        table = np.full(len(column.words) + 1, -1, np.int64)  # the last one answers code -1
-        for code in wanted:
-            table[code] = self._id(column.words[code])
-        return table[column.codes]
+        known = len(self._table) - 1 if column.words is self._shared else 0
+        fresh = [self._id(word) for word in column.words[known:]]
+        if fresh or not known:
+            # The last element answers code -1.
+            self._table = np.concatenate([self._table[:known], np.array([*fresh, -1], np.int64)])
+            self._shared = column.words
+        return self._table[column.codes]
 
     def _id(self, word: str) -> int:
         number = self._ids.get(word)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, integers
+from pcaptool.analyze.take import Ints, index, integers
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Lists, Masked
+from pcaptool.tables.columns import Columns, Lists, Masked, row_count
 from pcaptool.tables.tcp_analysis import TCP_FLAGS
 
 __all__ = ["Segments", "TcpAnalyzer"]
@@ -157,6 +157,7 @@ class TcpAnalyzer:
 
 def _rows(tcp: Columns, found: Segments) -> Ints:
     rows = np.zeros((len(found.at), tk.IN_WIDTH), np.int64)
+    at = index(found.at, row_count(tcp["n"]))
     for column, values in (
         (tk.IN_STREAM, found.stream),
         (tk.IN_SIDE, found.side),
@@ -166,11 +167,11 @@ def _rows(tcp: Columns, found: Segments) -> Ints:
         (tk.IN_BASE, found.base),
         (tk.IN_SIZE, found.size),
         (tk.IN_REUSED, found.reused),
-        (tk.IN_ACK, integers(tcp, "ack_raw")[found.at]),
-        (tk.IN_FLAGS, integers(tcp, "flags")[found.at]),
-        (tk.IN_WINDOW, integers(tcp, "window_size_value")[found.at]),
-        (tk.IN_WSCALE, integers(tcp, "options_wscale_shift")[found.at]),
-        (tk.IN_SACK, _sacked(tcp)[found.at]),
+        (tk.IN_ACK, integers(tcp, "ack_raw")[at]),
+        (tk.IN_FLAGS, integers(tcp, "flags")[at]),
+        (tk.IN_WINDOW, integers(tcp, "window_size_value")[at]),
+        (tk.IN_WSCALE, integers(tcp, "options_wscale_shift")[at]),
+        (tk.IN_SACK, _sacked(tcp)[at]),
     ):
         rows[:, column] = values
     return rows
@@ -193,12 +194,18 @@ def _sacked(tcp: Columns) -> Ints:
     return sizes
 
 
+def _among(height: int, at: Ints, values: Any) -> Any:
+    """Values at these rows of an array of zeros."""
+    out = np.zeros((height, *values.shape[1:]), values.dtype)
+    out[at] = values
+    return out
+
+
 def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints) -> None:
-    height = len(integers(tcp, "n"))
-    here = np.zeros(height, np.bool_)
-    here[at] = True
-    wide = np.zeros((height, tk.OUT_WIDTH), np.int64)
-    wide[at] = out
+    height = row_count(tcp["n"])
+    wide, here, syn = out, np.ones(len(out), np.bool_), rows[:, tk.IN_FLAGS] & tk.SYN != 0
+    if not isinstance(index(at, height), slice):
+        wide, here, syn = (_among(height, at, values) for values in (wide, here, syn))
 
     def some(column: int, dtype: str, valid: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Masked:
         return Masked(wide[:, column].astype(dtype), valid)
@@ -209,8 +216,6 @@ def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints) -> None:
         tcp[flag.name] = repeats if bit == 0 else flags & (1 << bit) != 0
     scale = wide[:, tk.OUT_SCALE]
     factor = np.where(scale >= 0, np.left_shift(1, np.clip(scale, 0, 14)), scale)
-    syn = np.zeros(height, np.bool_)
-    syn[at] = rows[:, tk.IN_FLAGS] & tk.SYN != 0
     tcp["window_size"] = some(tk.OUT_WINDOW, "u4", here)
     tcp["window_size_scalefactor"] = Masked(factor.astype("i4"), here & ~syn)
     tcp["completeness"] = some(tk.OUT_COMPLETENESS, "u1", here)

@@ -151,7 +151,7 @@ def _array(kind: str, data: ColumnData) -> Any:
         case Texts(words=words) if kind != "text" and not words:
             return pa.nulls(len(data.codes), kind_type)  # a cast would import pyarrow.compute, 40 ms
         case Texts():
-            codes = pa.array(data.codes, pa.int32(), mask=data.codes < 0)
+            codes = _numbers("i32", pa.int32(), data.codes, data.codes < 0)
             return pa.DictionaryArray.from_arrays(codes, pa.array(data.words, pa.string()))
         case Lists():
             values = pa.array(data.values, kind_type.value_type)
@@ -172,6 +172,8 @@ def _array(kind: str, data: ColumnData) -> Any:
 def _numbers(kind: str, kind_type: Any, values: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
+    if nulls is not None and not nulls.any():
+        nulls = None  # an array without nulls is encoded faster
     if kind == "time":
         return pa.array(values, pa.int64(), mask=nulls).view(kind_type)
     return pa.array(values, kind_type, mask=nulls)

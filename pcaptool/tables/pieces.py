@@ -69,13 +69,15 @@ def join(parts: list[ColumnData]) -> ColumnData:
     >>> both = join([Texts(np.array([0], "i4"), ["a"]), Texts(np.array([1, 0], "i4"), ["b", "a"])])
     >>> [both.words[c] for c in both.codes]
     ['a', 'a', 'b']
+    >>> join([np.array([7], "u2"), Masked(np.array([0], "u2"), np.array([False]))]).valid.tolist()
+    [True, False]
     """
     if len(parts) == 1:
         return parts[0]
     some: Any = parts
     match parts[0]:
-        case Masked():
-            return Masked(np.concatenate([p.values for p in some]), np.concatenate([p.valid for p in some]))
+        case Masked() | np.ndarray() if any(isinstance(p, Masked) for p in parts):
+            return _join_masked(some)
         case Texts() if all(isinstance(p, Texts) for p in parts):
             return _join_texts(some)
         case Lists():
@@ -84,6 +86,13 @@ def join(parts: list[ColumnData]) -> ColumnData:
             return np.concatenate(some)
         case _:
             return [value for p in some for value in _values(p)]
+
+
+def _join_masked(parts: list[Any]) -> Masked:
+    """Some parts may have no nulls, and be plain arrays."""
+    values = [p.values if isinstance(p, Masked) else p for p in parts]
+    valid = [p.valid if isinstance(p, Masked) else np.ones(len(p), np.bool_) for p in parts]
+    return Masked(np.concatenate(values), np.concatenate(valid))
 
 
 def _values(data: Any) -> list[Any]:
