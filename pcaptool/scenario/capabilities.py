@@ -57,14 +57,9 @@ CAPABILITIES: tuple[Capability, ...] = (
     _only("host.*.tcp_early_retrans", 3),
     _only("host.*.tcp_notsent_lowat", 4294967295),
     _only("host.*.tcp_autocorking", True),
-    _only("host.*.tcp_limit_output_bytes", 4194304),
     _only("host.*.tcp_pingpong_thresh", 1),
     _only("host.*.tcp_syn_linear_timeouts", 4),
     _only("host.*.wmem_max", 4194304),
-    _only("host.*.offload.gro", False),
-    _only("link.rate_mbit", 0),
-    _only("link.spacing_ms", 0),
-    _only("link.queue_packets", 0),
     _never("hook", "hooks"),
 )
 
@@ -74,9 +69,9 @@ def lacking(scenario: Scenario) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
     Examples
     --------
-    >>> from pcaptool.scenario import Link
-    >>> list(lacking(Scenario(link=Link(queue_packets=10))))
-    [(('link', 'queue_packets'), '10 is not available in the modelled stack yet (available: 0)')]
+    >>> from pcaptool.scenario import Host, Hosts
+    >>> list(lacking(Scenario(host=Hosts(server=Host(tcp_recovery=0)))))
+    [(('host', 'server', 'tcp_recovery'), '0 is not available in the modelled stack yet (available: 1)')]
     """
     table = {c.key: c for c in CAPABILITIES}
     for path, k in walk(scenario):

@@ -109,5 +109,11 @@ def _hosts(scenario: Scenario) -> Iterator[_Fault]:
     for side, host in (("server", server), ("client", client)):
         if scenario.family == 6 and host.mtu < 1280:
             yield ("host", side, "mtu"), f"{host.mtu} is less than 1280, the least that IPv6 needs (RFC 8200)"
+    for side, host in (("server", server), ("client", client)):
+        if host.driver == "nic" and host.qdisc == "noqueue":
+            yield (
+                ("host", side, "qdisc"),
+                "a card's ring can be full: it needs a queue (pfifo_fast, fq_codel, ...)",
+            )
     if link.queue_packets and not (link.rate_bps or link.spacing_ns):
         yield ("link", "queue_packets"), "nothing waits for a link without rate_mbit or spacing_ms"

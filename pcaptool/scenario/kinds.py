@@ -16,7 +16,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -35,12 +35,13 @@ __all__ = [
     "Millis",
     "Moment",
     "NumberList",
-    "QdiscWords",
+    "Percent",
     "Refused",
     "Request",
     "RequestList",
     "Text",
     "Whole",
+    "quoted",
     "shown",
 ]
 
@@ -96,7 +97,7 @@ class Kind(ABC):
         return Refused(f"{shown(raw)} is not {self.allowed}")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string: JSON's escapes are a subset of TOML's, but for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -168,7 +169,7 @@ class Choice(Kind):
 
     def write(self, value: str | int) -> str:
         """Words are quoted."""
-        return _quoted(value) if isinstance(value, str) else str(value)
+        return quoted(value) if isinstance(value, str) else str(value)
 
     @property
     def allowed(self) -> str:
@@ -191,7 +192,7 @@ class Text(Kind):
 
     def write(self, value: str) -> str:
         """Quoted."""
-        return _quoted(value)
+        return quoted(value)
 
     @property
     def allowed(self) -> str:
@@ -243,6 +244,11 @@ def Millis(low_ns: int = 0, high_ns: int = 3600 * _SECOND) -> Decimals:  # noqa:
     (250000, '0.250001')
     """
     return Decimals(_MS, "a time in milliseconds", "nanosecond", low_ns, high_ns)
+
+
+def Percent() -> Decimals:  # noqa: N802 - reads as a kind
+    """A share: percent in the file, millionths inside."""
+    return Decimals(10_000, "a share in percent", "ten-thousandth of a percent", 0, 1_000_000)
 
 
 def Megabits() -> Decimals:  # noqa: N802 - reads as a kind
@@ -297,7 +303,7 @@ class Mac(Kind):
 
     def write(self, value: str) -> str:
         """Quoted."""
-        return _quoted(value)
+        return quoted(value)
 
     @property
     def allowed(self) -> str:
@@ -315,7 +321,7 @@ class Ipv4(Kind):
 
     def write(self, value: str) -> str:
         """Quoted."""
-        return _quoted(value)
+        return quoted(value)
 
     @property
     def allowed(self) -> str:
@@ -333,7 +339,7 @@ class Ipv6(Kind):
 
     def write(self, value: str) -> str:
         """Quoted."""
-        return _quoted(value)
+        return quoted(value)
 
     @property
     def allowed(self) -> str:
@@ -409,7 +415,7 @@ class HeaderPairs(Kind):
 
     def write(self, value: Iterable[tuple[str, str]]) -> str:
         """An array of arrays."""
-        return "[" + ", ".join(f"[{_quoted(n)}, {_quoted(v)}]" for n, v in value) + "]"
+        return "[" + ", ".join(f"[{quoted(n)}, {quoted(v)}]" for n, v in value) + "]"
 
     @property
     def allowed(self) -> str:
@@ -444,7 +450,7 @@ class RequestList(Kind):
 
     def write(self, value: Iterable[Request]) -> str:
         """Paths alone where the method is GET."""
-        items = (_quoted(p) if m == "GET" else f"[{_quoted(m)}, {_quoted(p)}]" for m, p in value)
+        items = (quoted(p) if m == "GET" else f"[{quoted(m)}, {quoted(p)}]" for m, p in value)
         return "[" + ", ".join(items) + "]"
 
     @property
@@ -455,29 +461,3 @@ class RequestList(Kind):
 
 def _is_pair(item: Any) -> bool:
     return isinstance(item, list) and len(item) == 2 and all(isinstance(v, str) for v in item)
-
-
-@dataclass(frozen=True, slots=True)
-class QdiscWords(Kind):
-    """A queueing discipline in tc's words: a name of the registry, and its arguments."""
-
-    names: tuple[str, ...]
-    with_arguments: tuple[str, ...] = field(default=())
-
-    def read(self, raw: Any) -> str:
-        """Single spaces between the words."""
-        words = raw.split() if isinstance(raw, str) else []
-        if not words or words[0] not in self.names:
-            raise self.refuse(raw)
-        if len(words) > 1 and words[0] not in self.with_arguments:
-            raise Refused(f"{words[0]} takes no arguments here, but {shown(' '.join(words[1:]))} is given")
-        return " ".join(words)
-
-    def write(self, value: str) -> str:
-        """Quoted."""
-        return _quoted(value)
-
-    @property
-    def allowed(self) -> str:
-        """All names."""
-        return f"one of {', '.join(self.names)}"

@@ -26,18 +26,19 @@ from pcaptool.scenario.kinds import (
     Millis,
     Moment,
     NumberList,
-    QdiscWords,
+    Percent,
     Request,
     RequestList,
     Text,
     Whole,
 )
+from pcaptool.scenario.queueing import QdiscWords
 
 __all__ = [
     "CONGESTION_CONTROLS",
+    "DRIVERS",
     "HOOK_PROGRAMS",
     "PROFILES",
-    "QDISCS",
     "Client",
     "Drop",
     "Hook",
@@ -46,6 +47,7 @@ __all__ = [
     "Late",
     "Limits",
     "Link",
+    "Nic",
     "Offload",
     "Route",
     "Scenario",
@@ -55,7 +57,7 @@ __all__ = [
 # Registries: a name is accepted when it stands here.
 PROFILES: tuple[str, ...] = ("reference",)
 CONGESTION_CONTROLS: tuple[str, ...] = ("cubic", "reno", "bbr")
-QDISCS: tuple[str, ...] = ("noqueue", "pfifo_fast")
+DRIVERS: tuple[str, ...] = ("veth", "nic")
 HOOK_PROGRAMS: tuple[str, ...] = ()
 FRAME_KINDS: tuple[str, ...] = ("syn", "synack", "ack", "data", "fin", "rst", "tcp", "other", "any")
 DIRECTIONS: tuple[str, ...] = ("server-to-client", "client-to-server")
@@ -178,6 +180,16 @@ class Offload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network card: its ring and its interrupts."""
+
+    tx_ring: int = key(512, Whole(8, 65536), "descriptors of the transmit ring (ethtool -G tx)")
+    bql: bool = key(True, Flag(), "byte queue limit: no more in the ring than keeps the card busy")
+    tx_usecs: int = key(0, Whole(0, 10_000), "microseconds before the card says what has left (ethtool -C)")
+    rx_usecs: int = key(0, Whole(0, 10_000), "microseconds before the card says what came in (ethtool -C)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A host's kernel: its interface, addresses and sysctls (defaults of Linux 6.18 unless said)."""
 
@@ -187,7 +199,11 @@ class Host:
     ipv6: str = key("2001:db8::1", Ipv6(), "IPv6 address (/64)")
     mtu: int = key(1500, Whole(68, 65535), "largest IP packet of the interface")
     offload: Offload = section(Offload, "What the device does, by ethtool's words.")
-    qdisc: str = key("noqueue", QdiscWords(QDISCS), "queueing discipline at egress, in tc's words")
+    driver: str = key(
+        "veth", Choice(DRIVERS), "veth: a virtual cable's end; nic: a card with a ring, that segments"
+    )
+    nic: Nic = section(Nic, "The network card, with driver = nic; ethtool's words.")
+    qdisc: str = key("noqueue", QdiscWords(), "queueing discipline at egress, in tc's words")
     hz: int = key(250, Whole(100, 1000), "timer ticks a second (CONFIG_HZ)")
     ttl: int = key(64, Whole(1, 255), "net.ipv4.ip_default_ttl")
     congestion: str = key("cubic", Choice(CONGESTION_CONTROLS), "net.ipv4.tcp_congestion_control")
@@ -263,6 +279,7 @@ class Link:
     rate_bps: int = key(0, Megabits(), "rate; 0: unlimited", name="rate_mbit")
     spacing_ns: int = key(0, Millis(), "frames leave at least this far apart", name="spacing_ms")
     queue_packets: int = key(0, Whole(0, 10**6), "frames that may wait for the link; 0: no limit")
+    loss_ppm: int = key(0, Percent(), "frames that are lost at random, by the seed", name="loss_percent")
     drops: tuple[Drop, ...] = sections(Drop, "Exact losses.", name="drop")
     late: tuple[Late, ...] = sections(Late, "Exact delays of single frames.", name="late")
 

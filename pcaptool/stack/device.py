@@ -1,37 +1,38 @@
-"""The network device: offloads, software segmentation, the driver, the taps (net/core/dev.c, drivers/net/veth.c).
+"""The network device: its queue, software segmentation, taps, driver, and what comes in (net/core/dev.c).
 
-Knows: what a device can do for the stack (TSO, checksums), how a super-packet is cut when it cannot, when a frame is
-handed to the driver and leaves; the order of tap and driver.
-Must not know: why a frame is sent.
-Facts 31-36, 84-86. The driver takes a frame at once; the link says when its last bit has left.
-Leaves out: GRO (refused by the scenario), driver rings and byte queue limits, interrupts.
+Knows: when a buffer passes the queueing discipline, when the driver takes it, who sees it on the way; polls and GRO.
+Must not know: why a frame is sent, or how a discipline or a driver works.
+Facts 31-36, 84-86. A buffer goes through the queue in the call that sends it as far as the queue lets it; what waits
+is taken out later, by the discipline's watchdog or by the driver when it has room again, in softirq.
+Leaves out: more than one queue, hardware VLANs, interrupts' own cost.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pcaptool.scenario import Offload
-from pcaptool.sim.events import Step
+from pcaptool.scenario import Host as HostSettings
+from pcaptool.sim.events import Event, Step
 from pcaptool.sim.link import Direction
+from pcaptool.stack import gro
+from pcaptool.stack.driver import DRIVERS, Driver
 from pcaptool.stack.loss import FrameRules
-from pcaptool.stack.neighbour import frame_header_bytes
-from pcaptool.stack.qdisc import Qdisc
-from pcaptool.stack.skbuff import SkBuff, SkBuffIds
-from pcaptool.wire.ethernet import EtherType
-from pcaptool.wire.tcp import TcpFlag
+from pcaptool.stack.qdisc import NetXmit, Qdisc, Surroundings, make_qdisc
+from pcaptool.stack.segment import segment
+from pcaptool.stack.skbuff import SkBuff
 
 if TYPE_CHECKING:
     from pcaptool.stack.host import Host
-    from pcaptool.stack.tcp.sock import TcpSock
 
-__all__ = ["Device", "FrameSink", "segment"]
+__all__ = ["Device", "FrameSink"]
 
 # Called for each frame that passes: (time, buffer, leaving).
 FrameSink = Callable[[int, SkBuff, bool], None]
+POLL_BUDGET = 64  # NAPI_POLL_WEIGHT
 
 
 class Device:
@@ -40,148 +41,187 @@ class Device:
     Parameters
     ----------
     host : Host
-    name : str
-    offload : Offload
-    qdisc : Qdisc
+    settings : pcaptool.scenario.Host
     """
 
-    def __init__(self, host: Host, name: str, offload: Offload, qdisc: Qdisc) -> None:
+    def __init__(self, host: Host, settings: HostSettings) -> None:
         self.host = host
-        self.name = name
-        self.offload = offload
-        self.qdisc = qdisc
+        self.name = settings.device
+        self.offload = settings.offload
         self.taps: list[FrameSink] = []
         self.wire_taps: list[FrameSink] = []
         self.peer: Device | None = None
         self.link = Direction(0)
         self.rules = FrameRules()
-
-    def holds(self, sk: TcpSock) -> bool:  # noqa: ARG002 - queues that hold come with their disciplines
-        """Whether a buffer of this socket still waits below TCP (sk_wmem_alloc)."""
-        return False
+        self.driver: Driver = DRIVERS[settings.driver](self, settings.nic)
+        around = Surroundings(
+            mtu=settings.mtu,
+            chance=host.chance.stream("qdisc"),
+            buffers=host.buffers,
+            free=self.free,
+            started_ns=host.simulator.now_ns,
+        )
+        self.qdisc: Qdisc = make_qdisc(settings.qdisc, around)
+        self._requeued: deque[SkBuff] = deque()  # dev_requeue_skb: the driver stopped in the middle
+        self._watchdog: Event | None = None
+        self._queue_ns = 0  # the discipline's time never goes back
+        self._polled: deque[tuple[int, SkBuff, bool]] = deque()
+        self._polls = settings.offload.gro or self.driver.segments
+        self._poll_raised = False
 
     # --- down
 
     def queue_xmit(self, skb: SkBuff, now_ns: int) -> int:
         """__dev_queue_xmit: past the queueing discipline to the driver. Returns when the caller goes on."""
-        costs, stages = self.host.costs, self.host.stages
-        headers, size = _headers(skb), frame_header_bytes(skb)
-        stages.pass_frame(skb, "net_dev_queue", now_ns, headers, size)
-        now = now_ns
-        if not self.qdisc.bypass:
-            now += costs.qdisc_enqueue_ns
-            stages.pass_frame(skb, "qdisc_enqueue", now, headers, size)
-            self.qdisc.enqueue(skb)
+        host = self.host
+        host.stages.pass_frame(skb, "net_dev_queue", now_ns)
+        now = max(now_ns, self._queue_ns)
+        if self.qdisc.bypass and not self._requeued and self.driver.ready:
+            return self._direct_xmit(skb, now)
+        now += host.costs.qdisc_enqueue_ns
+        verdict = self.qdisc.enqueue(skb, now)
+        skb.refused = verdict is not NetXmit.SUCCESS
+        if verdict is NetXmit.DROP:
+            skb.lost_whole = True
+            self.free(skb, "QDISC_DROP", now)
+        else:
+            host.stages.pass_frame(skb, "qdisc_enqueue", now)
+        return self._qdisc_run(now)
+
+    def free(self, skb: SkBuff, reason: str, now_ns: int) -> None:
+        """kfree_skb_reason: a buffer is dropped here."""
+        self.host.stages.drop(skb, reason, now_ns)
+        skb.orphan(now_ns)
+
+    def _qdisc_run(self, now_ns: int) -> int:
+        """__qdisc_run: everything that may leave now leaves."""
+        costs, stages, now = self.host.costs, self.host.stages, now_ns
+        while self.driver.ready:
+            if self._requeued:
+                now = self._start_xmit(self._requeued.popleft(), now + costs.net_dev_start_xmit_ns)
+                continue
+            skb = self.qdisc.dequeue(now)
+            if skb is None:
+                break
             now += costs.qdisc_dequeue_ns
-            queued = self.qdisc.dequeue()
-            if queued is None:
-                return now
-            skb = queued
-            stages.pass_frame(skb, "qdisc_dequeue", now, headers, size)
-        frames = [skb]
-        if skb.gso_segs > 1 and not (self.offload.tso and self.offload.tx_checksum):
-            frames = segment(skb, self.host.buffers)
-        for frame in frames:
-            now = self._start_xmit(frame, now + costs.net_dev_start_xmit_ns, headers)
+            stages.pass_frame(skb, "qdisc_dequeue", now)
+            now = self._direct_xmit(skb, now)
+        self._queue_ns = now
+        if self.driver.ready:
+            self._watch(self.qdisc.watchdog_ns(now))
         return now
 
-    def _start_xmit(self, skb: SkBuff, now_ns: int, headers: str) -> int:
+    def _watch(self, due_ns: int | None) -> None:
+        """qdisc_watchdog_schedule_ns."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        if due_ns is not None:
+            self._watchdog = self.host.simulator.at(due_ns, self._watchdog_fires)
+
+    def _watchdog_fires(self) -> None:
+        self._watchdog = None
+        self.host.processor.raise_softirq(self.host.simulator.now_ns, self.net_tx_action)
+
+    def net_tx_action(self) -> Step:
+        """The softirq that lets a queue go on."""
+        if len(self.qdisc) or self._requeued:
+            now = max(self.host.now_ns, self._queue_ns)
+            yield self._qdisc_run(now) - self.host.now_ns
+
+    def _direct_xmit(self, skb: SkBuff, now_ns: int) -> int:
+        """sch_direct_xmit: cut what the device cannot cut, then to the driver for as long as it takes more."""
+        now, cost = now_ns, self.host.costs.net_dev_start_xmit_ns
+        if skb.gso_segs == 1 or (self.offload.tso and self.offload.tx_checksum):
+            return self._start_xmit(skb, now + cost)
+        frames = deque(segment(skb, self.host.buffers))
+        while frames and self.driver.ready:
+            now = self._start_xmit(frames.popleft(), now + cost)
+        self._requeued.extend(frames)
+        return now
+
+    def _start_xmit(self, skb: SkBuff, now_ns: int) -> int:
         """dev_hard_start_xmit: taps first, then the driver."""
-        costs, stages, size = self.host.costs, self.host.stages, frame_header_bytes(skb)
+        stages = self.host.stages
         for tap in self.taps:
             tap(now_ns, skb, True)  # noqa: FBT003 - leaving
-        stages.pass_frame(skb, "net_dev_start_xmit", now_ns, headers, size)
-        done = now_ns + costs.net_dev_xmit_ns
-        times = self.link.send(done, wire_sizes(skb))
-        stages.pass_frame(skb, "net_dev_xmit", done, headers, size)
-        stages.pass_frame(skb, "wire", times.sent_ns, headers, size)
-        for tap in self.wire_taps:
-            tap(times.sent_ns, skb, True)  # noqa: FBT003 - leaving
+        stages.pass_frame(skb, "net_dev_start_xmit", now_ns)
+        done = now_ns + self.host.costs.net_dev_xmit_ns
+        stages.pass_frame(skb, "net_dev_xmit", done)
         self.host.frames_sent += 1
-        if self.peer is not None:
-            self._deliver(skb, self.peer, times.arrived_ns)
+        sent_ns = self.driver.start_xmit(skb, done)
+        stages.pass_frame(skb, "wire", sent_ns)
         return done
 
-    def _deliver(self, skb: SkBuff, peer: Device, arrived_ns: int) -> None:
+    def on_the_wire(self, skb: SkBuff, sent_ns: int) -> None:
+        """A frame's last bit has left."""
+        for tap in self.wire_taps:
+            tap(sent_ns, skb, True)  # noqa: FBT003 - leaving
+
+    def deliver(self, skb: SkBuff, arrived_ns: int) -> None:
         """Over the link: a delayed one loses frames on the way, two namespaces lose them behind the tap."""
+        peer = self.peer
+        if peer is None:
+            return
         fate = self.rules.judge(skb)
         same_machine = peer.host.processor is self.host.processor
         if fate.lost and not same_machine:
             return
+        arrived = replace(skb, owner=None, departure_ns=0)
+        if skb.tcp is not None:
+            arrived.tcp = replace(skb.tcp)
+        if skb.ip is not None:
+            arrived.ip = replace(skb.ip)
         arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
-        peer.host.processor.raise_softirq(arrival, partial(peer.receive, skb, lost=fate.lost))
+        if peer.polls(arrived) and same_machine:
+            peer.napi_schedule(arrival, arrived, fate.lost)
+        elif peer.polls(arrived):
+            self.host.simulator.at(arrival, peer.napi_schedule, arrival, arrived, fate.lost)
+        else:
+            peer.host.processor.raise_softirq(arrival, partial(peer.receive, arrived, lost=fate.lost))
 
     # --- up
 
+    def polls(self, skb: SkBuff) -> bool:
+        """Whether this frame goes through a poll: a card's all do, on veth what GRO may join."""
+        return self._polls and (self.driver.segments or skb.tcp is not None)
+
+    def napi_schedule(self, arrived_ns: int, skb: SkBuff, lost: bool) -> None:
+        """A frame lies in the receive ring; the poll takes all that are there when it runs.
+
+        On one machine that is when the sender's loop over its segments has ended (local_bh_enable).
+        """
+        self._polled.append((arrived_ns, skb, lost))
+        if not self._poll_raised:
+            self._poll_raised = True
+            self.host.processor.raise_softirq(arrived_ns + self.driver.moderation_ns, self._napi_poll)
+
+    def _napi_poll(self) -> Step:
+        """napi_poll: what came in, joined where offloading says so, then up."""
+        frames: list[SkBuff] = []
+        lost: list[SkBuff] = []
+        while self._polled and len(frames) + len(lost) < POLL_BUDGET:
+            arrived_ns, skb, gone = self._polled.popleft()
+            yield max(0, arrived_ns - self.host.now_ns)
+            (lost if gone else frames).append(skb)
+        self._poll_raised = bool(self._polled)
+        if self._polled:
+            self.host.processor.raise_softirq(self.host.simulator.now_ns, self._napi_poll)
+        for skb in lost:
+            yield from self.receive(skb, lost=True)
+        for skb in gro.join(frames) if self.offload.gro else frames:
+            yield from self.receive(skb)
+
     def receive(self, skb: SkBuff, *, lost: bool = False, tapped: bool = False) -> Step:
-        """__netif_receive_skb: taps first, then the protocol; a copy, since both ends live in one process.
+        """__netif_receive_skb: taps first, then the protocol.
 
         A `lost` frame is dropped between the two; a `tapped` one has passed the taps.
         """
-        arrived = replace(skb)
-        if arrived.tcp is not None:
-            arrived.tcp = replace(arrived.tcp)
         for tap in () if tapped else self.taps:
-            tap(self.host.now_ns, arrived, False)  # noqa: FBT003 - arriving
+            tap(self.host.now_ns, skb, False)  # noqa: FBT003 - arriving
         if lost:
             return
-        if arrived.ip is None:
-            yield from self.host.neighbours.receive(arrived)
-        elif arrived.destination_mac == self.host.neighbours.mac:
-            yield from self.host.ip.receive(arrived)
-
-
-def _headers(skb: SkBuff) -> str:
-    if skb.ip is None:
-        return "eth:arp" if skb.ethertype == EtherType.ARP else "eth:ipv6:icmpv6"
-    return "eth:ip:tcp" if skb.ethertype == EtherType.IPV4 else "eth:ipv6:tcp"
-
-
-def wire_sizes(skb: SkBuff) -> list[int]:
-    """Bytes of each frame on the wire, without preamble and check sequence, at least 60 (padding)."""
-    headers = frame_header_bytes(skb)
-    if skb.gso_segs <= 1:
-        return [max(60, headers + skb.length)]
-    full, rest = divmod(skb.length, skb.gso_size)
-    return [headers + skb.gso_size] * full + ([headers + rest] if rest else [])
-
-
-def segment(skb: SkBuff, buffers: SkBuffIds | None = None) -> list[SkBuff]:
-    """tcp_gso_segment: a super-packet as the frames it stands for.
-
-    Sequence numbers and IPv4 IDs count up; FIN and PSH stand only on the last one, CWR only on the first (fact 35).
-
-    Parameters
-    ----------
-    skb : SkBuff
-        With headers.
-    buffers : SkBuffIds, optional
-        Gives the segments numbers of their own; without it they keep the super-packet's (a device that
-        segments makes no buffers).
-    """
-    if skb.gso_segs <= 1 or skb.tcp is None or skb.ip is None:
-        return [skb]
-    out = []
-    for index, at in enumerate(range(0, skb.length, skb.gso_size)):
-        payload = skb.payload[at : at + skb.gso_size]
-        last = at + len(payload) == skb.length
-        flags = skb.tcp.flags
-        if not last:
-            flags &= ~(TcpFlag.FIN | TcpFlag.PSH)
-        if index:
-            flags &= ~TcpFlag.CWR
-        piece = replace(
-            skb,
-            number=buffers.take() if buffers else skb.number,
-            origin=skb.number,
-            length=len(payload),
-            payload=payload,
-            seq=skb.seq + at,
-            flags=skb.flags if last else skb.flags & ~(TcpFlag.FIN | TcpFlag.PSH),
-            gso_size=0,
-            gso_segs=1,
-            tcp=replace(skb.tcp, seq=(skb.tcp.seq + at) & 0xFFFFFFFF, flags=int(flags)),
-            ip=replace(skb.ip, identification=(skb.ip.identification + index) & 0xFFFF),
-        )
-        out.append(piece)
-    return out
+        if skb.ip is None:
+            yield from self.host.neighbours.receive(skb)
+        elif skb.destination_mac == self.host.neighbours.mac:
+            yield from self.host.ip.receive(skb)

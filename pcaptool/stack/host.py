@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from pcaptool.scenario import Costs
 from pcaptool.scenario import Host as HostSettings
+from pcaptool.scenario import Link as LinkSettings
 from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.device import Device
 from pcaptool.stack.ip import IpLayer
 from pcaptool.stack.neighbour import Neighbours
-from pcaptool.stack.qdisc import QDISCS
 from pcaptool.stack.skbuff import SkBuffIds
 from pcaptool.stack.stages import Stages
 from pcaptool.stack.tcp.protocol import TcpProtocol
@@ -99,7 +99,7 @@ class Host:
         self.softirq_follows = False
         self.known: dict[tuple[bytes, int, bytes, int], KnownSocket] = {}
         address = ipaddress.ip_address(settings.ipv4 if family == 4 else settings.ipv6).packed
-        self.device = Device(self, settings.device, settings.offload, QDISCS[settings.qdisc.split()[0]]())
+        self.device = Device(self, settings)
         self.neighbours = Neighbours(self, bytes.fromhex(settings.mac.replace(":", "")))
         self.ip = IpLayer(self, address, settings.mtu, settings.ttl)
         self.tcp = TcpProtocol(self)
@@ -113,8 +113,10 @@ class Host:
         """Start a program, or a thread of one."""
         self.simulator.spawn(program, delay_ns, self.run_queue)
 
-    def connect_link(self, peer: Host, *, delay_ns: int) -> None:
+    def connect_link(self, peer: Host, link: LinkSettings) -> None:
         """Join this host's device to a peer's, in one direction."""
         self.device.peer = peer.device
-        self.device.link.delay_ns = delay_ns
+        direction = self.device.link
+        direction.delay_ns, direction.rate_bps = link.delay_ns, link.rate_bps
+        direction.spacing_ns, direction.queue_packets = link.spacing_ns, link.queue_packets
         self.softirq_follows = self.processor is peer.processor

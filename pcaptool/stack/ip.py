@@ -50,6 +50,9 @@ class IpLayer:
 
     def queue_xmit(self, sk: TcpSock, skb: SkBuff) -> int:
         """__ip_queue_xmit: a socket's datagram; the ID counts wire segments (fact 7)."""
+        if skb.length:  # pure ACKs are not charged
+            skb.owner = sk
+            sk.wmem_alloc += skb.truesize
         identification = sk.inet_id
         sk.inet_id = (sk.inet_id + skb.gso_segs) & 0xFFFF
         skb.ip = Datagram(
@@ -97,11 +100,11 @@ class IpLayer:
         name = "ip" if len(skb.ip.source) == 4 else "ipv6"
         tcp_bytes, ip_bytes = skb.tcp.size, skb.ip.header_bytes
         now = host.now_ns + costs.tcp_transmit_skb_ns
-        stages.pass_frame(skb, "__tcp_transmit_skb", now, "tcp", tcp_bytes)
+        stages.pass_packet(skb, "__tcp_transmit_skb", now, "tcp", tcp_bytes)
         now += costs.ip_queue_xmit_ns
-        stages.pass_frame(skb, "__ip_queue_xmit", now, f"{name}:tcp", ip_bytes + tcp_bytes)
+        stages.pass_packet(skb, "__ip_queue_xmit", now, f"{name}:tcp", ip_bytes + tcp_bytes)
         now += costs.ip_output_ns
-        stages.pass_frame(skb, "ip_output", now, f"{name}:tcp", ip_bytes + tcp_bytes)
+        stages.pass_packet(skb, "ip_output", now, f"{name}:tcp", ip_bytes + tcp_bytes)
         return host.neighbours.output(skb, now)
 
     def receive(self, skb: SkBuff) -> Step:

@@ -1,4 +1,4 @@
-"""Exact losses and delays of single frames, as the scenario counts them.
+"""Losses and delays of single frames: exact ones, as the scenario counts them, and random ones, by its seed.
 
 Knows: which kinds a frame belongs to, and which frame of its kind it is.
 Must not know: where on the way a frame is lost (`device`: on a delayed link before the receiver's tap, between two
@@ -9,12 +9,15 @@ A super-packet counts as one frame.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
 from pcaptool.scenario import Drop, Late
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.wire.tcp import TcpFlag
 
 __all__ = ["Fate", "FrameRules", "frame_kinds"]
+
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,9 @@ class Fate:
 
     lost: bool = False
     extra_ns: int = 0
+
+
+_ARRIVES = Fate()
 
 
 def frame_kinds(skb: SkBuff) -> set[str]:
@@ -57,18 +63,27 @@ class FrameRules:
     ----------
     rules : sequence of Drop or Late
         Those of this direction.
+    loss_ppm : int
+        Frames of a million that are lost at random.
+    chance : Random, optional
+        Where that chance comes from.
     """
 
     rules: tuple[Drop | Late, ...] = ()
+    loss_ppm: int = 0
+    chance: Random | None = None
     _seen: list[int] = field(default_factory=list)
 
     def judge(self, skb: SkBuff) -> Fate:
         """Count a frame and say what happens to it."""
+        lost = (
+            bool(self.loss_ppm) and self.chance is not None and self.chance.randrange(MILLION) < self.loss_ppm
+        )
         if not self.rules:
-            return Fate()
+            return Fate(lost) if lost else _ARRIVES
         if not self._seen:
             self._seen = [0] * len(self.rules)
-        kinds, lost, extra_ns = frame_kinds(skb), False, 0
+        kinds, extra_ns = frame_kinds(skb), 0
         for index, rule in enumerate(self.rules):
             if rule.match not in kinds:
                 continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pcaptool.stack.resolution import RESOLUTIONS, Message
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.timers import KernelTimer
-from pcaptool.wire.ethernet import ETHERNET, EtherType
+from pcaptool.wire.ethernet import ETHERNET
 
 if TYPE_CHECKING:
     from pcaptool.sim.events import Step
@@ -26,7 +26,6 @@ __all__ = ["Neighbour", "Neighbours", "NudState"]
 DELAY_PROBE_S = 5  # delay_first_probe_time
 RETRANS_MS = 1000  # retrans_time_ms
 BASE_REACHABLE_MS = 30_000  # base_reachable_time_ms; the kernel draws 0.5 to 1.5 times that
-ETHERNET_BYTES = 14
 
 
 class NudState(Enum):
@@ -103,8 +102,7 @@ class Neighbours:
         host, costs = self.host, self.host.costs
         skb.destination_mac, skb.source_mac = entry.mac, self.mac
         now = now_ns + costs.neigh_output_ns
-        headers = "eth:ip:tcp" if skb.ethertype == EtherType.IPV4 else "eth:ipv6:tcp"
-        host.stages.pass_frame(skb, "neigh_output", now, headers, frame_header_bytes(skb))
+        host.stages.pass_frame(skb, "neigh_output", now)
         return host.device.queue_xmit(skb, now + costs.net_dev_queue_ns)
 
     # --- resolution
@@ -176,13 +174,6 @@ class Neighbours:
                 yield end_ns - self.host.now_ns
 
         self.host.processor.raise_softirq(self.host.simulator.now_ns, work)
-
-
-def frame_header_bytes(skb: SkBuff) -> int:
-    """Bytes of all headers of a frame."""
-    return (
-        ETHERNET_BYTES + (skb.ip.header_bytes if skb.ip is not None else 0) + (skb.tcp.size if skb.tcp else 0)
-    )
 
 
 def ethernet_header(skb: SkBuff) -> bytes:

@@ -101,7 +101,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
 
 def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
     buffers = SkBuffIds()
-    same_machine = scenario.link.delay_ns == 0
+    same_machine = not _apart(scenario)
     shared = Processor(simulator), RunQueue()
     hosts = []
     phases = [Chance(scenario.seed).stream(f"tick phase {index}").randrange(10_000_000) for index in range(2)]
@@ -124,12 +124,23 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
             )
         )
     server, client = hosts
-    server.connect_link(client, delay_ns=scenario.link.delay_ns)
-    client.connect_link(server, delay_ns=scenario.link.delay_ns)
+    server.connect_link(client, scenario.link)
+    client.connect_link(server, scenario.link)
     for host, direction in ((server, "server-to-client"), (client, "client-to-server")):
         rules: tuple[Drop | Late, ...] = (*scenario.link.drops, *scenario.link.late)
-        host.device.rules = FrameRules(tuple(rule for rule in rules if rule.direction == direction))
+        host.device.rules = FrameRules(
+            tuple(rule for rule in rules if rule.direction == direction),
+            scenario.link.loss_ppm,
+            host.chance.stream("link loss"),
+        )
     return server, client
+
+
+def _apart(scenario: Scenario) -> bool:
+    """Whether the hosts are machines of their own: a cable between cards, or the lab's relay between TAP devices."""
+    link, hosts = scenario.link, scenario.host
+    relay = link.delay_ns or link.rate_bps or link.spacing_ns or link.late
+    return bool(relay) or "nic" in {hosts.server.driver, hosts.client.driver}
 
 
 def _attach(taps: Sequence[str], snaplen: int, server: Host, client: Host) -> list[Tap]:

@@ -16,13 +16,46 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 from pcaptool.wire.tcp import TcpOptions
 
-__all__ = ["NO_BYTES", "TRUESIZE_OVERHEAD", "Datagram", "SendBuffer", "SkBuff", "SkBuffIds", "TcpHeader"]
+__all__ = [
+    "NO_BYTES",
+    "TRUESIZE_OVERHEAD",
+    "Datagram",
+    "Owner",
+    "SendBuffer",
+    "SkBuff",
+    "SkBuffIds",
+    "TcpHeader",
+    "UdpHeader",
+]
 
 TRUESIZE_OVERHEAD = 832
+ETHERNET_BYTES = 14
 NO_BYTES = memoryview(b"")
+
+
+class Owner(Protocol):
+    """The socket that a buffer on its way down is charged to (skb->sk)."""
+
+    wmem_alloc: int  # bytes of memory that are below it (sk_wmem_alloc)
+    pacing_rate: int  # bytes a second
+    paced_below: bool  # a queueing discipline paces for it (SK_PACING_FQ)
+
+    def wfree(self, truesize: int, now_ns: int) -> None:
+        """A buffer of so much memory has left, or is gone (tcp_wfree, sock_wfree)."""
+        ...
+
+
+@dataclass(slots=True)
+class UdpHeader:
+    """The UDP header of a buffer, as values (RFC 768)."""
+
+    srcport: int
+    dstport: int
+    size = 8
 
 
 @dataclass(slots=True)
@@ -62,6 +95,13 @@ class Datagram:
         IPv6 flow label.
     partial_checksum : bool
         The transport checksum is left to the device (CHECKSUM_PARTIAL).
+    dont_fragment : bool
+        IPv4: DF.
+    fragment_offset : int
+        Bytes of the datagram before this fragment.
+    more_fragments : bool
+    fragment_id : int or None
+        IPv6: identification of the fragment header; None where there is none.
     """
 
     source: bytes
@@ -72,11 +112,17 @@ class Datagram:
     identification: int = 0
     flow_label: int = 0
     partial_checksum: bool = False
+    dont_fragment: bool = True
+    fragment_offset: int = 0
+    more_fragments: bool = False
+    fragment_id: int | None = None
 
     @property
     def header_bytes(self) -> int:
-        """Bytes of the network header."""
-        return 20 if len(self.source) == 4 else 40
+        """Bytes of the network header, with an IPv6 fragment header."""
+        if len(self.source) == 4:
+            return 20
+        return 40 if self.fragment_id is None else 48
 
 
 class SkBuffIds:
@@ -125,6 +171,18 @@ class SkBuff:
         The buffer of a retransmission queue that shares its payload.
     freed : bool
         Whether the retransmission queue has let go of it.
+    owner : Owner or None
+        The socket it is charged to while it is below that socket.
+    departure_ns : int
+        Earliest departure time (skb->tstamp), 0 for none.
+    enqueued_ns : int
+        When a queueing discipline took it.
+    refused : bool
+        The queueing discipline did not take it (NET_XMIT_DROP or NET_XMIT_CN).
+    lost_whole : bool
+        It was dropped before it left (NET_XMIT_DROP).
+    note : str
+        What the stack did with it, for a person.
     """
 
     number: int
@@ -150,6 +208,13 @@ class SkBuff:
     confirms_neighbour: bool = False
     clone_of: SkBuff | None = None
     freed: bool = False
+    udp: UdpHeader | None = None
+    owner: Owner | None = None
+    departure_ns: int = 0
+    enqueued_ns: int = 0
+    refused: bool = False
+    lost_whole: bool = False
+    note: str = ""
 
     @property
     def end_seq(self) -> int:
@@ -162,10 +227,34 @@ class SkBuff:
         return self.length + TRUESIZE_OVERHEAD
 
     @property
+    def transport_bytes(self) -> int:
+        """Bytes of the transport header; 0 where the payload holds it (fragments, ICMP)."""
+        return self.tcp.size if self.tcp else 8 if self.udp else 0
+
+    @property
     def network_bytes(self) -> int:
         """Bytes from the network header on."""
-        header = self.ip.header_bytes if self.ip else 0
-        return header + (self.tcp.size if self.tcp else 0) + self.length
+        return (self.ip.header_bytes if self.ip else 0) + self.transport_bytes + self.length
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of all headers of a frame, from the link header on."""
+        return ETHERNET_BYTES + (self.ip.header_bytes if self.ip else 0) + self.transport_bytes
+
+    @property
+    def flow_key(self) -> tuple[object, ...]:
+        """What tells flows apart: addresses, protocol and ports."""
+        if self.ip is None:
+            return (self.ethertype,)
+        ports = self.tcp or self.udp
+        both = (ports.srcport, ports.dstport) if ports else (0, 0)
+        return (self.ip.source, self.ip.destination, int(self.ip.protocol), *both)
+
+    def orphan(self, now_ns: int) -> None:
+        """skb_orphan: its socket need not care for it any more."""
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.wfree(self.truesize, now_ns)
 
 
 class SendBuffer:

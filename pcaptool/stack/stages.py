@@ -9,13 +9,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcaptool.wire.ethernet import EtherType
+from pcaptool.wire.ip import IpProtocol
 from pcaptool.wire.tcp import SEQ_MASK
 
 if TYPE_CHECKING:
     from pcaptool.stack.skbuff import SkBuff
     from pcaptool.stack.tcp.sock import TcpSock
 
-__all__ = ["StageRow", "Stages"]
+__all__ = ["StageRow", "Stages", "header_names"]
+
+_PROTOCOLS = {
+    int(IpProtocol.TCP): "tcp",
+    int(IpProtocol.UDP): "udp",
+    int(IpProtocol.ICMP): "icmp",
+    int(IpProtocol.ICMPV6): "icmpv6",
+}
+
+
+def header_names(skb: SkBuff) -> str:
+    """The headers of a frame, outermost first.
+
+    Examples
+    --------
+    >>> from pcaptool.stack.skbuff import SkBuff
+    >>> header_names(SkBuff(1, 1, ethertype=0x0806))
+    'eth:arp'
+    """
+    if skb.ip is None:
+        return "eth:arp" if skb.ethertype == EtherType.ARP else "eth:ipv6:icmpv6"
+    if len(skb.ip.source) == 4:
+        network = "eth:ip"
+    else:
+        network = "eth:ipv6" if skb.ip.fragment_id is None else "eth:ipv6:ipv6.fraghdr"
+    if skb.ip.fragment_offset:
+        return f"{network}:data"
+    return f"{network}:{_PROTOCOLS.get(int(skb.ip.protocol), 'data')}"
 
 
 class StageRow(NamedTuple):
@@ -61,6 +90,7 @@ class Stages:
     def __init__(self, host: str) -> None:
         self.host = host
         self.rows: list[StageRow] = []
+        self.drops: list[tuple[int, int, str]] = []  # time, buffer, why
 
     def pass_buffer(self, _sk: TcpSock, skb: SkBuff, stage: str, time_ns: int) -> None:
         """A buffer of the write queue passed a stage: it holds payload, and no header yet."""
@@ -72,9 +102,18 @@ class Stages:
             self._row(skb, "tcp_sendmsg_locked", skb.copied_ns, "", 0)
         self._row(skb, stage, time_ns, "", 0)
 
-    def pass_frame(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
-        """A buffer on its way down passed a stage, with these headers."""
+    def pass_frame(self, skb: SkBuff, stage: str, time_ns: int) -> None:
+        """A frame on its way down passed a stage, with its headers."""
+        self._row(skb, stage, time_ns, header_names(skb), skb.header_bytes)
+
+    def pass_packet(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
+        """A buffer above the link layer passed a stage, with these headers."""
         self._row(skb, stage, time_ns, headers, header_bytes)
+
+    def drop(self, skb: SkBuff, reason: str, time_ns: int) -> None:
+        """A buffer was dropped on this host (skb:kfree_skb)."""
+        self._row(skb, "kfree_skb", time_ns, header_names(skb), skb.header_bytes)
+        self.drops.append((time_ns, skb.number, reason))
 
     def _row(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
         seq = skb.seq & SEQ_MASK if skb.tcp is not None or not headers else None

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pcaptool.stack.device import segment
 from pcaptool.stack.neighbour import ethernet_header
+from pcaptool.stack.segment import segment
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.wire.checksum import complement, partial_checksum, pseudo_header, sum16
 from pcaptool.wire.ip import IPV4_DF, IPV6, IpProtocol, ipv4_header

@@ -21,6 +21,7 @@ STAGE_NAMES: dict[str, str] = {
     "net_dev_start_xmit": "handed to the driver (net:net_dev_start_xmit); tcpdump has seen it just before",
     "net_dev_xmit": "the driver has taken it (net:net_dev_xmit)",
     "wire": "the last bit has left",
+    "kfree_skb": "dropped on this host before it left (skb:kfree_skb)",
 }
 
 STAGES = Table(

@@ -26,7 +26,11 @@ DEMO = ROOT / "fixtures" / "demo"
 # 15 kB it matters which ACK was processed before the next cut, and when the client read.
 _READS = "the client program read at other times, so that its ACKs and windows came otherwise"
 _CPUS = "two processors: the client's softirq ran beside the server's system call"
+_PACE = "the program's own pace between its writes: TCP stamps a segment when it is built, not when tbf lets it out"
 RACY = {
+    "autocork-tbf": _PACE,
+    "gro-100k": _CPUS,
+    "raw-100k-tbf": "the window after the first response: HyStart sees the ACKs' spacing",
     "half-close": "the client's shutdown() came before, not after, the woken server took the processor from it",
     "idle-7s": _CPUS,
     "loss-acks": _READS,

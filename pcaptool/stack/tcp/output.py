@@ -4,8 +4,7 @@ Knows: the write queue, Nagle with Minshall's change, congestion and receive win
 window to advertise, header options; and the clone that goes to the network layer.
 Must not know: what an arriving ACK means (`input`), or what lies below TCP.
 Sources: RFC 9293 sections 3.7 and 3.8, RFC 7323; functions carry the kernel's names.
-Leaves out: MTU probing, urgent data, pacing by timer (only BBR asks for it here: fact 43), TSQ (no queue below
-this socket ever holds `tcp_limit_output_bytes`).
+Leaves out: MTU probing, urgent data, pacing by timer (only BBR asks for it here: fact 43).
 
 Functions that send are generators of spent nanoseconds: a system call lets that time pass, softirq work adds it up.
 """
@@ -221,9 +220,11 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
         limit = split_point(sk, skb, mss, quota, nonagle) if segments > 1 else mss
         if skb.length > limit:
             sk.write_queue.insert(1, fragment(sk, skb, limit, mss))
-        if skb.end_seq == skb.seq:
+        if host.tcp.small_queue_check(sk, skb) or skb.end_seq == skb.seq:
             break
         yield from send_head(sk, skb)
+        if sk.write_queue and sk.write_queue[0] is skb:
+            break  # the queue of the device did not take it
         if skb.length < skb.gso_segs * mss:
             sk.snd_sml = skb.end_seq
         sent += skb.gso_segs
@@ -243,7 +244,8 @@ def send_head(sk: TcpSock, skb: SkBuff) -> Step:
     """Transmit the first buffer of the write queue; it moves to the retransmission queue (tcp_event_new_data_sent)."""
     sk.host.stages.pass_buffer(sk, skb, "tcp_write_xmit", sk.host.now_ns)
     first_flight = sk.packets_out == 0
-    yield from tcp_transmit_skb(sk, skb)
+    if not (yield from tcp_transmit_skb(sk, skb)):
+        return
     sk.write_queue.popleft()
     sk.rtx_queue.append(skb)
     sk.snd_nxt = skb.end_seq
@@ -333,16 +335,19 @@ def tcp_push(sk: TcpSock, *, more: bool, mss: int, nonagle: int, goal: int) -> S
     tail = sk.write_queue[-1]
     if not more or forced_push(sk):
         mark_push(sk, tail)
-    if tail.length < goal and sk.host.settings.tcp_autocorking and sk.rtx_queue and sk.host.device.holds(sk):
-        return  # tcp_should_autocork: a buffer of this socket still waits below; its completion sends this
+    if sk.host.tcp.should_autocork(sk, tail, goal):
+        return
     yield from push_pending_frames(sk, mss, Nagle.CORK if more else nonagle)
 
 
 def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
-    """__tcp_transmit_skb for a buffer of the write queue: a clone gets its header and goes to the network layer."""
+    """__tcp_transmit_skb for a buffer of the write queue: a clone gets its header and goes to the network layer.
+
+    Returns whether it was taken: not where the device's queue dropped it (net_xmit_eval).
+    """
     host = sk.host
-    now = host.now_ns
-    skb.sent_ns = sk.write_stamp_ns = now
+    prior_ns = sk.write_stamp_ns
+    skb.sent_ns = sk.write_stamp_ns = max(sk.write_stamp_ns, host.now_ns)
     flags = skb.flags | TcpFlag.ACK
     if skb.gso_segs > 1:
         flags |= TcpFlag.PSH  # forced for offload (fact 38)
@@ -362,6 +367,11 @@ def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
     if skb.length:
         event_data_sent(sk)
     yield from send_with_header(sk, clone, flags)
+    if clone.refused:
+        host.tcp.enter_cwr(sk)
+    if not clone.lost_whole:
+        host.tcp.update_after_send(sk, skb, prior_ns)
+    return not clone.lost_whole
 
 
 def event_data_sent(sk: TcpSock) -> None:
@@ -390,6 +400,7 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     if flags & TcpFlag.ACK:
         event_ack_sent(sk)
     clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
+    clone.departure_ns = max(sk.write_stamp_ns, host.now_ns)
     end_ns = host.ip.queue_xmit(sk, clone)
     yield end_ns - host.now_ns
     if sk.owned:

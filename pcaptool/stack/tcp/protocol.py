@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, output, timers
+from pcaptool.stack.tcp import handshake, output, pacing, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -75,6 +75,11 @@ class TcpProtocol:
     set_reordering_timer = staticmethod(timers.set_reordering_timer)
     set_transmit_timer = staticmethod(timers.set_transmit_timer)
     send_syn = staticmethod(handshake.send_syn)
+    enter_cwr = staticmethod(recovery.enter_cwr)
+    should_autocork = staticmethod(small_queue.should_autocork)
+    small_queue_check = staticmethod(small_queue.small_queue_check)
+    wfree = staticmethod(small_queue.wfree)
+    update_after_send = staticmethod(pacing.update_after_send)
 
     def __init__(self, host: Host) -> None:
         self.host = host

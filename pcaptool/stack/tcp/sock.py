@@ -150,6 +150,10 @@ class TcpSock:
     sndbuf_locked: bool = False
     nospace: bool = False  # SOCK_NOSPACE: a writer waits for room
     wmem_queued: int = 0
+    wmem_alloc: int = 0  # memory of its buffers that are below TCP (sk_wmem_alloc)
+    tsq_throttled: bool = False  # waits for one of them to leave (TSQ_THROTTLED)
+    paced_below: bool = False  # fq paces for it (SK_PACING_FQ)
+    data_segs_out: int = 0
     packets_out: int = 0
     sacked_out: int = 0
     lost_out: int = 0
@@ -299,6 +303,10 @@ class TcpSock:
     def charge(self, skb: SkBuff) -> None:
         """A buffer joins the write queue."""
         self.wmem_queued += skb.truesize
+
+    def wfree(self, truesize: int, now_ns: int) -> None:
+        """A buffer that was charged to this socket has left, or is gone."""
+        self.host.tcp.wfree(self, truesize, now_ns)
 
     def ts_clock(self) -> int:
         """TSval for a segment built now: milliseconds plus this connection's offset (fact 27)."""

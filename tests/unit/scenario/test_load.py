@@ -45,10 +45,24 @@ REFUSED = [
     ),
     ('[host.server]\nipv4 = "192.0.2.300"', "line 2: host.server.ipv4: '192.0.2.300' is not an IPv4 unicast"),
     ('[host.server]\nipv6 = "ff02::1"', "line 2: host.server.ipv6: 'ff02::1' is not an IPv6 unicast"),
-    ('[host.server]\nqdisc = "fq"', "line 2: host.server.qdisc: 'fq' is not one of noqueue, pfifo_fast"),
+    ('[host.server]\nqdisc = "red"', "line 2: host.server.qdisc: 'red' is not one of noqueue, pfifo"),
     (
         '[host.server]\nqdisc = "pfifo_fast limit 3"',
-        "line 2: host.server.qdisc: pfifo_fast takes no arguments",
+        "line 2: host.server.qdisc: pfifo_fast does not take 'limit' here: it takes nothing",
+    ),
+    (
+        '[host.server]\nqdisc = "tbf rate 1mbit burst 2kb"',
+        "line 2: host.server.qdisc: tbf needs latency or limit",
+    ),
+    ('[host.server]\nqdisc = "netem loss 101%"', "line 2: host.server.qdisc: '101%' is more than 100%"),
+    (
+        '[host.server]\nqdisc = "netem loss 1% 25%"',
+        "line 2: host.server.qdisc: netem does not take '25%' here",
+    ),
+    ('[host.server]\nqdisc = "netem reorder 1%"', "line 2: host.server.qdisc: netem: reorder needs a delay"),
+    (
+        '[host.server]\ndriver = "nic"',
+        "line 1: host.server.qdisc: a card's ring can be full: it needs a queue",
     ),
     ("[host.server]\ntcp_rmem = [3, 2, 1]", "line 2: host.server.tcp_rmem: [3, 2, 1] is not in rising order"),
     (

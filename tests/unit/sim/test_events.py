@@ -143,11 +143,23 @@ def test_draining_waits_for_work_that_is_still_on_its_way():
 
 
 def test_a_rate_queues_frames_one_behind_the_other():
-    link = Direction(delay_ns=100, rate_bps=1_000_000_000)
-    first = link.send(0, [1476])
-    second = link.send(0, [1476])
+    link = Direction(delay_ns=100, rate_bps=1_000_000_000, overhead_bytes=24)
+    first = link.send(0, 1476)
+    second = link.send(0, 1476)
     assert (first.sent_ns, first.arrived_ns) == (12_000, 12_100)
     assert second.sent_ns == 24_000
+
+
+@given(st.integers(0, 20), st.integers(1, 50), st.lists(st.integers(0, 30), max_size=40))
+def test_a_bounded_queue_never_holds_more_than_it_may(limit, spacing, gaps):
+    link, now, times = Direction(delay_ns=0, spacing_ns=spacing, queue_packets=limit), 0, []
+    for gap in gaps:
+        now += gap
+        sent = link.send(now, 60)
+        if sent is not None:
+            times.append(sent.sent_ns)
+            assert not limit or sent.sent_ns - now <= (limit + 1) * spacing
+    assert all(b - a >= spacing for a, b in zip(times, times[1:], strict=False))
 
 
 def test_streams_of_chance_are_independent_of_each_other():

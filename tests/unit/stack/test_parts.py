@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcaptool.sim.events import Simulator
-from pcaptool.stack.qdisc import QDISCS
 from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SendBuffer, SkBuff
 from pcaptool.stack.stages import Stages
 from pcaptool.stack.tcp.congestion import CONTROLS, Cubic, Reno, avoid
@@ -173,23 +172,6 @@ def test_avoidance_keeps_what_is_left_over():
     sk = window(snd_cwnd=4)
     avoid(sk, 4, 6)
     assert (sk.snd_cwnd, sk.snd_cwnd_cnt) == (5, 2)
-
-
-@pytest.mark.parametrize("name", sorted(QDISCS))
-def test_an_empty_discipline_is_bypassed(name):
-    qdisc = QDISCS[name]()
-    assert qdisc.bypass
-    assert qdisc.dequeue() is None
-
-
-def test_pfifo_fast_serves_low_delay_first():
-    qdisc = QDISCS["pfifo_fast"]()
-    plain = SkBuff(1, 1, ip=SimpleNamespace(tos=0))
-    urgent = SkBuff(2, 2, ip=SimpleNamespace(tos=0x10))
-    assert qdisc.enqueue(plain)
-    assert qdisc.enqueue(urgent)
-    assert not qdisc.bypass
-    assert [qdisc.dequeue(), qdisc.dequeue(), qdisc.dequeue()] == [urgent, plain, None]
 
 
 def test_stage_rows_use_the_tables_names():
