@@ -66,7 +66,7 @@ class DnsConnection:
         """Nothing is skipped."""
         return 0
 
-    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:  # noqa: ARG002
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int, *, missing: int = 0) -> bool:  # noqa: ARG002
         """Nothing is skipped."""
         return False
 

@@ -126,16 +126,18 @@ class HttpConnection:
         """How many bytes of a side may be given to `skip_body` now."""
         return 0 if self.streams[1 - side].has_hole else self._sides[side].reader.room
 
-    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int, *, missing: int = 0) -> bool:
         """Take contiguous segments without looking at their bytes, if those are the middle of a body.
 
         The same as `segment` of each, for what large bodies are made of: `size` is the
-        sum, `n` and `ts` are the last one's. False means that `segment` must be called.
+        sum, of which `missing` bytes were not captured; `n` and `ts` are the last one's.
+        False means that `segment` must be called.
         """
-        if size > self.body_room(side) or not self.streams[side].skip(seq, size):
+        if size > self.body_room(side) or not self.streams[side].skip(seq, size, missing):
             return False
         here = self._sides[side]
         here.reader.skip(size)
+        here.on_body_gap(missing)
         here.on_body(size, n, ts)
         return True
 

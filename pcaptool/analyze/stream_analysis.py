@@ -49,7 +49,7 @@ class Connection(Protocol):
         """How many bytes of a side may be given to `skip_body` now."""
         ...
 
-    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:
+    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int, *, missing: int = 0) -> bool:
         """Take contiguous segments without looking at their bytes; False: `segment` must be called."""
         ...
 
@@ -201,30 +201,31 @@ class _Runs:
     def __init__(self, rows: Segments) -> None:
         order = np.argsort(rows.flow, kind="stable")
         flow, side, seq, size = (column[order] for column in (rows.flow, rows.side, rows.seq, rows.size))
-        whole = ((rows.captured == rows.size) & (rows.flags & (FIN | RST) == 0))[order]
-        same = (flow[1:] == flow[:-1]) & (side[1:] == side[:-1]) & whole[1:] & whole[:-1]
+        plain = (rows.flags & (FIN | RST) == 0)[order]
+        same = (flow[1:] == flow[:-1]) & (side[1:] == side[:-1]) & plain[1:] & plain[:-1]
         same &= seq[1:] == (seq[:-1] + size[:-1]) & SEQ_MASK
         ends = np.flatnonzero(np.append(~same, np.ones(min(len(flow), 1), np.bool_)))
         self._order, self._rows = order, rows
         self._place = np.argsort(order)  # of each row in that order
         self._last = ends[np.searchsorted(ends, np.arange(len(flow)))]  # of the run, in that order
         self._bytes = np.cumsum(size)
-        self._whole = whole
+        self._missing = np.cumsum(size - rows.captured[order])
+        self._plain = plain
 
     def skip(self, connection: Connection, row: Row, at: int, done: bytearray) -> bool:
         """Take row `at` and what follows it as far as it is the middle of a body; marks what it took."""
         room = connection.body_room(row.side)
         place = int(self._place[at])
-        if room < row.size or not self._whole[place]:
+        if room < row.size or not self._plain[place]:
             return False
         before = int(self._bytes[place]) - row.size
         end = int(self._last[place]) + 1
         end = place + int(np.searchsorted(self._bytes[place:end], before + room, side="right"))
         last = int(self._order[end - 1])
         size = int(self._bytes[end - 1]) - before
-        if not connection.skip_body(
-            row.side, row.seq, size, int(self._rows.n[last]), int(self._rows.ts[last])
-        ):
+        missing = int(self._missing[end - 1] - self._missing[place]) + row.size - row.captured
+        n, ts = int(self._rows.n[last]), int(self._rows.ts[last])
+        if not connection.skip_body(row.side, row.seq, size, n, ts, missing=missing):
             return False
         for k in self._order[place:end].tolist():
             done[k] = 1

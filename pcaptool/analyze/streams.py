@@ -159,11 +159,15 @@ class StreamReassembler:
             self._started = True
             self._next_seq = seq & SEQ_MASK
 
-    def skip(self, seq: int, size: int) -> bool:
-        """Take a segment whose bytes nobody needs to see, if it is the next one and nothing waits."""
+    def skip(self, seq: int, size: int, missing: int = 0) -> bool:
+        """Take a segment whose bytes nobody needs to see, if it is the next one and nothing waits.
+
+        `missing` bytes of its `size` are not in the capture.
+        """
         if seq != self._next_seq or self._keys or self.ended or not self._started:
             return False
         self.position += size
+        self.gap_bytes += missing
         self._next_seq = (seq + size) & SEQ_MASK
         return True
 

@@ -89,9 +89,18 @@ class TlsConnection:
         """Of a direction that was read nothing is looked at; holes in the other must still be noticed."""
         return 1 << 62 if self.found.sides[side].done and not self.streams[1 - side].has_hole else 0
 
-    def skip_body(self, side: int, seq: int, size: int, n: int, ts: int) -> bool:  # noqa: ARG002 - as in the protocol
+    def skip_body(
+        self,
+        side: int,
+        seq: int,
+        size: int,
+        n: int,  # noqa: ARG002 - as in the protocol
+        ts: int,  # noqa: ARG002
+        *,
+        missing: int = 0,
+    ) -> bool:
         """Take contiguous segments without looking at their bytes."""
-        return self.streams[side].skip(seq, size)
+        return self.streams[side].skip(seq, size, missing)
 
     def end(self, n: int, ts: int, why: str) -> None:
         """Nothing more will come."""

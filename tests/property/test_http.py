@@ -97,6 +97,34 @@ def test_exchanges_do_not_depend_on_segmentation(data, wanted, pipelined, fast):
         assert (first <= last).all()
 
 
+@given(st.data(), exchanges(), st.integers(0, 60))
+@settings(max_examples=100)
+def test_skipping_what_a_short_snap_length_left_of_bodies_changes_nothing(data, wanted, kept):
+    pieces = []
+    for side, text in ((side, each[side]) for each in wanted for side in (0, 1)):
+        pieces += [(side, position, piece) for position, piece in cut(data.draw, text)]
+        pieces.append((side, len(text), None))
+    rows = []
+    for fast in (False, True):
+        connection, at, found = HttpConnection(), [0, 0], []
+        for stream in connection.streams:
+            stream.begin(ISN)
+        for n, (side, position, piece) in enumerate(pieces, 1):
+            if piece is None:
+                at[side] += position
+                continue
+            seq, ack = ((ISN + k) % 2**32 for k in (at[side] + position, at[1 - side]))
+            missing = max(len(piece) - kept, 0)
+            if fast and connection.skip_body(side, seq, len(piece), n, n * 10, missing=missing):
+                continue
+            if connection.segment(side, seq, piece[:kept], n, n * 10, missing=missing, ack=ack):
+                found.extend(connection.take_finished())
+        connection.end(len(pieces), len(pieces) * 10, "the capture ends first")
+        rows.append([(0, exchange) for exchange in [*found, *connection.take_all()]])
+    plain, skipped = (repr(exchange_columns(found)) if found else "" for found in rows)
+    assert plain == skipped
+
+
 words = st.sampled_from(
     [
         *(
