@@ -97,7 +97,7 @@ def test_exchanges_do_not_depend_on_segmentation(data, wanted, pipelined, fast):
         assert (first <= last).all()
 
 
-@given(st.data(), exchanges(), st.integers(0, 60))
+@given(st.data(), exchanges(), st.integers(0, 5))
 @settings(max_examples=100)
 def test_skipping_what_a_short_snap_length_left_of_bodies_changes_nothing(data, wanted, kept):
     pieces = []
@@ -114,10 +114,12 @@ def test_skipping_what_a_short_snap_length_left_of_bodies_changes_nothing(data, 
                 at[side] += position
                 continue
             seq, ack = ((ISN + k) % 2**32 for k in (at[side] + position, at[1 - side]))
-            missing = max(len(piece) - kept, 0)
+            missing = max(len(piece) - kept, 0) if connection.body_room(side) else 0  # heads are whole
             if fast and connection.skip_body(side, seq, len(piece), n, n * 10, missing=missing):
                 continue
-            if connection.segment(side, seq, piece[:kept], n, n * 10, missing=missing, ack=ack):
+            if connection.segment(
+                side, seq, piece[: len(piece) - missing], n, n * 10, missing=missing, ack=ack
+            ):
                 found.extend(connection.take_finished())
         connection.end(len(pieces), len(pieces) * 10, "the capture ends first")
         rows.append([(0, exchange) for exchange in [*found, *connection.take_all()]])
