@@ -5,7 +5,11 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-TOOLS := tshark tcpdump
+# COMMAND=PACKAGE of each program that tests need; the laboratory's are needed only where it can run, as root.
+TOOLS := tshark=tshark tcpdump=tcpdump
+LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \
+	nginx=nginx node=nodejs npm=npm curl=curl wrk=wrk
+NODE_MODULES := $(or $(PCAPTOOL_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pcaptool)/node
 
 .PHONY: help demo test quick lint bench fuzz fidelity diff-proof docs lock clean tools
 .DELETE_ON_ERROR:
@@ -16,7 +20,7 @@ help:  ## what can be made
 demo: .venv/.run  ## predict, observe, compare: the whole line on bundled input
 	@$(BIN)/pcaptool demo
 
-test: .venv/.dev tools  ## every test (installs tshark and tcpdump where missing)
+test: .venv/.dev tools  ## every test (installs the programs they need; as root the laboratory's, too)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 quick: .venv/.dev  ## the tests that take less than a few seconds each and need no other program
@@ -75,10 +79,17 @@ clean:  ## remove what was made: .venv, reports of the demo, caches
 # -- programs that the tests compare with ------------------------------------------------------------------
 
 tools:
-	@missing=""; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=""; wanted="$(TOOLS)"; [ "$$(id -u)" != 0 ] || wanted="$$wanted $(LAB_TOOLS)"; \
+	for tool in $$wanted; do \
+		command -v $${tool%=*} >/dev/null || missing="$$missing $${tool#*=}"; \
+	done; \
 	if [ -n "$$missing" ]; then \
 		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		echo "make: the tests need$$missing; installing with: $$sudo apt-get install -y$$missing"; \
 		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q \
 		&& $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	@if [ "$$(id -u)" = 0 ] && [ ! -e $(NODE_MODULES)/node_modules/express ]; then \
+		echo "make: installing express with npm into $(NODE_MODULES)"; \
+		npm install --silent --no-audit --no-fund --prefix $(NODE_MODULES) express@5; \
 	fi

@@ -20,6 +20,7 @@ from pcaptool.scenario import (
     Hosts,
     Late,
     Link,
+    Nginx,
     Offload,
     Request,
     Route,
@@ -30,6 +31,9 @@ from pcaptool.scenario import (
 
 _DIRECTIONS = {"s2c": "server-to-client", "c2s": "client-to-server"}
 _WRITES = {"one": "one", "two": "head-then-body", "chunks": "chunks"}
+_PROFILES = {name: name for name in ("python", "nginx", "node", "express")}
+_PROFILES |= {"raw": "reference", "closed": "reference"}
+_KEPT = {300: 298}  # a frame of the kernel's ring had no room for two of them
 _FLAGS = {"tcp_sack", "tcp_dsack", "tcp_window_scaling", "tcp_autocorking"}
 
 
@@ -44,16 +48,16 @@ def from_lab(lab: dict[str, Any]) -> Scenario:
     Raises
     ------
     ValueError
-        What a Scenario cannot say: another server program than the raw one, curl as the client.
+        What a Scenario cannot say: an unknown server program, curl as the client.
     """
-    if lab["server"]["kind"] not in ("raw", "closed") or lab["client"].get("kind", "py") != "py":
+    if lab["server"]["kind"] not in _PROFILES or lab["client"].get("kind", "py") != "py":
         raise ValueError(f"{lab['name']}: server {lab['server']['kind']}, client {lab['client'].get('kind')}")
     hosts = Scenario().host
     return Scenario(
         name=lab["name"],
         note=lab["note"],
         family=lab["family"],
-        snaplen=lab["snaplen"],
+        snaplen=_KEPT.get(lab["snaplen"], lab["snaplen"]),
         server=_server(lab),
         client=_client(lab),
         host=Hosts(server=_host(lab, 0, hosts.server), client=_host(lab, 1, hosts.client)),
@@ -63,6 +67,8 @@ def from_lab(lab: dict[str, Any]) -> Scenario:
 
 def _server(lab: dict[str, Any]) -> Server:
     opt = lab["server"]
+    if opt["kind"] in ("python", "nginx", "node", "express"):
+        return _program(opt)
     route = Route(
         write=_WRITES[opt.get("write", "one")],
         chunk_bytes=opt.get("chunk", 4096),
@@ -80,6 +86,22 @@ def _server(lab: dict[str, Any]) -> Server:
         shutdown=bool(opt.get("shutdown")),
         sndbuf=opt.get("sndbuf"),
         rcvbuf=opt.get("rcvbuf"),
+    )
+
+
+def _program(opt: dict[str, Any]) -> Server:
+    """A server program; the lab's Python was 3.11.7, its nginx 1.22.1."""
+    words = [line.split() for line in opt.get("conf", "").split(";") if line.split()]
+    directives = dict(words)
+    switches = {
+        name: directives.get(name, "off") == "on" for name in ("sendfile", "tcp_nopush") if directives
+    }
+    idle = directives.get("keepalive_timeout")
+    return Server(
+        profile=opt["kind"],
+        version="3.11.7" if opt["kind"] == "python" else "",
+        keepalive_timeout_ns=_ns(float(idle) * 1000) if idle else None,
+        nginx=Nginx(**switches),
     )
 
 

@@ -25,6 +25,10 @@ PACKAGES = {
     "prlimit": "util-linux",
     "taskset": "util-linux",
     "tcpdump": "tcpdump",
+    "nginx": "nginx",
+    "node": "nodejs",
+    "curl": "curl",
+    "wrk": "wrk",
 }
 _TIMEOUT_S = 20
 

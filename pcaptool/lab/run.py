@@ -26,6 +26,7 @@ from pcaptool.errors import OutputError
 from pcaptool.lab.commands import need
 from pcaptool.lab.namespaces import namespaces, remove_leftovers, require_root
 from pcaptool.lab.owner import is_leftover, own_name
+from pcaptool.lab.programs import CLIENTS, SERVERS
 from pcaptool.lab.session import Session, needs_relay
 from pcaptool.scenario import Hosts, Scenario, dump_scenario, load_scenario
 
@@ -97,13 +98,17 @@ def lab_run(
     plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario, model=False)
     require_root()
     losses = bool(plan.link.drops) and not needs_relay(plan)
-    need([*_PROGRAMS, *(["nft"] if losses else [])])
+    server, client = SERVERS[plan.server.profile], CLIENTS[plan.client.program]
+    need([*_PROGRAMS, *(["nft"] if losses else []), *server.needs, *client.needs])
+    server.check()
+    plan, notes = _with_versions(plan)
     say = progress or (lambda _text: None)
     remove_leftovers()
     with _folder(Path(out)) as work, namespaces() as pair:
         lab = Session(
             _with_own_devices(plan) if trace else plan, work, pair, cpu=cpu, max_bytes=max_bytes, say=say
         )
+        lab.notes += notes
         lab.build()
         traced = lab.conduct(timeout_s, trace=trace)
         (work / "scenario.toml").write_text(dump_scenario(plan))
@@ -127,6 +132,22 @@ def lab_run(
         packets=lab.packets,
         notes=tuple(lab.notes),
     )
+
+
+def _with_versions(plan: Scenario) -> tuple[Scenario, list[str]]:
+    """The versions of the installed programs in the scenario, where it says none; notes where it says others."""
+    server, client, notes = plan.server, plan.client, []
+    for name, given, found in (
+        (server.profile, server.version, SERVERS[server.profile].version()),
+        (client.program, client.version, CLIENTS[client.program].version()),
+    ):
+        if given and found and given != found:
+            notes.append(f"{name} is {found} here, not {given}")
+    if found := SERVERS[server.profile].version():
+        server = replace(server, version=found)
+    if found := CLIENTS[client.program].version():
+        client = replace(client, version=found)
+    return replace(plan, server=server, client=client), notes
 
 
 def _with_own_devices(plan: Scenario) -> Scenario:

@@ -167,7 +167,7 @@ class ReferenceServer:
     def _answer(self, connection: socket.socket, request: HttpRequest, route: Route, size: int) -> None:
         if route.think_time_ns:
             time.sleep(route.think_time_ns / 1e9)
-        head = response_head(self.scenario.server, route, size, close=request.close, now_ns=time.time_ns())
+        head = response_head(self.scenario, route, size, close=request.close, now_ns=time.time_ns())
         body = b"" if request.method == "HEAD" else route_body(route, size)
         _write(connection, route, head, body)
 

@@ -27,8 +27,10 @@ from pcaptool.lab import hosts
 from pcaptool.lab.capture import Capture
 from pcaptool.lab.commands import run, spawn, stop
 from pcaptool.lab.drops import ruleset
+from pcaptool.lab.listening import listens
 from pcaptool.lab.namespaces import Namespace
-from pcaptool.lab.owner import CLIENT_COMM, SERVER_COMM
+from pcaptool.lab.owner import CLIENT_COMM
+from pcaptool.lab.programs import CLIENTS, SERVERS
 from pcaptool.lab.stages import join_frames, transmissions, write_stages
 from pcaptool.lab.trace import Tracer
 from pcaptool.scenario import Scenario, dump_scenario
@@ -37,6 +39,8 @@ __all__ = ["Session", "needs_relay"]
 
 _LINGER_S = 0.3  # as `stack.run` goes on after the client has ended
 _PYTHON = (sys.executable, "-P", "-m")
+_START_S = 20  # a program that does not listen until then has failed
+_SETTLE_S = 0.2  # what a server does after it listens and before it waits (node compiles)
 
 
 def needs_relay(scenario: Scenario) -> bool:
@@ -86,6 +90,8 @@ class Session:
         self.packets: dict[str, int] = {}
         self.scenario_path = work / "plan.toml"  # what the programs read: devices have names of their own
         self.relay: subprocess.Popen[str] | None = None
+        self.serving: subprocess.Popen[str] | None = None
+        self.commands: dict[str, list[str]] = {}
 
     def build(self) -> None:
         """Two hosts and the link."""
@@ -167,7 +173,10 @@ class Session:
     def _start_tracer(self, stack: contextlib.ExitStack) -> Tracer | None:
         """None, with a note, where the kernel cannot be traced."""
         devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
-        programs = " || ".join(f'comm == "{name}"' for name in (SERVER_COMM, CLIENT_COMM))
+        names = {CLIENT_COMM if self.plan.client.program == "reference" else self.plan.client.program}
+        if self.serving is not None:
+            names.add(Path(f"/proc/{self.serving.pid}/comm").read_text().strip())
+        programs = " || ".join(f'comm == "{name}"' for name in sorted(names))
         filters = {"net": devices, "syscalls": programs, "tcp/tcp_sendmsg_locked": programs}
         try:
             return stack.enter_context(Tracer(filters))
@@ -210,33 +219,43 @@ class Session:
 
     def _start_server(self) -> None:
         plan = self.plan
-        server = self.server.spawn(
-            [
-                *(*_PYTHON, "pcaptool.cli.main", "serve", str(self.scenario_path)),
-                *("--bind", plan.server_address),
-            ],
-            cpu=self.cpu,
-        )
-        assert server.stderr is not None  # noqa: S101 - spawn pipes it
-        said = server.stderr.readline()
-        if "serving" not in said:
-            raise SystemRefusedError(
-                f"the server did not start: {printable(said.strip())} {_last_words(server)}"
-            )
+        folder = self.work / "server"
+        folder.mkdir()
+        command = SERVERS[plan.server.profile].command(plan, self.scenario_path, folder)
+        self.commands["server"] = command
+        server = self.serving = self.server.spawn(command, cpu=self.cpu)
+        until = time.monotonic() + _START_S
+        while not listens(server.pid, plan.server.port):
+            if server.poll() is not None or time.monotonic() > until:
+                raise SystemRefusedError(
+                    f"the server {plan.server.profile} did not start: {_last_words(server)}"
+                )
+            time.sleep(0.01)
+        time.sleep(_SETTLE_S)
 
     def _ask(self, timeout_s: float) -> list[dict[str, Any]]:
-        client = self.client.spawn(
-            [*_PYTHON, "pcaptool.lab.client", str(self.scenario_path)], cpu=self.cpu, stdout=subprocess.PIPE
-        )
+        program = CLIENTS[self.plan.client.program]
         limit_s = min(timeout_s, self.plan.limits.max_time_ns / 1e9)
-        try:
-            said, wrong = client.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            self.notes.append(f"the client was ended after {limit_s:g} s")
-            return []
-        if client.returncode:
-            raise SystemRefusedError(f"the client failed: {printable(' '.join(wrong.split()[-30:]))}")
-        events: list[dict[str, Any]] = json.loads(said)
+        until, began = time.monotonic() + limit_s, time.monotonic()
+        started = []
+        for after_ns, command in program.commands(self.plan, self.scenario_path, limit_s):
+            time.sleep(max(0.0, began + after_ns / 1e9 - time.monotonic()))
+            self.commands.setdefault("client", command)
+            started.append(self.client.spawn(command, cpu=self.cpu, stdout=subprocess.PIPE))
+        events = []
+        for number, client in enumerate(started):
+            try:
+                said, wrong = client.communicate(timeout=max(0.001, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.notes.append(f"the client was ended after {limit_s:g} s")
+                return []
+            if client.returncode and self.plan.client.program == "reference":
+                raise SystemRefusedError(f"the client failed: {printable(' '.join(wrong.split()[-30:]))}")
+            if client.returncode:
+                said_wrong = printable(" ".join(wrong.split()[:30]))
+                self.notes.append(f"{self.plan.client.program} ended with {client.returncode}: {said_wrong}")
+            more = program.read(said)
+            events += more if len(started) == 1 else [{"connection": number, **event} for event in more]
         return events
 
     def _facts(self) -> dict[str, Any]:
@@ -251,6 +270,7 @@ class Session:
             "cpu": self.cpu,
             "link": "relay" if needs_relay(plan) else "veth",
             "versions": _versions(),
+            "programs": self.commands,
             "server": hosts.facts(self.server, plan.host.server),
             "client_host": hosts.facts(self.client, plan.host.client),
             "lost_by_nft": self._lost(),

@@ -6,8 +6,9 @@ Must not know: how events were recorded.
 
 `skb` is the kernel's address of the buffer, which is used again and again; `origin` is a number of its own for what
 passed net_dev_queue together. A frame has sys_enter_sendto and tcp_sendmsg_locked where it left during that call of the
-program, not in a softirq that interrupted it. The stages between tcp_sendmsg_locked and net_dev_queue are functions
-without tracepoints: they are not in the table.
+program, not in a softirq that interrupted it: whichever call it was (writev, sendfile, setsockopt for TCP_CORK ...),
+the stage is called sys_enter_sendto. The stages between tcp_sendmsg_locked and net_dev_queue are functions without
+tracepoints: they are not in the table.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pcaptool._version import __version__
 from pcaptool.file import Record
 from pcaptool.lab.frames import headers_of, tcp_frame
 from pcaptool.lab.ring_buffer import Event
+from pcaptool.lab.trace import CALLS
 from pcaptool.tables import STAGES
 from pcaptool.tables.columns import Columns, Masked, Texts, to_arrow
 
@@ -30,6 +32,7 @@ __all__ = ["Joined", "StageRow", "join_frames", "stage_columns", "transmissions"
 
 _IN_SOFTIRQ = 0x10  # TRACE_FLAG_SOFTIRQ of common_flags
 _LARGEST_SHIFT = 8
+_ENTER, _EXIT = ({f"sys_{edge}_{call}" for call in CALLS} for edge in ("enter", "exit"))
 
 
 @dataclass(slots=True)
@@ -94,9 +97,9 @@ def transmissions(events: Iterable[Event], device: str, *, first_origin: int = 1
     for event in events:
         v, now = event.values, event.time_ns
         match event.name:
-            case "sys_enter_sendto":
+            case name if name in _ENTER:
                 calls[v["common_pid"]] = _Call(now)
-            case "sys_exit_sendto":
+            case name if name in _EXIT:
                 calls.pop(v["common_pid"], None)
             case "tcp_sendmsg_locked":
                 if v["common_pid"] in calls:

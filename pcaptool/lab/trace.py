@@ -21,11 +21,12 @@ from pcaptool.errors import SystemRefusedError
 from pcaptool.lab.owner import is_leftover, own_name
 from pcaptool.lab.ring_buffer import Event, Format, parse_format, read_page
 
-__all__ = ["EVENTS", "Tracer"]
+__all__ = ["CALLS", "EVENTS", "Tracer"]
 
+# The calls with which a program lets bytes go; setsockopt() for TCP_CORK and TCP_NODELAY.
+CALLS = ("sendto", "write", "writev", "sendmsg", "sendfile64", "setsockopt")
 EVENTS = (
-    "syscalls/sys_enter_sendto",
-    "syscalls/sys_exit_sendto",
+    *(f"syscalls/sys_{edge}_{call}" for call in CALLS for edge in ("enter", "exit")),
     "tcp/tcp_sendmsg_locked",
     "net/net_dev_queue",
     "qdisc/qdisc_enqueue",

@@ -30,11 +30,13 @@ from pcaptool.scenario.model import (
     Limits,
     Link,
     Nic,
+    Nginx,
     Offload,
     Route,
     Scenario,
     Server,
 )
+from pcaptool.scenario.programs import idle_ns, settled
 
 __all__ = [
     "NOT_FOUND",
@@ -48,6 +50,7 @@ __all__ = [
     "Limits",
     "Link",
     "Nic",
+    "Nginx",
     "Offload",
     "Request",
     "Route",
@@ -57,9 +60,11 @@ __all__ = [
     "content_length",
     "dump_scenario",
     "find_route",
+    "idle_ns",
     "load_scenario",
     "parse_scenario",
     "request_bytes",
     "response_head",
     "route_body",
+    "settled",
 ]

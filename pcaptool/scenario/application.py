@@ -6,11 +6,15 @@ Must not know: sockets, or when anything is written. The modelled stack and the 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from pcaptool.scenario.model import Route, Scenario, Server
+from pcaptool.scenario.programs import head_fields, idle_ns, version
 
 __all__ = [
     "NOT_FOUND",
@@ -97,7 +101,7 @@ def route_body(route: Route, size: int) -> bytes:
     return body(size) if route.body is None else route.body.encode()
 
 
-def response_head(server: Server, route: Route, size: int, *, close: bool, now_ns: int) -> bytes:
+def response_head(scenario: Scenario, route: Route, size: int, *, close: bool, now_ns: int) -> bytes:
     r"""The head of a response with `size` bytes of body, up to and with the empty line.
 
     Parameters
@@ -109,16 +113,35 @@ def response_head(server: Server, route: Route, size: int, *, close: bool, now_n
 
     Examples
     --------
-    >>> response_head(Server(headers=(("Date", "{date}"),)), Route(), 5, close=False, now_ns=0)
+    >>> plan = Scenario(server=Server(headers=(("Date", "{date}"),)))
+    >>> response_head(plan, Route(), 5, close=False, now_ns=0)
     b'HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n'
     """
-    words = {
-        "{length}": str(size),
-        "{connection}": "close" if close else "keep-alive",
-        "{date}": format_datetime(datetime.fromtimestamp(now_ns // 1_000_000_000, UTC), usegmt=True),
+    server = scenario.server
+    words: dict[str, Callable[[], str]] = {
+        "{length}": lambda: str(size),
+        "{length_hex}": lambda: f"{size:x}",
+        "{connection}": lambda: "close" if close else "keep-alive",
+        "{date}": lambda: _http_date(now_ns),
+        "{version}": lambda: version(server),
+        "{kept}": lambda: f"timeout={(idle_ns(server) or 0) // 1_000_000_000}",
+        # A file of nginx was changed when the scenario began.
+        "{modified}": lambda: _http_date(scenario.start_time_ns),
+        "{modified_hex}": lambda: f"{scenario.start_time_ns // 1_000_000_000:x}",
+        # What express's ETag is made of: 27 characters of base64.
+        "{body_sha1}": lambda: base64.b64encode(_sha1(route_body(route, size))).decode()[:27],
     }
-    fields = [(n, re.sub(r"\{[a-z]+\}", lambda m: words[m.group()], v)) for n, v in server.headers]
-    return _head(f"HTTP/1.1 {route.status}", fields)
+    fields = head_fields(server, close=close)
+    filled = [(n, re.sub(r"\{[a-z0-9_]+\}", lambda m: words[m.group()](), v)) for n, v in fields]
+    return _head(f"HTTP/1.1 {route.status}", filled)
+
+
+def _http_date(now_ns: int) -> str:
+    return format_datetime(datetime.fromtimestamp(now_ns // 1_000_000_000, UTC), usegmt=True)
+
+
+def _sha1(data: bytes) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
 def _head(first: str, fields: list[tuple[str, str]]) -> bytes:

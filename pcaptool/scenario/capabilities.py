@@ -50,6 +50,7 @@ def _never(key: str, what: str) -> Capability:
 
 
 CAPABILITIES: tuple[Capability, ...] = (
+    _only("client.program", "reference", "curl"),
     _only("host.*.congestion", "cubic", "reno"),
     _only("host.*.tcp_ecn", 0, 2),
     _only("host.*.tcp_dsack", True),

@@ -8,10 +8,13 @@ Each check yields (place, what is wrong); the place is that of the key which is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pcaptool.scenario.application import find_route
+from pcaptool.scenario.keys import keys_of
 from pcaptool.scenario.model import Client, Route, Scenario, Server
+from pcaptool.scenario.programs import idle_ns, not_heeded
 
 __all__ = ["contradictions"]
 
@@ -31,6 +34,7 @@ def contradictions(scenario: Scenario) -> Iterator[_Fault]:
     yield from _server(scenario.server)
     yield from _client(scenario.client)
     yield from _both(scenario)
+    yield from _programs(scenario)
     yield from _hosts(scenario)
 
 
@@ -88,7 +92,7 @@ def _both(scenario: Scenario) -> Iterator[_Fault]:
         if find_route(server, request.path) is None:
             known = ", ".join(r.path for r in server.routes)
             yield ("client", "requests", index), f"no route answers {request.path} (routes: {known})"
-    waits = client.ended_by == "server" and server.close == "client"
+    waits = client.ended_by == "server" and server.close == "client" and idle_ns(server) is None
     if waits and client.keepalive and not client.half_close:
         yield (
             ("client", "close"),
@@ -99,6 +103,28 @@ def _both(scenario: Scenario) -> Iterator[_Fault]:
             ("server", "close_after"),
             f"the server ends after {server.close_after}, but the client has {len(client.requests)} requests",
         )
+
+
+def _programs(scenario: Scenario) -> Iterator[_Fault]:
+    server, client = scenario.server, scenario.client
+    names = {k.field: k.name for model in (Server, Route, Client) for k in keys_of(model)}
+    for place, attribute in not_heeded(scenario):
+        program = client.program if place[0] == "client" else server.profile
+        yield (*place, names[attribute]), f"it means nothing to {program}"
+    if server.profile == "nginx":
+        paths = [request.path for request in client.requests]
+        for index, path in enumerate(paths):
+            if not re.fullmatch(r"(/[0-9A-Za-z_-][0-9A-Za-z._-]*)+", path):
+                yield ("client", "requests", index), f"{path} is not the name of a file that nginx serves"
+            if any(other.startswith(f"{path}/") for other in paths):
+                yield ("client", "requests", index), f"{path} cannot be a file and a folder"
+    if client.program == "curl" and len({request.method for request in client.requests}) > 1:
+        yield ("client", "requests"), "one run of curl has one method"
+    if client.program == "wrk":
+        if len(client.requests) > 1 or client.requests[0].method != "GET":
+            yield ("client", "requests"), "wrk repeats one GET"
+        if client.duration_ns % 1_000_000_000:
+            yield ("client", "duration_ms"), "wrk takes whole seconds"
 
 
 def _hosts(scenario: Scenario) -> Iterator[_Fault]:

@@ -41,6 +41,9 @@ class Costs:
     copy_per_kib_ns: int = key(
         90, _NS, "copying 1024 bytes between a program and a socket", name="copy_per_kib"
     )
+    splice_per_kib_ns: int = key(
+        12, _NS, "handing 1024 bytes of a file's pages to a socket (sendfile)", name="splice_per_kib"
+    )
     tcp_write_xmit_ns: int = key(770, _NS, "making a buffer and deciding to send it", name="tcp_write_xmit")
     tcp_transmit_skb_ns: int = key(215, _NS, "cloning the buffer", name="__tcp_transmit_skb")
     ip_queue_xmit_ns: int = key(285, _NS, "building the TCP header", name="__ip_queue_xmit")

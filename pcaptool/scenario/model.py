@@ -48,6 +48,7 @@ __all__ = [
     "Limits",
     "Link",
     "Nic",
+    "Nginx",
     "Offload",
     "Route",
     "Scenario",
@@ -55,7 +56,8 @@ __all__ = [
 ]
 
 # Registries: a name is accepted when it stands here.
-PROFILES: tuple[str, ...] = ("reference",)
+PROFILES: tuple[str, ...] = ("reference", "python", "nginx", "node", "express")
+CLIENTS: tuple[str, ...] = ("reference", "curl", "wrk")
 CONGESTION_CONTROLS: tuple[str, ...] = ("cubic", "reno", "bbr")
 DRIVERS: tuple[str, ...] = ("veth", "nic")
 HOOK_PROGRAMS: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ DIRECTIONS: tuple[str, ...] = ("server-to-client", "client-to-server")
 
 _TWO_GIB = 2**31 - 1
 _PATH = Text('a path such as "/x" or "/bytes/{n}"', r"/[\x21-\x7e]*")
+_VERSION = Text("a version such as 1.22.1", r"[0-9A-Za-z.+~-]{0,40}")
 _INTERFACE = Text("an interface name of 1 to 15 characters", r"[!-.0-~]{1,15}")
 
 
@@ -91,10 +94,25 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nginx:
+    """nginx's directives (static files; each route is one)."""
+
+    sendfile: bool = key(True, Flag(), "sendfile: the body goes from the file to the socket")
+    tcp_nopush: bool = key(True, Flag(), "tcp_nopush: TCP_CORK around head and body, with sendfile")
+    tcp_nodelay: bool = key(True, Flag(), "tcp_nodelay: TCP_NODELAY on kept connections")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The server program."""
 
-    profile: str = key("reference", Choice(PROFILES), "how the program reads, thinks and writes")
+    profile: str = key(
+        "reference",
+        Choice(PROFILES),
+        "which program: reference (writes as the routes say), or what python's http.server, nginx, node's http,"
+        " express do",
+    )
+    version: str = key("", _VERSION, "version in the program's Server field; empty: that of the captures")
     port: int = key(80, Whole(1, 65535), "TCP port it listens on")
     listen: bool = key(True, Flag(), "false: nothing listens, the host answers with RST")
     headers: tuple[tuple[str, str], ...] = key(
@@ -119,12 +137,28 @@ class Server:
     shutdown: bool = key(False, Flag(), "end by shutdown(SHUT_WR), read until the client's end, then close")
     sndbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_SNDBUF of the listening socket")
     rcvbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_RCVBUF of the listening socket")
+    keepalive_timeout_ns: int | None = key(
+        None,
+        Millis(1_000_000),
+        "idle connections end after this; else as the program does (nginx 75 s, node and express 5 s)",
+        name="keepalive_timeout_ms",
+    )
+    nginx: Nginx = section(Nginx, "nginx's directives, with profile nginx.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """The client program: every connection does the same."""
 
+    program: str = key(
+        "reference",
+        Choice(CLIENTS),
+        "reference (does what the keys say), curl, wrk (load for a time; laboratory only)",
+    )
+    version: str = key("", _VERSION, "curl's version, in its User-Agent; empty: that of the captures")
+    duration_ns: int = key(
+        1_000_000_000, Millis(1_000_000_000), "how long wrk runs, whole seconds", name="duration_ms"
+    )
     connections: int = key(1, Whole(1, 100_000), "connections")
     stagger_ns: int = key(0, Millis(), "connection i starts i times this later", name="stagger_ms")
     requests: tuple[Request, ...] = key(

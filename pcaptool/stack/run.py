@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pcaptool.scenario import Drop, Late, Scenario
+from pcaptool.scenario import Drop, Late, Scenario, settled
 from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator
 from pcaptool.sim.processor import Processor
@@ -83,7 +83,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     recorders = _attach(taps, scenario.snaplen, server, client)
     if scenario.server.listen:
         server.spawn(SERVERS[scenario.server.profile](server, scenario))
-    program = ClientProgram(client, scenario)
+    program = ClientProgram(client, settled(scenario))
     program.start()
     notices = _run(simulator, scenario, program, server, client)
     notices += [f"not met: {rule}" for host in (server, client) for rule in host.device.rules.unused()]

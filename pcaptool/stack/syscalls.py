@@ -3,7 +3,8 @@
 Knows: entry cost, blocking, the lock around each call.
 Must not know: what TCP does with it (`tcp`).
 Every call is a generator to be used with `yield from` in a program, which is a process of the simulator.
-Leaves out: non-blocking sockets and readiness (epoll), sendfile, writev: they come with the programs that use them.
+writev() and write() are send() here: TCP sees the same bytes in one call. Readiness (epoll_wait) is asked of one
+socket; a program that waits for many is a process per connection, and the run queue is its event loop.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["Socket", "SocketError"]
 
 MIN_SNDBUF = 4608  # SOCK_MIN_SNDBUF
 MIN_RCVBUF = 2304  # SOCK_MIN_RCVBUF
+PIPE_BYTES = 65536  # 16 pages (PIPE_DEF_BUFFERS)
 
 
 class SocketError(OSError):
@@ -103,6 +105,74 @@ class Socket:
         yield RESCHEDULE
         if taken < len(data):
             raise SocketError(sk.error or "EPIPE")
+
+    def send_some(self, data: bytes, *, more: bool = False) -> Step:
+        """send() of a non-blocking socket: the bytes that were taken, 0 where there is no room (EAGAIN).
+
+        Raises
+        ------
+        SocketError
+            EPIPE or ECONNRESET.
+        """
+        return (yield from self._send_now(data, more=more, copied=True))
+
+    def sendfile(self, data: bytes) -> Step:
+        """sendfile() of a non-blocking socket: the bytes that were taken; `data` is the file from its offset on.
+
+        The pages go through a pipe of 16 (splice_direct_to_actor, splice_to_socket): TCP gets up to 65,536 bytes a
+        time, with MSG_MORE while more follow, and copies nothing. What TCP does not take of a pipe is offered again
+        until it takes nothing: it may have sent some meanwhile.
+
+        Raises
+        ------
+        SocketError
+            EPIPE or ECONNRESET.
+        """
+        taken = 0
+        while taken < len(data):
+            pipe = data[taken : taken + PIPE_BYTES]
+            more = taken + len(pipe) < len(data)
+            while pipe:
+                now = yield from self._send_now(pipe, more=more, copied=False)
+                if not now:
+                    return taken
+                taken += now
+                pipe = pipe[now:]
+        return taken
+
+    def _send_now(self, data: bytes, *, more: bool, copied: bool) -> Step:
+        sk = self.sk
+        sk.call_began_ns = self.host.now_ns
+        yield self.host.costs.tcp_sendmsg_locked_ns
+        yield from lock_sock(sk)
+        taken = yield from sendmsg.sendmsg_locked(sk, data, more=more, waits=False, copied=copied)
+        yield from release_sock(sk)
+        if not taken and data and not sendmsg.may_send(sk):
+            raise SocketError(sk.error or "EPIPE")
+        return taken
+
+    def wait_readable(self, timeout_ns: int | None = None) -> Step:
+        """epoll_wait() until there is something to read, an end, or an error; False when the time is over first."""
+        sk, over = self.sk, False
+
+        def expire() -> None:
+            nonlocal over
+            over = True
+            sk.readable.wake()
+
+        timer = None if timeout_ns is None else self.host.simulator.after(timeout_ns, expire)
+        while not (sk.receive_queue or sendmsg.at_end(sk) or over):
+            yield sk.readable
+        if timer is not None:
+            timer.cancel()
+        return not over or bool(sk.receive_queue)
+
+    def wait_writable(self) -> Step:
+        """epoll_wait() until a third of the send buffer is free (tcp_poll), or the connection has broken."""
+        sk = self.sk
+        while not sk.stream_writeable and sendmsg.may_send(sk):
+            sk.nospace = True
+            yield sk.writable
 
     def recv(self, size: int) -> Step:
         """recv(): bytes that are there, at most `size`; b"" when the peer has ended.

@@ -8,7 +8,7 @@ __all__ = ["STAGES", "STAGE_NAMES"]
 
 # In the order of the path. Names are the kernel's functions and tracepoints; `wire` is the last bit sent.
 STAGE_NAMES: dict[str, str] = {
-    "sys_enter_sendto": "the program calls send(): system call entry (syscalls:sys_enter_sendto)",
+    "sys_enter_sendto": "the program calls send() (or writev(), sendfile() ...): syscalls:sys_enter_sendto",
     "tcp_sendmsg_locked": "bytes are copied into the buffer at the tail of the write queue",
     "tcp_write_xmit": "TCP decides that this buffer may leave now: windows, Nagle, pacing, size",
     "__tcp_transmit_skb": "the buffer's clone gets its TCP header and options",

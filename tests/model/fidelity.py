@@ -40,6 +40,7 @@ RACY = {
     "mtu-9000-100k": "the client read while the server went on to close()",
     "off-100k": _READS,
     "off-tso-100k": "the client read while the server went on to close()",
+    "python-100k": "the last cut of a body above 100 kB: not explained",
     "qdisc-pfifo-100k": "the client acknowledged the server's FIN before its own: who acknowledges the client's FIN",
     "size-100k": "the client acknowledged the server's FIN before its own: who acknowledges the client's FIN",
     "v6-off-100k": "the client read while the server went on to close()",

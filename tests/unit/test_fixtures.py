@@ -34,7 +34,7 @@ def test_fixtures_stay_small(fixtures):
     assert sum(p.stat().st_size for p in fixtures.rglob("*") if p.is_file()) < 2_500_000
 
 
-@pytest.mark.parametrize("name", ["rmem-6m", "write-two-cork", "concurrent-4"])
+@pytest.mark.parametrize("name", ["rmem-6m", "write-two-cork", "concurrent-4", "nginx-timeout-close"])
 def test_a_lab_record_becomes_the_bundled_scenario(name, lab_scenarios):
     from pcaptool.scenario import load_scenario
     from tests.lab_scenarios import from_lab
@@ -53,13 +53,18 @@ def test_a_lab_record_becomes_the_bundled_scenario(name, lab_scenarios):
             "note": "tcp_rmem max 6291456",
         },
         "write-two-cork": {"server": {"kind": "raw", "write": "two", "cork": True}, "sizes": [1000, 1000]},
+        "nginx-timeout-close": {
+            "server": {"kind": "nginx", "conf": "sendfile on; tcp_nopush on; keepalive_timeout 1;"},
+            "client": {"kind": "py", "close": "server"},
+            "note": "server closes the idle connection",
+        },
         "concurrent-4": {"connections": 4, "sizes": [5000, 5000], "note": "4 connections"},
     }
     assert from_lab({**lab, **changes[name]}) == load_scenario(lab_scenarios / f"{name}.toml")
 
 
-def test_a_lab_record_of_another_program_is_refused():
+def test_a_lab_record_of_an_unknown_program_is_refused():
     from tests.lab_scenarios import from_lab
 
-    with pytest.raises(ValueError, match="nginx"):
-        from_lab({"name": "x", "server": {"kind": "nginx"}, "client": {"kind": "py"}})
+    with pytest.raises(ValueError, match="lighttpd"):
+        from_lab({"name": "x", "server": {"kind": "lighttpd"}, "client": {"kind": "py"}})

@@ -2,7 +2,8 @@
 
 Knows: sockets as a program sees them (`syscalls`), and the scenario.
 Must not know: anything below the system calls.
-`SERVERS` is the registry of server profiles.
+`SERVERS` is the registry of server profiles: a program takes a host and the scenario, and runs for ever. What they
+write in their heads is in `scenario.programs`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ from collections.abc import Callable
 
 from pcaptool.scenario import Scenario
 from pcaptool.sim.events import Step
+from pcaptool.stack.application.nginx import nginx_server
+from pcaptool.stack.application.node import node_server
+from pcaptool.stack.application.python import python_server
 from pcaptool.stack.application.reference import reference_server
 from pcaptool.stack.host import Host
 
 __all__ = ["SERVERS"]
 
-SERVERS: dict[str, Callable[[Host, Scenario], Step]] = {"reference": reference_server}
+SERVERS: dict[str, Callable[[Host, Scenario], Step]] = {
+    "reference": reference_server,
+    "python": python_server,
+    "nginx": nginx_server,
+    "node": node_server(think_ns=500_000),
+    "express": node_server(think_ns=900_000),
+}

@@ -68,7 +68,7 @@ def _answer_all(connection: Socket, host: Host, scenario: Scenario) -> Step:
         route, size = found
         if route.think_time_ns:
             yield Sleep(route.think_time_ns)
-        head = response_head(server, route, size, close=close, now_ns=host.now_ns)
+        head = response_head(scenario, route, size, close=close, now_ns=host.now_ns)
         without_body = lines[0].startswith(b"HEAD ")
         yield from _write(connection, host, route, head, b"" if without_body else route_body(route, size))
         done += 1

@@ -15,18 +15,30 @@ from pcaptool.stack.tcp.lock import lock_sock, release_sock
 from pcaptool.stack.tcp.sock import Nagle, State, TcpSock
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["close_locked", "recvmsg_locked", "sendmsg_locked", "set_cork", "set_nodelay", "shutdown_locked"]
+__all__ = [
+    "at_end",
+    "close_locked",
+    "may_send",
+    "recvmsg_locked",
+    "sendmsg_locked",
+    "set_cork",
+    "set_nodelay",
+    "shutdown_locked",
+]
 
 CAN_SEND = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
 
 
-def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
-    """tcp_sendmsg_locked. Returns the bytes taken; fewer than given only if the connection broke."""
+def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, copied: bool = True) -> Step:
+    """tcp_sendmsg_locked. Returns the bytes taken: fewer than given where the connection broke, or for want of memory.
+
+    `waits` is False on a non-blocking socket, `copied` with MSG_SPLICE_PAGES (sendfile).
+    """
     view, at = memoryview(data), 0
     host = sk.host
     mss = output.current_mss(sk)
     goal = output.size_goal(sk, mss)
-    if not _may_send(sk):
+    if not may_send(sk):
         return 0
     while at < len(view):
         tail = sk.write_queue[-1] if sk.write_queue else None
@@ -35,8 +47,10 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
                 sk.nospace = True
                 if at:
                     yield from output.tcp_push(sk, more=False, mss=mss, nonagle=Nagle.PUSH, goal=goal)
+                if not waits:
+                    return at  # EAGAIN if it is 0; what is there was pushed just now
                 yield from _wait_memory(sk)
-                if not _may_send(sk):
+                if not may_send(sk):
                     break
                 mss = output.current_mss(sk)
                 goal = output.size_goal(sk, mss)
@@ -44,7 +58,8 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
             tail = _entail(sk)
         size = min(goal - tail.length, len(view) - at)
         # The copy takes its time; what arrives meanwhile waits in the backlog.
-        yield max(1, size * host.costs.copy_per_kib_ns >> 10)
+        per_kib_ns = host.costs.copy_per_kib_ns if copied else host.costs.splice_per_kib_ns
+        yield max(1, size * per_kib_ns >> 10)
         if not tail.length:
             tail.written_ns, tail.copied_ns = sk.call_began_ns, host.now_ns
         if at == 0:
@@ -71,7 +86,8 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool) -> Step:
     return at
 
 
-def _may_send(sk: TcpSock) -> bool:
+def may_send(sk: TcpSock) -> bool:
+    """Whether the connection takes bytes for sending."""
     return sk.state in CAN_SEND and not sk.send_shutdown and not sk.error
 
 
@@ -96,7 +112,7 @@ def _wait_memory(sk: TcpSock) -> Step:
 
 
 def _must_wait(sk: TcpSock) -> bool:
-    return not sk.stream_memory_free and _may_send(sk)
+    return not sk.stream_memory_free and may_send(sk)
 
 
 def recvmsg_locked(sk: TcpSock, size: int) -> Step:
@@ -121,18 +137,19 @@ def recvmsg_locked(sk: TcpSock, size: int) -> Step:
             if not sk.receive_queue:
                 break
             continue
-        if _at_end(sk):
+        if at_end(sk):
             break
         yield from cleanup_rbuf(sk, 0)
         yield from release_sock(sk)
-        if not sk.receive_queue and not _at_end(sk):
+        if not sk.receive_queue and not at_end(sk):
             yield sk.readable
         yield from lock_sock(sk)
     yield from cleanup_rbuf(sk, copied)
     return b"".join(parts)
 
 
-def _at_end(sk: TcpSock) -> bool:
+def at_end(sk: TcpSock) -> bool:
+    """Whether a reader of an empty queue is told so at once."""
     return sk.receive_shutdown or bool(sk.error) or sk.state is State.CLOSE
 
 

@@ -177,7 +177,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
         assert process.wait(10) == 130
     plan = Scenario()
     route, size = find_route(plan.server, "/bytes/4")
-    assert answer == response_head(plan.server, route, size, close=True, now_ns=0) + route_body(route, size)
+    assert answer == response_head(plan, route, size, close=True, now_ns=0) + route_body(route, size)
 
 
 def test_a_port_in_use_is_told(tmp_path):

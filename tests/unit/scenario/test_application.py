@@ -31,7 +31,7 @@ def test_a_scenario_says_the_bytes_of_its_real_run(name, lab_captures, lab_scena
     for request in scenario.client.requests:
         route, size = find_route(scenario.server, request.path)
         close = not scenario.client.keepalive
-        answered += response_head(scenario.server, route, size, close=close, now_ns=0) + body(size)
+        answered += response_head(scenario, route, size, close=close, now_ns=0) + body(size)
     assert streams(lab_captures / f"{name}.server.pcap") == (asked, answered)
 
 

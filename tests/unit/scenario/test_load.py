@@ -119,7 +119,24 @@ REFUSED = [
     ),
     ("family = 6\n[host.server]\nmtu = 1000", "line 3: host.server.mtu: 1000 is less than 1280"),
     ("[link]\nqueue_packets = 9", "line 2: link.queue_packets: nothing waits for a link without"),
+    # what a program does not heed
+    ('[server]\nprofile = "nginx"\nshutdown = true', "line 3: server.shutdown: it means nothing to nginx"),
+    (
+        '[server]\nprofile = "python"\n[[server.route]]\nwrite = "chunks"',
+        "line 4: server.route[0].write: it means nothing to python",
+    ),
+    ("server.nginx.sendfile = false", "line 1: server.nginx: it means nothing to reference"),
+    ('[client]\nprogram = "curl"\nstall_ms = 4', "line 3: client.stall_ms: it means nothing to curl"),
+    (
+        'server.profile = "nginx"\n[[server.route]]\npath = "/a%20b"\nbody = ""\n[client]\nrequests = ["/a%20b"]',
+        "line 6: client.requests[0]: /a%20b is not the name of a file that nginx serves",
+    ),
+    (
+        '[client]\nprogram = "curl"\nrequests = ["/bytes/1", ["HEAD", "/bytes/1"]]',
+        "line 3: client.requests: one run of curl has one method",
+    ),
     # what the model lacks
+    ('client.program = "wrk"', 'line 1: client.program: "wrk" is not available in the modelled stack yet'),
     ("[[hook]]", "line 1: hook[0]: hooks are not available in the modelled stack yet"),
 ]
 

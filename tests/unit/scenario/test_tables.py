@@ -44,7 +44,15 @@ def test_every_place_is_on_the_page():
 
 
 def test_costs_are_named_after_stages():
-    other = {"copy_per_kib", "netif_receive_skb", "tcp_v4_rcv", "wakeup", "application", "accept"}
+    other = {
+        "copy_per_kib",
+        "splice_per_kib",
+        "netif_receive_skb",
+        "tcp_v4_rcv",
+        "wakeup",
+        "application",
+        "accept",
+    }
     names = {k.name for k in keys_of(Costs)}
     assert names - other <= set(STAGE_NAMES)
     # sys_enter_sendto is where a path begins, wire is what the link's rate costs, kfree_skb is where one ends
@@ -67,7 +75,7 @@ def test_nothing_that_can_be_said_is_ignored(root):
     """Each key is read by the stack (its attribute stands there), or its other values are refused."""
     package = root / "pcaptool"
     files = [p for room in ("stack", "sim", "generate") for p in sorted((package / room).rglob("*.py"))]
-    files += [package / "scenario" / "application.py", package / "scenario" / "model.py"]
+    files += [package / "scenario" / name for name in ("application.py", "model.py", "programs.py")]
     code = "\n".join(p.read_text() for p in files)
     refused = {c.key for c in CAPABILITIES}
     words = {"name", "note"}  # for people
