@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pcaptool.errors import OutputError
 from pcaptool.file.aside import AsideFile
 from pcaptool.file.model import MAX_CAPTURED_BYTES, Interface, Record
 from pcaptool.file.pcapng import BYTE_ORDER_MAGIC, Block, Option
+from pcaptool.file.rows import repeated_records
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["CaptureWriter", "open_writer"]
 
@@ -84,6 +89,7 @@ class CaptureWriter:
         self._interfaces = interfaces
         self._file = AsideFile(path)
         self._put: Callable[[Record], bytes] = _pcap_record if format == "pcap" else _packet_block
+        self._data_at = 16 if format == "pcap" else 28  # of a packet's bytes in its record or block
         try:
             if format == "pcap":
                 self._file.write(_pcap_header(interfaces[0]))
@@ -128,6 +134,28 @@ class CaptureWriter:
                 path=self.path,
             ) from error
         self.packets += 1
+
+    def write_rows(self, rows: np.ndarray[Any, np.dtype[np.uint8]], record: Record) -> None:
+        """Append packets of the same length, one a row; `record` says everything else of each.
+
+        Raises
+        ------
+        OutputError
+            The format cannot hold them.
+        """
+        if not len(rows):
+            return
+        first = replace(record, data=rows[0].tobytes())
+        try:
+            model = self._put(first)
+        except struct.error:
+            self.write(first)  # says what is wrong
+            return
+        if len(first.data) > MAX_CAPTURED_BYTES or first.interface >= len(self._interfaces):
+            self.write(first)
+            return
+        self._file.write(repeated_records(rows, model, self._data_at))
+        self.packets += len(rows)
 
     def write_all(self, records: Iterable[Record]) -> None:
         """Append packets."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pcaptool.file import PacketFlag, Record
+from pcaptool.file import CaptureWriter, PacketFlag, Record
 from pcaptool.file.packet_flags import Direction, packet_flags
-from pcaptool.stack.tap import TapFrame
+from pcaptool.stack.tap import Frames, TapBlock, TapFrame
 
-__all__ = ["tap_record"]
+__all__ = ["tap_record", "write_frames"]
 
 
 def tap_record(frame: TapFrame) -> Record:
@@ -18,3 +18,14 @@ def tap_record(frame: TapFrame) -> Record:
         bits |= PacketFlag.SEGMENTATION_OFFLOAD
     direction = Direction.OUTBOUND if frame.leaving else Direction.INBOUND
     return Record(frame.time_ns, frame.data, frame.orig_len, flags=packet_flags(direction, bits))
+
+
+def write_frames(writer: CaptureWriter, frames: Frames) -> None:
+    """All frames of a tap; the segments of a super-packet together."""
+    for piece in frames.pieces:
+        if isinstance(piece, TapBlock):
+            direction = Direction.OUTBOUND if piece.leaving else Direction.INBOUND
+            flags = packet_flags(direction, PacketFlag(0))
+            writer.write_rows(piece.rows, Record(piece.time_ns, b"", piece.orig_len, flags=flags))
+        else:
+            writer.write(tap_record(piece))

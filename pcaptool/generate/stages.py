@@ -8,7 +8,7 @@ software has the packet of its first segment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pcaptool.tables.columns import Columns, Masked, Texts
 __all__ = ["stage_columns"]
 
 
-def stage_columns(rows: Sequence[StageRow], sent: dict[str, list[TapFrame]]) -> Columns:
+def stage_columns(rows: Sequence[StageRow], sent: Mapping[str, Sequence[TapFrame]]) -> Columns:
     """Columns of the `stages` table.
 
     Parameters
@@ -47,7 +47,9 @@ def stage_columns(rows: Sequence[StageRow], sent: dict[str, list[TapFrame]]) -> 
     }
 
 
-def _packet_numbers(rows: Sequence[StageRow], sent: dict[str, list[TapFrame]]) -> dict[tuple[str, int], int]:
+def _packet_numbers(
+    rows: Sequence[StageRow], sent: Mapping[str, Sequence[TapFrame]]
+) -> dict[tuple[str, int], int]:
     """(host, buffer) to its 1-based packet number in the capture of that host's tap."""
     out: dict[tuple[str, int], int] = {}
     for host, frames in sent.items():

@@ -19,7 +19,7 @@ from typing import Literal
 from pcaptool.errors import CaptureError
 from pcaptool.file import Interface, open_writer
 from pcaptool.generate.files import write_stages
-from pcaptool.generate.records import tap_record
+from pcaptool.generate.records import write_frames
 from pcaptool.predict.infer import Program, infer_host, infer_program
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.scenario import Host as HostSettings
@@ -114,7 +114,7 @@ def predict(
     path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
     chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
     with open_writer(path, chosen, [Interface(LinkType.ETHERNET, name=host_settings.device)]) as writer:
-        writer.write_all(tap_record(frame) for frame in result.frames["server"])
+        write_frames(writer, result.frames["server"])
     write_stages(stages, result, plan)
     return Prediction(
         capture=path,

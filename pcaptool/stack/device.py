@@ -170,8 +170,6 @@ class Device:
         arrived = replace(skb, owner=None, departure_ns=0)
         if skb.tcp is not None:
             arrived.tcp = replace(skb.tcp)
-        if skb.ip is not None:
-            arrived.ip = replace(skb.ip)
         arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
         if peer.polls(arrived) and same_machine:
             peer.napi_schedule(arrival, arrived, fate.lost)

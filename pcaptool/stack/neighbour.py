@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pcaptool.stack.resolution import RESOLUTIONS, Message
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.timers import KernelTimer
-from pcaptool.wire.ethernet import ETHERNET
 
 if TYPE_CHECKING:
     from pcaptool.sim.events import Step
@@ -174,12 +173,3 @@ class Neighbours:
                 yield end_ns - self.host.now_ns
 
         self.host.processor.raise_softirq(self.host.simulator.now_ns, work)
-
-
-def ethernet_header(skb: SkBuff) -> bytes:
-    """The link header of a frame."""
-    return ETHERNET.pack(
-        dst=int.from_bytes(skb.destination_mac, "big"),
-        src=int.from_bytes(skb.source_mac, "big"),
-        type=skb.ethertype,
-    )

@@ -21,7 +21,7 @@ from pcaptool.stack.host import Host
 from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.skbuff import SkBuffIds
 from pcaptool.stack.stages import StageRow
-from pcaptool.stack.tap import Tap, TapFrame
+from pcaptool.stack.tap import Frames, Tap
 
 __all__ = ["TAPS", "RunResult", "run_scenario"]
 
@@ -48,7 +48,7 @@ class RunResult:
         What the run has to say: limits reached, connections refused.
     """
 
-    frames: dict[str, list[TapFrame]]
+    frames: dict[str, Frames]
     stages: list[StageRow]
     events: int
     end_ns: int

@@ -1,29 +1,34 @@
 """What a capture program sees: frames as bytes, at one of three places.
 
-Knows: how the headers of a buffer become bytes, with the checksum as it stands at that place.
-Must not know: file formats.
+Knows: which checksums are complete at that place, in which order frames come.
+Must not know: file formats, or how a header becomes bytes (`frame_bytes`, `frame_block`).
     server, client   where tcpdump sits on that host: leaving frames just above the driver (super-packets, checksums
                      not yet filled in where the device does that), arriving ones as the driver hands them up
     wire             what is on the cable: frames of at most the MTU, all checksums complete
-Complexity: O(bytes of the frame); a frame is serialised once for each tap that is asked for.
+A tap notes the buffers that pass; their bytes are made when the run is over, a super-packet's segments together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from pcaptool.stack.neighbour import ethernet_header
+from pcaptool.stack.frame_block import full_segments
+from pcaptool.stack.frame_bytes import frame_bytes
 from pcaptool.stack.segment import segment
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.wire.checksum import complement, partial_checksum, pseudo_header, sum16
-from pcaptool.wire.ip import IPV4_DF, IPV6, IpProtocol, ipv4_header
-from pcaptool.wire.tcp import TCP
+from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["Tap", "TapFrame", "frame_bytes"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Frames", "Tap", "TapBlock", "TapFrame"]
+
+FEWEST_SEGMENTS = 4  # below, a block is slower than frame by frame
 
 
-@dataclass(frozen=True, slots=True)
-class TapFrame:
+class TapFrame(NamedTuple):
     """A frame as a tap saw it.
 
     Parameters
@@ -41,6 +46,8 @@ class TapFrame:
         Whether its transport checksum is complete.
     gso_segs : int
         Wire segments it stands for.
+    note : str
+        What the stack did with it, for a person.
     """
 
     time_ns: int
@@ -50,6 +57,81 @@ class TapFrame:
     leaving: bool
     checksum_ready: bool
     gso_segs: int
+    note: str = ""
+
+
+class TapBlock(NamedTuple):
+    """Frames of the same length and time, one a row: the full-size segments of a super-packet on the wire."""
+
+    time_ns: int
+    rows: np.ndarray[Any, np.dtype[np.uint8]]
+    orig_len: int
+    skb: int
+    leaving: bool
+    note: str = ""
+
+    def frames(self) -> Iterator[TapFrame]:
+        """One by one."""
+        for row in self.rows:
+            yield TapFrame(
+                time_ns=self.time_ns,
+                data=row.tobytes(),
+                orig_len=self.orig_len,
+                skb=self.skb,
+                leaving=self.leaving,
+                checksum_ready=True,
+                gso_segs=1,
+                note=self.note,
+            )
+
+
+class _Seen(NamedTuple):
+    """A buffer that passed, to be made into bytes later."""
+
+    time_ns: int
+    skb: SkBuff
+    leaving: bool
+
+
+class Frames(Sequence[TapFrame]):
+    """The frames of a tap in the order of time; those of equal time in the order in which they passed.
+
+    Parameters
+    ----------
+    pieces : sequence of TapFrame or TapBlock
+    """
+
+    def __init__(self, pieces: Sequence[TapFrame | TapBlock]) -> None:
+        self.pieces = pieces
+        self._length = sum(len(piece.rows) if isinstance(piece, TapBlock) else 1 for piece in pieces)
+        self._single: list[TapFrame] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _all(self) -> list[TapFrame]:
+        if self._single is None:
+            self._single = [
+                frame
+                for piece in self.pieces
+                for frame in (piece.frames() if isinstance(piece, TapBlock) else (piece,))
+            ]
+        return self._single
+
+    def __iter__(self) -> Iterator[TapFrame]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> TapFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TapFrame]: ...
+    def __getitem__(self, index: int | slice) -> TapFrame | list[TapFrame]:
+        return self._all()[index]
+
+    @property
+    def last_ns(self) -> int:
+        """Time of the last frame; 0 where there is none."""
+        return self.pieces[-1].time_ns if self.pieces else 0
 
 
 class Tap:
@@ -68,86 +150,63 @@ class Tap:
         self.name = name
         self.snaplen = snaplen
         self.wire = wire
-        self._frames: list[TapFrame] = []
+        self._seen: list[_Seen | TapFrame] = []
 
     def __call__(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:
-        """A frame passes."""
-        pieces = segment(skb) if self.wire else [skb]
-        for piece in pieces:
-            partial_sum = piece.ip is not None and piece.ip.partial_checksum and not self.wire
-            data = frame_bytes(piece, partial_sum=partial_sum)
-            kept = data[: self.snaplen] if self.snaplen else data
-            self._frames.append(
-                TapFrame(time_ns, kept, len(data), skb.number, leaving, not partial_sum, piece.gso_segs)
-            )
+        """A frame passes. One that leaves stays as it is; one that arrives may be changed by who gets it."""
+        if leaving or self.wire:
+            self._seen.append(_Seen(time_ns, skb, leaving))
+        else:
+            self._seen.append(self._frame(time_ns, skb, leaving))
 
     def from_client(self, time_ns: int, skb: SkBuff, _leaving: bool) -> None:
         """A frame of the client passes the wire."""
         self(time_ns, skb, False)  # noqa: FBT003 - it does not leave the server
 
     @property
-    def frames(self) -> list[TapFrame]:
-        """All frames in the order of time; those of equal time in the order in which they passed."""
-        return sorted(self._frames, key=lambda frame: frame.time_ns)
+    def frames(self) -> Frames:
+        """All frames so far."""
+        ordered = sorted(self._seen, key=lambda seen: seen.time_ns)
+        return Frames([piece for seen in ordered for piece in self._pieces(seen)])
 
-
-def frame_bytes(skb: SkBuff, *, partial_sum: bool) -> bytes:
-    """A buffer's frame from the link header on.
-
-    Parameters
-    ----------
-    partial_sum : bool
-        The transport checksum field holds the pseudo-header's sum only (CHECKSUM_PARTIAL).
-    """
-    link = ethernet_header(skb)
-    if skb.ip is None or skb.tcp is None:
-        return link + bytes(skb.payload)
-    ip, tcp = skb.ip, skb.tcp
-    length = tcp.size + skb.length
-    header = bytearray(
-        TCP.pack(
-            srcport=tcp.srcport,
-            dstport=tcp.dstport,
-            seq=tcp.seq,
-            ack=tcp.ack,
-            data_offset=tcp.size // 4,
-            flags=tcp.flags,
-            window=tcp.window,
+    def _frame(self, time_ns: int, skb: SkBuff, leaving: bool) -> TapFrame:
+        partial_sum = skb.ip is not None and skb.ip.partial_checksum and not self.wire
+        data = frame_bytes(skb, partial_sum=partial_sum)
+        kept = data[: self.snaplen] if self.snaplen else data
+        return TapFrame(
+            time_ns, kept, len(data), skb.number, leaving, not partial_sum, skb.gso_segs, skb.note
         )
-        + tcp.option_bytes
-    )
-    if partial_sum:
-        checksum = partial_checksum(ip.source, ip.destination, IpProtocol.TCP, length)
-    else:
-        start = sum16(pseudo_header(ip.source, ip.destination, IpProtocol.TCP, length))
-        checksum = complement(sum16(skb.payload, sum16(header, start)))
-    header[16:18] = checksum.to_bytes(2, "big")
-    return b"".join((link, _network_header(skb, length), header, skb.payload))
+
+    def _pieces(self, seen: _Seen | TapFrame) -> Iterator[TapFrame | TapBlock]:
+        if isinstance(seen, TapFrame):
+            yield seen
+            return
+        skb = seen.skb
+        if self.wire and skb.gso_segs >= FEWEST_SEGMENTS:
+            rows = full_segments(skb)
+            size = rows.shape[1]
+            kept = rows[:, : self.snaplen] if self.snaplen else rows
+            yield TapBlock(seen.time_ns, kept, size, skb.number, seen.leaving, skb.note)
+            rest = [_last(skb)] if skb.length % skb.gso_size else []
+        else:
+            rest = segment(skb) if self.wire else [skb]
+        for piece in rest:
+            yield self._frame(seen.time_ns, piece, seen.leaving)
 
 
-def _network_header(skb: SkBuff, length: int) -> bytes:
-    ip = skb.ip
-    if ip is None:
-        return b""
-    source, destination = int.from_bytes(ip.source, "big"), int.from_bytes(ip.destination, "big")
-    if len(ip.source) == 4:
-        return ipv4_header(
-            tos=ip.tos,
-            total_length=20 + length,
-            id=ip.identification,
-            flags=IPV4_DF,
-            ttl=ip.ttl,
-            protocol=ip.protocol,
-            src=source,
-            dst=destination,
-        )
-    return IPV6.pack(
-        version=6,
-        traffic_class=ip.tos,
-        flow_label=ip.flow_label,
-        payload_length=length,
-        next_header=ip.protocol,
-        hop_limit=ip.ttl,
-        src=source,
-        dst=destination,
+def _last(skb: SkBuff) -> SkBuff:
+    """The short segment at the end of a super-packet."""
+    if skb.tcp is None or skb.ip is None:
+        return skb
+    at = skb.length // skb.gso_size * skb.gso_size
+    flags = int(skb.tcp.flags) & ~int(TcpFlag.CWR)
+    return replace(
+        skb,
+        length=skb.length - at,
+        payload=skb.payload[at:],
+        seq=skb.seq + at,
+        gso_size=0,
+        gso_segs=1,
+        tcp=replace(skb.tcp, seq=(skb.tcp.seq + at) & 0xFFFFFFFF, flags=flags),
+        ip=replace(skb.ip, identification=(skb.ip.identification + at // skb.gso_size) & 0xFFFF),
     )

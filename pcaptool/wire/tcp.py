@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
+from typing import Final
 
 from pcaptool.wire.layout import Field, Layout
 
@@ -47,18 +48,21 @@ TCP = Layout(
 )
 
 
-class TcpFlag(IntFlag):
-    """The flag bits, as in the 12-bit field that Wireshark calls tcp.flags."""
+class TcpFlag:
+    """The flag bits, as in the 12-bit field that Wireshark calls tcp.flags.
 
-    FIN = 0x001
-    SYN = 0x002
-    RST = 0x004
-    PSH = 0x008
-    ACK = 0x010
-    URG = 0x020
-    ECE = 0x040
-    CWR = 0x080
-    AE = 0x100
+    Plain integers, no `IntFlag`: the stack tests them several times a segment, and an enum's operators are slow.
+    """
+
+    FIN: Final = 0x001
+    SYN: Final = 0x002
+    RST: Final = 0x004
+    PSH: Final = 0x008
+    ACK: Final = 0x010
+    URG: Final = 0x020
+    ECE: Final = 0x040
+    CWR: Final = 0x080
+    AE: Final = 0x100
 
 
 class TcpOption(IntEnum):
