@@ -35,7 +35,7 @@ bench: .venv/.dev tools  ## how fast: analyze against tshark, dpkt, tcpdump; wri
 	$(BIN)/python tests/bench/analyze.py
 
 fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
-	$(BIN)/python tests/fuzz/captures.py --seconds 60
+	$(BIN)/python tests/fuzz/captures.py --seconds 60 $(PCAPTOOL_CORPUS)
 
 fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
 	$(BIN)/python tests/model/fidelity.py
