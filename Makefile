@@ -32,7 +32,8 @@ lint: .venv/.dev  ## ruff and mypy --strict
 	$(BIN)/mypy
 
 bench: .venv/.dev tools  ## how fast: analyze against tshark, dpkt, tcpdump; writes reports/benchmarks.md
-	$(BIN)/python tests/bench/analyze.py
+	PYTHONPATH=. $(BIN)/python tests/bench/analyze.py
+	PYTHONPATH=. $(BIN)/python tests/bench/memory.py
 
 fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
 	$(BIN)/python tests/fuzz/captures.py --seconds 60 $(PCAPTOOL_CORPUS)
