@@ -10,10 +10,11 @@ polars nor numba nor pyarrow.
     scan_pcap(capture, table) a table of a capture as a polars LazyFrame: selections reach the decoder
     frames(capture, tables)   the tables of a capture in memory, as polars frames
     diff(a, b)                two captures or reports, compared layer by layer (`Diff`)
+    replay(capture, [name])   a capture's packets sent again on an interface (`replay.Outcome`)
     parse_scenario, load_scenario, dump_scenario
                               TOML to `Scenario` and back
 
-The verbs generate, predict, analyze and diff are also rooms of the house; these rooms can be called.
+The verbs generate, predict, analyze, diff and replay are also rooms of the house; these rooms can be called.
 
 Examples
 --------
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pcaptool.diff import Diff, diff
     from pcaptool.generate import Run, generate
     from pcaptool.predict import Prediction, predict
+    from pcaptool.replay import replay
     from pcaptool.scan import scan_pcap
     from pcaptool.scenario import Scenario, dump_scenario, load_scenario, parse_scenario
     from pcaptool.tables.report import Report, open_report
@@ -55,6 +57,7 @@ _VERBS = {
     "diff": "pcaptool.diff",
     "generate": "pcaptool.generate",
     "predict": "pcaptool.predict",
+    "replay": "pcaptool.replay",
 }
 
 # name -> the module that holds it
@@ -95,6 +98,7 @@ __all__ = [
     "open_report",
     "parse_scenario",
     "predict",
+    "replay",
     "scan_pcap",
 ]
 

@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 from pcaptool.analyze.pipeline import rows_of
 from pcaptool.errors import UsageError
 from pcaptool.file.reader import open_capture
-from pcaptool.tables import TABLES
+from pcaptool.tables import OF_NO_CAPTURE, TABLES
 
 __all__ = ["scan_pcap"]
 
@@ -50,8 +50,9 @@ def scan_pcap(path: str | Path, table: str = "packets") -> pl.LazyFrame:
     >>> scan_pcap("fixtures/captures/lab/size-1.server.pcap", "tcp").select("n", "len").head(2).collect().rows()
     [(3, 0), (4, 0)]
     """
-    if table not in TABLES or table == "stages":
-        raise UsageError(f"there is no table {table!r} in a capture", hint=f"known: {', '.join(TABLES)}")
+    if table not in TABLES or table in OF_NO_CAPTURE:
+        known = ", ".join(name for name in TABLES if name not in OF_NO_CAPTURE)
+        raise UsageError(f"there is no table {table!r} in a capture", hint=f"known: {known}")
     with open_capture(path):  # what is no capture is said at once
         pass
     definition = TABLES[table]

@@ -29,6 +29,7 @@ from pcaptool.cli import (
     lab,
     predict,
     query,
+    replay,
     report,
     schema,
     serve,
@@ -61,6 +62,7 @@ app.command("info")(info.info)
 app.command("report")(report.report)
 app.command("query")(query.query)
 app.command("verify")(verify.verify)
+app.command("replay")(replay.replay)
 app.command("schema")(schema.schema)
 app.command("serve")(serve.serve)
 app.add_typer(lab.lab, name="lab")

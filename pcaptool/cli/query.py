@@ -11,7 +11,7 @@ import typer
 
 from pcaptool.cli.terminal import console
 from pcaptool.errors import UsageError, printable
-from pcaptool.tables import TABLES
+from pcaptool.tables import OF_NO_CAPTURE, TABLES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,9 @@ def _capture(path: Path, sql: str) -> dict[str, pl.LazyFrame]:
     """The tables that the query names; what it selects reaches the decoder."""
     from pcaptool.scan import scan_pcap
 
-    named = [name for name in TABLES if name != "stages" and re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    named = [
+        name for name in TABLES if name not in OF_NO_CAPTURE and re.search(rf"\b{name}\b", sql, re.IGNORECASE)
+    ]
     return {name: scan_pcap(path, name) for name in named}
 
 

@@ -21,6 +21,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from pcaptool.engine import loads, sources
+from pcaptool.engine.compiled_system import PRIMITIVES as _SYSTEM
 
 __all__ = ["MachineCode", "compile_kernel", "compiled_module"]
 
@@ -95,6 +96,7 @@ _PRIMITIVES: dict[Any, Any] = {
     loads.le32: le32,
     loads.sum16: numba.njit(nogil=True)(_sum16),
     loads.remainder: numba.njit(nogil=True)(_remainder),
+    **_SYSTEM,
 }
 
 

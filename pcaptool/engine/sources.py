@@ -91,7 +91,7 @@ def cache_folder(name: str, versions: str) -> Path | None:
     if not base:
         return None
     digest = hashlib.sha256(versions.encode())
-    engine = ("pcaptool.engine.compiled", "pcaptool.engine.loads")
+    engine = ("pcaptool.engine.compiled", "pcaptool.engine.compiled_system", "pcaptool.engine.loads")
     for module in (*engine, *closure(name)):
         digest.update(b"\0" + source_path(module).read_bytes())
     return Path(base) / f"kernels-{digest.hexdigest()[:16]}"

@@ -13,6 +13,7 @@ from pcaptool.tables.handshakes import TLS
 from pcaptool.tables.headers import ARP, ICMP, IGMP, IP, LINK, TCP, UDP
 from pcaptool.tables.names import DNS
 from pcaptool.tables.packets import PACKETS
+from pcaptool.tables.replayed import REPLAY, REPLAY_HTTP
 from pcaptool.tables.stages import STAGE_NAMES, STAGES
 
 __all__ = [
@@ -24,7 +25,10 @@ __all__ = [
     "IGMP",
     "IP",
     "LINK",
+    "OF_NO_CAPTURE",
     "PACKETS",
+    "REPLAY",
+    "REPLAY_HTTP",
     "STAGES",
     "STAGE_NAMES",
     "TABLES",
@@ -37,5 +41,9 @@ __all__ = [
 
 # In the order of the layers, as people read a packet.
 TABLES: dict[str, Table] = {
-    t.name: t for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, DNS, TLS, HTTP, STAGES)
+    t.name: t
+    for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, DNS, TLS, HTTP, STAGES, REPLAY, REPLAY_HTTP)
 }
+
+# Tables that tell of a run, of the model or of a replay: no capture has them.
+OF_NO_CAPTURE = frozenset({STAGES.name, REPLAY.name, REPLAY_HTTP.name})

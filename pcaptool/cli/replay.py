@@ -1,0 +1,144 @@
+"""`pcaptool replay`: a capture's packets sent again, its requests asked again, or both given to the model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcaptool.cli.terminal import command_line, console, status
+from pcaptool.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from pcaptool.replay import Options, Outcome
+
+__all__ = ["replay"]
+
+_INTERRUPTED = 130
+
+
+def replay(
+    capture: Annotated[str, typer.Argument(help="pcap or pcapng; `-` is standard input.")],
+    interface: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--interface",
+            help="Where to send; or client=NAME and server=NAME: packets leave by their side's interface.",
+            metavar="NAME",
+        ),
+    ] = None,
+    speed: Annotated[str | None, typer.Option(help="Times the recorded speed: 2, 0.5, 1/3.")] = None,
+    pps: Annotated[str | None, typer.Option(help="Packets a second instead of recorded times.")] = None,
+    mbps: Annotated[str | None, typer.Option(help="10^6 bits a second instead of recorded times.")] = None,
+    topspeed: Annotated[bool, typer.Option("--topspeed", help="As fast as it goes.")] = False,
+    loop: Annotated[int, typer.Option(min=1, help="Send the capture so many times.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many packets, all rounds together.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option("--filter", help="Only these packets: tcpdump's filter language.")
+    ] = "",
+    addresses: Annotated[
+        list[str] | None, typer.Option("--map", help="Addresses or networks: OLD=NEW. Several times.")
+    ] = None,
+    mac: Annotated[
+        list[str] | None, typer.Option(help="MACs: OLD=NEW, or src=NEW, dst=NEW for all. Several times.")
+    ] = None,
+    port: Annotated[list[str] | None, typer.Option(help="TCP and UDP ports: OLD=NEW. Several times.")] = None,
+    vlan: Annotated[str, typer.Option(help="add:ID or strip.")] = "",
+    ttl: Annotated[str, typer.Option(help="Set it (64), or change it (-1, +1).")] = "",
+    fix_checksums: Annotated[
+        bool, typer.Option("--fix-checksums", help="Recompute all checksums, also those that were wrong.")
+    ] = False,
+    pad: Annotated[
+        bool,
+        typer.Option("--pad", help="Fill packets that the capture cut with zeros; else they are refused."),
+    ] = False,
+    no_segment: Annotated[
+        bool, typer.Option("--no-segment", help="Refuse TCP super-packets; else they are cut to the MTU.")
+    ] = False,
+    verify: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Capture on the far side and look for every frame: an interface, or NAMESPACE/INTERFACE; as -i.",
+            metavar="NAME",
+        ),
+    ] = None,
+    priority: Annotated[int, typer.Option(min=0, max=99, help="Real-time priority of the sender.")] = 0,
+    cpu: Annotated[int | None, typer.Option(min=0, help="The processor that the sender runs on.")] = None,
+    bypass: Annotated[
+        bool,
+        typer.Option("--bypass", help="Straight to the driver, past queueing; captures here do not see it."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only; needs no permission.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the `replay` table.", metavar="DIR")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Send a capture's packets again, at their recorded times; say what became of each.
+
+    Exit code 0: everything planned was sent (with --verify: and arrived); 1: not everything; 2: trouble.
+    """
+    from pcaptool.replay import Options, Pace, Rewriting, Thread
+
+    if not interface:
+        raise UsageError("where to? nothing is sent unless an interface is named", hint="-i NAME")
+    options = Options(
+        pace=Pace.of(speed=speed, pps=pps, mbps=mbps, topspeed=topspeed),
+        rewriting=Rewriting(
+            addresses=tuple(addresses or ()),
+            macs=tuple(mac or ()),
+            ports=tuple(port or ()),
+            vlan=vlan,
+            ttl=ttl,
+            fix_checksums=fix_checksums,
+            pad=pad,
+            segment=not no_segment,
+        ),
+        only=only,
+        limit=limit,
+        rounds=loop,
+        verify=tuple(verify or ()),
+        thread=Thread(priority, cpu),
+        bypass=bypass,
+        dry=dry_run,
+    )
+    _send(capture, interface, options, out, as_json=as_json)
+
+
+def _send(capture: str, interface: list[str], options: Options, out: Path | None, *, as_json: bool) -> None:
+    from pcaptool.replay import replay as run_replay
+
+    with status(f"{Path(capture).name}: planning") as say, _counter(say) as progress:
+        outcome = run_replay(
+            capture, interface, options, out=out, progress=progress, say=say, command=command_line()
+        )
+    if as_json:
+        typer.echo(json.dumps(outcome.as_dict(), indent=1))
+    else:
+        _print(outcome, out)
+    raise typer.Exit(_INTERRUPTED if outcome.ended_by == "interrupted" else outcome.exit_code)
+
+
+@contextlib.contextmanager
+def _counter(say: Callable[[str], None] | None) -> Iterator[Callable[[int, int], None] | None]:
+    """Tells the status line how many were sent; None where nobody looks."""
+    if say is None or not sys.stderr.isatty():
+        yield None
+        return
+    yield lambda tried, packets: say(f"{tried:,} frames sent; {packets:,} packets planned; Ctrl-C ends it")
+
+
+def _print(outcome: Outcome, out: Path | None) -> None:
+    from pcaptool.report.replay import replay_renderable
+
+    console().print(replay_renderable(outcome.as_dict()))
+    if out is not None:
+        console().print(f"written: {printable(str(out))}/replay.parquet", markup=False)
