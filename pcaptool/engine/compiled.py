@@ -21,6 +21,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from pcaptool.engine import loads, sources
+from pcaptool.engine.compiled_system import C_FUNCTIONS
 from pcaptool.engine.compiled_system import PRIMITIVES as _SYSTEM
 
 __all__ = ["MachineCode", "compile_kernel", "compiled_module"]
@@ -193,11 +194,11 @@ def _type(value: Any) -> Any:
 
 
 def _object(library: Any) -> bytes | None:
-    """The object file of a compiled library, if it needs nothing from numba's own."""
+    """The object file of a compiled library, if it needs nothing but the C library: nothing of numba's own."""
     module = library._final_module  # noqa: SLF001 - numba keeps object files for its cache, and shows no way to them
     functions = (f.name for f in module.functions if f.is_declaration)
     variables = (g.name for g in module.global_variables if g.is_declaration)
-    if any(not name.startswith("llvm.") for name in (*functions, *variables)):
+    if any(not name.startswith("llvm.") and name not in C_FUNCTIONS for name in (*functions, *variables)):
         return None
     code: bytes = library._get_compiled_object()  # noqa: SLF001 - as above
     return code

@@ -15,9 +15,12 @@ from numba.core import cgutils, types
 
 from pcaptool.engine import system
 
-__all__ = ["PRIMITIVES"]
+__all__ = ["C_FUNCTIONS", "PRIMITIVES"]
 
 CLOCK_MONOTONIC, TIMER_ABSTIME = 1, 1
+
+# What machine code may need besides its own: every process has it, so an object file finds it by name.
+C_FUNCTIONS = frozenset({"clock_gettime", "clock_nanosleep", "sendmmsg", "__errno_location"})
 
 _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
 _clock_nanosleep: Any = types.ExternalFunction(

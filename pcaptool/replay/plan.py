@@ -105,6 +105,7 @@ class Planner:
 
     Examples
     --------
+    >>> from pcaptool.engine import Engine
     >>> capture = "fixtures/captures/lab/size-10240.server.pcap"
     >>> source = Source(capture, split=False, engine=Engine("plain"))
     >>> planner, slot = Planner(source, [Target("x")], Pace(), Rewriting()), Slot.alone()

@@ -32,7 +32,6 @@ MSG_DONTWAIT = 0x40
 HEADER_BYTES = 64
 SLICE_NS = 20_000_000  # a sleeping sender looks this often whether it is to stop
 PAUSE_NS = 50_000  # between two tries
-LEAD_NS = 1_000_000  # from the loop's begin to the first deadline
 
 
 def send_frames(
@@ -60,7 +59,6 @@ def send_frames(
         Slots done.
     """
     done = 0
-    store_release(control, START_NS, monotonic_ns(scratch) + LEAD_NS)
     while True:
         while load_acquire(control, FILLED) == done:
             if load_acquire(control, STOP):
@@ -69,6 +67,8 @@ def send_frames(
                 return done
             control[STARVED] += 1
             sleep_until(monotonic_ns(scratch) + PAUSE_NS, scratch)
+        if done == 0:
+            store_release(control, START_NS, monotonic_ns(scratch))
         slot = done % settings[SLOTS]
         base = slot * settings[ROWS]
         if not _send_slot(control, settings, handles, headers, columns, scratch, base, base + counts[slot]):

@@ -42,7 +42,23 @@ __all__ = [
 # In the order of the layers, as people read a packet.
 TABLES: dict[str, Table] = {
     t.name: t
-    for t in (PACKETS, LINK, ARP, IP, ICMP, IGMP, TCP, UDP, FLOWS, DNS, TLS, HTTP, STAGES, REPLAY, REPLAY_HTTP)
+    for t in (
+        PACKETS,
+        LINK,
+        ARP,
+        IP,
+        ICMP,
+        IGMP,
+        TCP,
+        UDP,
+        FLOWS,
+        DNS,
+        TLS,
+        HTTP,
+        STAGES,
+        REPLAY,
+        REPLAY_HTTP,
+    )
 }
 
 # Tables that tell of a run, of the model or of a replay: no capture has them.
