@@ -44,6 +44,10 @@ def generate(
     format: Annotated[  # noqa: A002 - the word people use
         Format | None, typer.Option(help="Without: by the name; pcapng unless it ends in .pcap.")
     ] = None,
+    costs: Annotated[
+        Path | None,
+        typer.Option(help="Costs of each step, as lab calibrate writes them.", metavar="COSTS.toml"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
 ) -> None:
     """Run a scenario through the modelled Linux stack; write what tcpdump would have seen.
@@ -59,6 +63,7 @@ def generate(
             out,
             taps=[t.value for t in tap] if tap else ["server"],
             seed=seed,
+            costs=costs,
             format=format.value if format else None,
             progress=say,
         )

@@ -56,6 +56,37 @@ def run(
     console().print(grid(rows))
 
 
+@lab.command("calibrate")
+def calibrate(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The file of costs to write.", metavar="COSTS.toml")
+    ],
+    requests: Annotated[
+        int, typer.Option(min=50, max=100_000, help="Requests of each of the four runs.")
+    ] = 400,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Let the programs run on any processor; else both on one.")
+    ] = False,
+) -> None:
+    """Measure what each step of the path costs on this machine; write it as [costs]. Needs root and a kernel to trace.
+
+    COSTS.toml is measured with tcpdump on both ends, as captures are made; COSTS.bare.toml without. Both are for
+    --costs of generate and predict.
+    """
+    from pcaptool.lab.calibrate import calibrate as run_calibrate
+    from pcaptool.lab.calibrate import page
+
+    with status("calibrating") as say:
+        found = run_calibrate(requests=requests, cpu=None if spread else 0, progress=say)
+    make_folder(out.parent)
+    bare = out.with_name(f"{out.name.removesuffix('.toml')}.bare.toml")
+    for path, costs in ((out, found.costs), (bare, found.bare)):
+        _write(path, page(found, costs))
+        console().print(printable(str(path)), markup=False, soft_wrap=True)
+    for note in found.notes:
+        console(error=True).print(f"note: {printable(note)}", markup=False)
+
+
 @lab.command("matrix")
 def matrix(
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.", metavar="REPORT.md")],
@@ -69,7 +100,6 @@ def matrix(
 
     A scenario takes two to eight seconds. The same seed gives the same scenarios.
     """
-    from pcaptool.file.aside import AsideFile
     from pcaptool.lab.matrix import Row, page
     from pcaptool.lab.matrix import matrix as run_matrix
 
@@ -79,14 +109,21 @@ def matrix(
 
     rows = run_matrix(count, seed, keep=keep, progress=tell)
     make_folder(out.parent)
-    file = AsideFile(out)
-    try:
-        file.write(page(rows, seed).encode())
-        file.commit()
-    except OutputError:
-        file.discard()
-        raise
+    _write(out, page(rows, seed))
     equal = sum(row.same for row in rows)
     console().print(
         f"{equal} of {len(rows)} scenarios have no difference: {printable(str(out))}", markup=False
     )
+
+
+def _write(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
+    from pcaptool.file.aside import AsideFile
+
+    file = AsideFile(path)
+    try:
+        file.write(text.encode())
+        file.commit()
+    except OutputError:
+        file.discard()
+        raise

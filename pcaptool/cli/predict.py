@@ -31,6 +31,10 @@ def predict(
     congestion: Annotated[
         str | None, typer.Option(help="Congestion control of the server: cubic (default) or reno.")
     ] = None,
+    costs: Annotated[
+        Path | None,
+        typer.Option(help="Costs of each step, as lab calibrate writes them.", metavar="COSTS.toml"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was inferred and made, as JSON.")] = False,
 ) -> None:
     """Play a capture's client packets to the modelled server; write what it would have sent.
@@ -52,7 +56,7 @@ def predict(
 
     base = load_scenario(scenario).host.server if scenario else None
     with status(f"{capture.name}: playing it to the model"):
-        made = run_predict(capture, out, base=base, settings=settings)
+        made = run_predict(capture, out, base=base, settings=settings, costs=costs)
     if as_json:
         typer.echo(json.dumps(_as_dict(made), indent=1))
     else:

@@ -18,7 +18,7 @@ from typing import Literal
 from pcaptool.errors import UsageError
 from pcaptool.file import Interface, open_writer
 from pcaptool.generate.records import write_frames
-from pcaptool.scenario import Scenario, load_scenario
+from pcaptool.scenario import Costs, Scenario, load_costs, load_scenario
 from pcaptool.stack.run import TAPS, RunResult, run_scenario
 from pcaptool.wire.linktype import LinkType
 
@@ -66,6 +66,7 @@ def generate(
     *,
     taps: Sequence[str] = ("server",),
     seed: int | None = None,
+    costs: Costs | str | Path | None = None,
     format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
     progress: Callable[[str], None] | None = None,
 ) -> Run:
@@ -81,6 +82,8 @@ def generate(
         Where to capture.
     seed : int, optional
         Instead of the scenario's.
+    costs : Costs or path, optional
+        Instead of the scenario's; a file as `pcaptool lab calibrate` writes it.
     format : {"pcap", "pcapng"}, optional
         Without: by the name, pcapng unless it ends in .pcap.
     progress : callable, optional
@@ -108,6 +111,8 @@ def generate(
     plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     if seed is not None:
         plan = replace(plan, seed=seed)
+    if costs is not None:
+        plan = replace(plan, costs=costs if isinstance(costs, Costs) else load_costs(costs))
     say = progress or (lambda _text: None)
     say("running the model")
     with _no_collector():

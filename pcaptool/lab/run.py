@@ -30,7 +30,7 @@ from pcaptool.lab.programs import CLIENTS, SERVERS
 from pcaptool.lab.session import Session, needs_relay
 from pcaptool.scenario import Hosts, Scenario, dump_scenario, load_scenario
 
-__all__ = ["LabRun", "lab_run"]
+__all__ = ["LabRun", "hold_session", "lab_run"]
 
 _PROGRAMS = ("ip", "tc", "ethtool", "sysctl", "setpriv", "prlimit", "taskset", "tcpdump")
 
@@ -148,6 +148,32 @@ def _with_versions(plan: Scenario) -> tuple[Scenario, list[str]]:
     if found := CLIENTS[client.program].version():
         client = replace(client, version=found)
     return replace(plan, server=server, client=client), notes
+
+
+@contextlib.contextmanager
+def hold_session(plan: Scenario, work: Path, *, cpu: int | None) -> Iterator[Session]:
+    """A session that is built, for who wants to see more of it than its files; nothing of it is left afterwards.
+
+    Parameters
+    ----------
+    plan : Scenario
+    work : Path
+        An empty folder.
+    cpu : int or None
+        Processor of both programs.
+
+    Raises
+    ------
+    SystemRefusedError
+        Not root, a program is missing, the kernel refused a setting.
+    """
+    require_root()
+    need([*_PROGRAMS, *SERVERS[plan.server.profile].needs, *CLIENTS[plan.client.program].needs])
+    remove_leftovers()
+    with namespaces() as pair:
+        lab = Session(_with_own_devices(plan), work, pair, cpu=cpu, max_bytes=1 << 31, say=lambda _text: None)
+        lab.build()
+        yield lab
 
 
 def _with_own_devices(plan: Scenario) -> Scenario:

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,9 @@ from pcaptool.lab.listening import listens
 from pcaptool.lab.namespaces import Namespace
 from pcaptool.lab.owner import CLIENT_COMM
 from pcaptool.lab.programs import CLIENTS, SERVERS
+from pcaptool.lab.ring_buffer import Event
 from pcaptool.lab.stages import join_frames, transmissions, write_stages
-from pcaptool.lab.trace import Tracer
+from pcaptool.lab.trace import EVENTS, Tracer
 from pcaptool.scenario import Scenario, dump_scenario
 
 __all__ = ["Session", "needs_relay"]
@@ -92,6 +93,8 @@ class Session:
         self.relay: subprocess.Popen[str] | None = None
         self.serving: subprocess.Popen[str] | None = None
         self.commands: dict[str, list[str]] = {}
+        self.events: list[Event] | None = None
+        self.server_pids: set[int] = set()
 
     def build(self) -> None:
         """Two hosts and the link."""
@@ -138,19 +141,38 @@ class Session:
         if drops:
             receiver.run("nft", "-f", "-", given=ruleset(drops, device, self.plan.family))
 
-    def conduct(self, timeout_s: float, *, trace: bool) -> bool:
-        """Capture, serve, ask; whether stages were written."""
+    def conduct(
+        self, timeout_s: float, *, trace: bool, capture: bool = True, events: Sequence[str] = EVENTS
+    ) -> bool:
+        """Capture, serve, ask; whether stages were written.
+
+        Parameters
+        ----------
+        timeout_s : float
+            For the client.
+        trace : bool
+            Record `events`: they are in the attribute of that name afterwards, None where the kernel forbids it.
+        capture : bool
+            With tcpdump. Without, no stages are written.
+        events : sequence of str
+            Tracepoints.
+        """
         try:
-            captures = self._start_captures()
+            captures = self._start_captures() if capture else {}
             if self.plan.server.listen:
                 self._start_server()
             with contextlib.ExitStack() as stack:
-                tracer = self._start_tracer(stack) if trace else None
-                events = self._converse(timeout_s, captures)
+                tracer = self._start_tracer(stack, events) if trace else None
+                happened = self._converse(timeout_s, captures)
                 if tracer is not None:
                     tracer.stop()
-                    self._write_stages(tracer)
-            (self.work / "run.json").write_text(json.dumps(self._facts() | events, indent=1) + "\n")
+                    self.say("reading the trace")
+                    if lost := tracer.lost():
+                        self.notes.append(f"stages are incomplete: the trace lost {lost} events")
+                    self.events = tracer.events()
+                    if capture:
+                        self._write_stages(self.events)
+            (self.work / "run.json").write_text(json.dumps(self._facts() | happened, indent=1) + "\n")
             return tracer is not None
         finally:
             if self.relay is not None:
@@ -170,16 +192,21 @@ class Session:
             for namespace, host in ((self.server, settings.server), (self.client, settings.client))
         }
 
-    def _start_tracer(self, stack: contextlib.ExitStack) -> Tracer | None:
+    def _start_tracer(self, stack: contextlib.ExitStack, events: Sequence[str]) -> Tracer | None:
         """None, with a note, where the kernel cannot be traced."""
         devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
         names = {CLIENT_COMM if self.plan.client.program == "reference" else self.plan.client.program}
         if self.serving is not None:
             names.add(Path(f"/proc/{self.serving.pid}/comm").read_text().strip())
         programs = " || ".join(f'comm == "{name}"' for name in sorted(names))
-        filters = {"net": devices, "syscalls": programs, "tcp/tcp_sendmsg_locked": programs}
+        filters = {
+            "net": devices,
+            "syscalls": programs,
+            "sched": programs,
+            "tcp/tcp_sendmsg_locked": programs,
+        }
         try:
-            return stack.enter_context(Tracer(filters))
+            return stack.enter_context(Tracer(filters, events))
         except SystemRefusedError as error:
             self.notes.append(f"no stages: {error}")
             return None
@@ -203,11 +230,8 @@ class Session:
             "client": events,
         }
 
-    def _write_stages(self, tracer: Tracer) -> None:
-        self.say("reading the trace")
-        if lost := tracer.lost():
-            self.notes.append(f"stages are incomplete: the trace lost {lost} events")
-        events, rows, origin = tracer.events(), [], 1
+    def _write_stages(self, events: Sequence[Event]) -> None:
+        rows, origin = [], 1
         for role, host in (("server", self.plan.host.server), ("client", self.plan.host.client)):
             sent = transmissions(events, host.device, first_origin=origin)
             origin += len(sent)
@@ -224,6 +248,7 @@ class Session:
         command = SERVERS[plan.server.profile].command(plan, self.scenario_path, folder)
         self.commands["server"] = command
         server = self.serving = self.server.spawn(command, cpu=self.cpu)
+        self.server_pids = {server.pid}
         until = time.monotonic() + _START_S
         while not listens(server.pid, plan.server.port):
             if server.poll() is not None or time.monotonic() > until:

@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +51,8 @@ class Tracer:
     ----------
     filters : dict
         Event ("net/net_dev_queue") or group ("net") to the kernel's filter expression.
+    events : sequence of str
+        Which ones; those that this kernel does not have are left out where it may lack them.
 
     Raises
     ------
@@ -57,8 +60,9 @@ class Tracer:
         The kernel does not let this process trace.
     """
 
-    def __init__(self, filters: dict[str, str]) -> None:
+    def __init__(self, filters: dict[str, str], events: Sequence[str] = EVENTS) -> None:
         self._filters = filters
+        self._events = events
         self._formats: dict[int, Format] = {}
         self._root = -1
         self._enabled: list[str] = []
@@ -76,7 +80,7 @@ class Tracer:
             self._folder.mkdir()
             self._put("buffer_size_kb", str(_BUFFER_KIB))
             self._put("trace_clock", "tai")
-            for event in EVENTS:
+            for event in self._events:
                 self._enable(event)
         except OSError as error:
             self.close()

@@ -22,8 +22,8 @@ from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.infer import Program, infer_host, infer_program
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
+from pcaptool.scenario import Costs, Scenario, load_costs
 from pcaptool.scenario import Host as HostSettings
-from pcaptool.scenario import Scenario
 from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator, Sleep, Step
 from pcaptool.sim.processor import Processor
@@ -73,6 +73,7 @@ def predict(
     *,
     base: HostSettings | None = None,
     settings: Callable[[HostSettings], HostSettings] | None = None,
+    costs: Costs | str | Path | None = None,
     format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
 ) -> Prediction:
     """Predict what a Linux server would have sent, given exactly the client's packets of a capture.
@@ -87,6 +88,8 @@ def predict(
         Settings that the capture does not tell (congestion control, sysctls).
     settings : callable, optional
         Changes the inferred settings.
+    costs : Costs or path, optional
+        Of each step; a file as `pcaptool lab calibrate` writes it.
     format : {"pcap", "pcapng"}, optional
         Without: by the name.
 
@@ -106,6 +109,8 @@ def predict(
     if not seen.connections:
         raise CaptureError("no connection with a captured handshake", path=capture)
     plan = Scenario(family=4 if len(seen.server) == 4 else 6)
+    if costs is not None:
+        plan = replace(plan, costs=costs if isinstance(costs, Costs) else load_costs(costs))
     host_settings = infer_host(seen, base or plan.host.server)
     if settings is not None:
         host_settings = settings(host_settings)

@@ -19,7 +19,7 @@ from pcaptool.scenario.application import (
 from pcaptool.scenario.costs import Costs
 from pcaptool.scenario.dump import dump_scenario
 from pcaptool.scenario.kinds import Request
-from pcaptool.scenario.load import load_scenario, parse_scenario
+from pcaptool.scenario.load import load_costs, load_scenario, parse_scenario
 from pcaptool.scenario.model import (
     Client,
     Drop,
@@ -61,6 +61,7 @@ __all__ = [
     "dump_scenario",
     "find_route",
     "idle_ns",
+    "load_costs",
     "load_scenario",
     "parse_scenario",
     "request_bytes",

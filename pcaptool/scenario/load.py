@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 from pcaptool.errors import ScenarioError, printable
 from pcaptool.scenario.capabilities import lacking
 from pcaptool.scenario.checks import contradictions
+from pcaptool.scenario.costs import Costs
 from pcaptool.scenario.keys import Key, Section, Sections, keys_of
 from pcaptool.scenario.kinds import Refused
 from pcaptool.scenario.lines import find_lines
 from pcaptool.scenario.model import Scenario
 
-__all__ = ["dotted", "load_scenario", "parse_scenario"]
+__all__ = ["dotted", "load_costs", "load_scenario", "parse_scenario"]
 
 _MAX_BYTES = 1_000_000
 _MAX_TABLES = 10_000  # elements of one array of tables
@@ -65,6 +66,27 @@ def load_scenario(path: str | Path, *, model: bool = True) -> Scenario:
             "not UTF-8 text", path=path, offset=error.start, hint="a scenario is a TOML file"
         ) from error
     return parse_scenario(text, str(path), model=model)
+
+
+def load_costs(path: str | Path) -> Costs:
+    """Read a file that holds `[costs]` alone, as `pcaptool lab calibrate` writes it.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file.
+
+    Raises
+    ------
+    ScenarioError
+        With file, line and key; also where it holds anything but costs.
+    """
+    scenario = load_scenario(path, model=False)
+    if scenario != replace(Scenario(), costs=scenario.costs):
+        raise ScenarioError(
+            "a costs file holds [costs] alone", path=path, hint="the rest belongs to a scenario"
+        )
+    return scenario.costs
 
 
 def parse_scenario(text: str, name: str = "scenario", *, model: bool = True) -> Scenario:

@@ -59,7 +59,7 @@ def test_every_frame_that_was_sent_has_its_stages(tmp_path, more):
 
 def test_where_tracing_is_not_permitted_a_run_goes_on_without_stages(tmp_path, monkeypatch):
     class Refused:
-        def __init__(self, _filters):
+        def __init__(self, _filters, _events):
             pass
 
         def __enter__(self):
