@@ -50,6 +50,7 @@ fidelity-live: .venv/.run  ## root: random scenarios on this kernel against the 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md
 	$(BIN)/python -m pcaptool.cli.document > docs/cli.md
+	$(BIN)/python -m pcaptool.tables.document > docs/tables.md
 
 lock:  ## resolve the dependencies anew and write both lock files
 	PYTHON="$(PYTHON)" .ci/lock

@@ -14,6 +14,7 @@ import pytest
 from pcaptool.cli.document import cli_page
 from pcaptool.cli.main import app
 from pcaptool.scenario import parse_scenario
+from pcaptool.tables.document import tables_page
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -71,6 +72,10 @@ def test_a_pages_command_lines_name_commands_and_options_that_exist(path):
 def test_a_pages_links_to_files_hold(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_tables_page_is_what_the_tables_define():
+    assert (ROOT / "docs" / "tables.md").read_text() == tables_page(), "run `make docs`"
 
 
 def test_the_command_lines_page_is_what_the_commands_say():
