@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pcaptool.decode.kernels.codes import T_ARP, T_ICMP, T_IGMP, T_IP, T_TCP, T_UDP
-from pcaptool.decode.kernels.fields_transport import HAS_MSS, HAS_SACK_PERM, HAS_STAMPS, HAS_WSCALE
+from pcaptool.decode.kernels.fields_transport import (
+    HAS_AUTHENTICATION,
+    HAS_FAST_OPEN,
+    HAS_MSS,
+    HAS_SACK_PERM,
+    HAS_STAMPS,
+    HAS_WSCALE,
+)
 from pcaptool.decode.layers import ERROR_KINDS, LAYER_NAMES
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
@@ -35,6 +42,8 @@ __all__ = [
 
 _MAX_OPTIONS = 40  # bytes of TCP options: at most one option a byte
 _MAX_SACK_BLOCKS = 4
+_MAX_SUBTYPES = 13  # of MPTCP: three bytes each at least
+_MAX_EXTENSIONS = 17  # as many as the walk takes, and a fragment's
 
 _KERNELS = {
     "ip_fields": "fields_ip",
@@ -168,7 +177,11 @@ def ip(step: Step) -> Columns:
     """The ip table."""
     count = step.sizes[T_IP]
     columns = _arrays(count, "u4 u1 u1 i4 i4 u2 u1 u4 u2 u1 u4 u1 u1 u2 u1 u4 u4 ?")
-    step.kernels["ip_fields"](step.run.data, step.run.first_n, count, step.rows[T_IP], columns)
+    options_at, extensions_at = (np.empty(count + 1, np.int32) for _ in range(2))
+    options = np.empty(_MAX_OPTIONS * count, np.uint8)
+    extensions = np.empty(_MAX_EXTENSIONS * count, np.uint8)
+    lists = (options_at, options, extensions_at, extensions)
+    step.kernels["ip_fields"](step.run.data, step.run.first_n, count, step.rows[T_IP], columns, lists)
     (n, depth, version, src, dst, hdr_len, dsfield, length, ident, flags, *rest) = columns
     frag_offset, ttl, proto, checksum, status, flow_label, payload, quoted = rest
     four = version == 4
@@ -190,6 +203,8 @@ def ip(step: Step) -> Columns:
         "checksum_status": Masked(status, four),
         "flow_label": Masked(flow_label, ~four),
         "payload_bytes": payload,
+        "option_types": Lists(options_at, options[: int(options_at[count])].copy()),
+        "extension_headers": Lists(extensions_at, extensions[: int(extensions_at[count])].copy()),
         "quoted": quoted,
     }
 
@@ -237,10 +252,11 @@ def tcp(step: Step) -> Columns:
     """The tcp table, without what needs the conversation."""
     count = step.sizes[T_TCP]
     columns = _arrays(count, "u4 u1 u2 u2 u4 u4 u1 u2 u2 u2 u1 ? u2 i8 u4 ?")
-    options = _arrays(count, "u1 u2 u1 u4 u4")
+    options = _arrays(count, "u1 u2 u1 u4 u4 u1 u1 u1")
     kinds = np.empty(_MAX_OPTIONS * count, np.uint8)
     left, right = (np.empty(_MAX_SACK_BLOCKS * count, np.uint32) for _ in range(2))
-    kinds_at, sack_at = (np.empty(count + 1, np.int32) for _ in range(2))
+    subtypes = np.empty(_MAX_SUBTYPES * count, np.uint8)
+    kinds_at, sack_at, subtypes_at = (np.empty(count + 1, np.int32) for _ in range(3))
     step.kernels["tcp_fields"](
         step.run.data,
         step.run.first_n,
@@ -250,9 +266,9 @@ def tcp(step: Step) -> Columns:
         step.rows[T_IP],
         columns,
         options,
-        (kinds_at, kinds, sack_at, left, right),
+        (kinds_at, kinds, sack_at, left, right, subtypes_at, subtypes),
     )
-    has, mss, wscale, tsval, tsecr = options
+    has, mss, wscale, tsval, tsecr, cookie, key, next_key = options
     names = (
         *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "hdr_len", "flags"),
         *("window_size_value", "checksum", "checksum_status", "checksum_partial", "urgent_pointer"),
@@ -270,6 +286,11 @@ def tcp(step: Step) -> Columns:
     out["options_timestamp_tsval"] = Masked(tsval, stamps)
     out["options_timestamp_tsecr"] = Masked(tsecr, stamps)
     out["options_sack_le"] = Lists(sack_at, left[:blocks].copy())
+    out["options_mptcp_subtypes"] = Lists(subtypes_at, subtypes[: int(subtypes_at[count])].copy())
+    out["options_tfo_cookie_bytes"] = Masked(cookie, (has & HAS_FAST_OPEN) != 0)
+    authenticated = (has & HAS_AUTHENTICATION) != 0
+    out["options_ao_keyid"] = Masked(key, authenticated)
+    out["options_ao_rnextkeyid"] = Masked(next_key, authenticated)
     out["quoted"] = quoted
     out["options_sack_re"] = Lists(sack_at, right[:blocks].copy())
     return out

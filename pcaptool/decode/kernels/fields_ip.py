@@ -15,8 +15,8 @@ __all__ = ["ip_fields"]
 BAD, GOOD, UNVERIFIED = 0, 1, 2
 
 
-def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> None:
-    """Fixed fields of both versions; what a version does not have is 0.
+def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any, lists: Any) -> None:
+    """Fixed fields of both versions, and which options and extensions there are; what a version has not is 0.
 
     Parameters
     ----------
@@ -29,7 +29,12 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> N
     columns : tuple of arrays
         n, depth, version, src, dst, hdr_len, dsfield, len, id, flags, frag_offset, ttl, proto, checksum,
         checksum_status, flow_label, payload_bytes, quoted.
+    lists : tuple of arrays
+        options_at, options, extensions_at, extensions: offsets have one element more than rows.
     """
+    options_at, options, extensions_at, extensions = lists
+    options_at[0] = 0
+    extensions_at[0] = 0
     (
         n,
         depth,
@@ -72,6 +77,9 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> N
             ttl[row] = data[at + 8]
             checksum[row] = be16(data, at + 10)
             flow_label[row] = 0
+            end = min(behind, rows[row, R_END])
+            options_at[row + 1] = option_types(data, at + 20, end, options, options_at[row])
+            extensions_at[row + 1] = extensions_at[row]
             if behind > rows[row, R_END]:
                 status[row] = UNVERIFIED
             else:
@@ -88,3 +96,35 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any) -> N
             frag_offset[row] = 0
             checksum[row] = 0
             status[row] = UNVERIFIED
+            options_at[row + 1] = options_at[row]
+            extensions_at[row + 1] = extension_types(data, at, behind, extensions, extensions_at[row])
+
+
+def option_types(data: Any, at: int, end: int, types: Any, count: int) -> int:
+    """Types of IPv4 options (RFC 791 section 3.1), up to the end mark or a length that does not fit."""
+    while at < end:
+        kind = data[at]
+        types[count] = kind
+        count += 1
+        if kind == 0:
+            break
+        if kind == 1:
+            at += 1
+            continue
+        if at + 2 > end or data[at + 1] < 2:
+            break
+        at += data[at + 1]
+    return count
+
+
+def extension_types(data: Any, at: int, end: int, types: Any, count: int) -> int:
+    """Protocol numbers of the extension headers before `end`, which `chain` has found whole."""
+    kind = data[at + 6]
+    at += 40
+    while at < end and kind in (0, 43, 44, 60):
+        types[count] = kind
+        count += 1
+        size = 8 if kind == 44 else (data[at + 1] + 1) * 8
+        kind = data[at]
+        at += size
+    return count

@@ -1,6 +1,6 @@
 """Kernel: the columns of the tcp and udp tables.
 
-Knows: RFC 9293, 7323, 2018, 768. One call fills a run of rows that `chain` wrote.
+Knows: RFC 9293, 7323, 2018, 5925, 7413, 8684, 768. One call fills a run of rows that `chain` wrote.
 Options: the first occurrence of a kind gives the value; a length that does not fit ends the list.
 """
 
@@ -12,9 +12,18 @@ from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, 
 from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, segment_status
 from pcaptool.engine.loads import be16, be32
 
-__all__ = ["HAS_MSS", "HAS_SACK_PERM", "HAS_STAMPS", "HAS_WSCALE", "tcp_fields", "udp_fields"]
+__all__ = [
+    "HAS_AUTHENTICATION",
+    "HAS_FAST_OPEN",
+    "HAS_MSS",
+    "HAS_SACK_PERM",
+    "HAS_STAMPS",
+    "HAS_WSCALE",
+    "tcp_fields",
+    "udp_fields",
+]
 
-HAS_MSS, HAS_WSCALE, HAS_SACK_PERM, HAS_STAMPS = 1, 2, 4, 8
+HAS_MSS, HAS_WSCALE, HAS_SACK_PERM, HAS_STAMPS, HAS_FAST_OPEN, HAS_AUTHENTICATION = 1, 2, 4, 8, 16, 32
 
 
 def tcp_fields(
@@ -38,9 +47,10 @@ def tcp_fields(
         n, depth, srcport, dstport, seq_raw, ack_raw, hdr_len, flags, window, checksum, checksum_status,
         checksum_partial, urgent_pointer, len (-1: unknown), payload_offset, quoted.
     option_columns : tuple of arrays
-        has (HAS_*), mss, wscale, tsval, tsecr.
+        has (HAS_*), mss, wscale, tsval, tsecr, bytes of the Fast Open cookie, KeyID, RNextKeyID.
     lists : tuple of arrays
-        kinds_at, kinds, sack_at, sack_left, sack_right: offsets have one element more than rows.
+        kinds_at, kinds, sack_at, sack_left, sack_right, subtypes_at, subtypes (of MPTCP): offsets have one
+        element more than rows.
     """
     (
         n,
@@ -60,11 +70,10 @@ def tcp_fields(
         payload_offset,
         quoted,
     ) = columns
-    kinds_at, _kinds, sack_at, _sack_left, _sack_right = lists
-    kind_count = 0
-    sack_count = 0
+    kinds_at, _kinds, sack_at, _sack_left, _sack_right, subtypes_at, _subtypes = lists
     kinds_at[0] = 0
     sack_at[0] = 0
+    subtypes_at[0] = 0
     for row in range(count):
         at = rows[row, R_AT]
         end = rows[row, R_END]
@@ -89,28 +98,21 @@ def tcp_fields(
         what = segment_status(data, at, end, wire, 6, ip_rows, rows[row, R_IP], 16)
         status[row] = what & 15
         partial[row] = 1 if what & PARTIAL else 0
-        kind_count, sack_count = tcp_options(
-            data, at + 20, min(at + head, end), row, option_columns, lists, kind_count, sack_count
-        )
-        kinds_at[row + 1] = kind_count
-        sack_at[row + 1] = sack_count
+        tcp_options(data, at + 20, min(at + head, end), row, option_columns, lists)
     return count
 
 
-def tcp_options(
-    data: Any,
-    at: int,
-    end: int,
-    row: int,
-    columns: Any,
-    lists: Any,
-    kind_count: int,
-    sack_count: int,
-) -> tuple[int, int]:
-    """The options of one header; returns the new lengths of the two lists."""
-    has, mss, wscale, tsval, tsecr = columns
-    _kinds_at, kinds, _sack_at, sack_left, sack_right = lists
+def tcp_options(data: Any, at: int, end: int, row: int, columns: Any, lists: Any) -> None:
+    """The options of one header; its elements of the lists stand behind those of the row before."""
+    has, mss, wscale, tsval, tsecr, cookie, key, next_key = columns
+    kinds_at, kinds, sack_at, sack_left, sack_right, subtypes_at, subtypes = lists
+    kind_count = kinds_at[row]
+    sack_count = sack_at[row]
+    subtype_count = subtypes_at[row]
     seen = 0
+    cookie[row] = 0
+    key[row] = 0
+    next_key[row] = 0
     mss[row] = 0
     wscale[row] = 0
     tsval[row] = 0
@@ -148,9 +150,21 @@ def tcp_options(
             wscale[row] = data[at + 2]
         elif kind == 4 and size == 2:
             seen |= HAS_SACK_PERM
+        elif kind == 30 and size >= 3:
+            subtypes[subtype_count] = data[at + 2] >> 4
+            subtype_count += 1
+        elif kind == 34 and not seen & HAS_FAST_OPEN:
+            seen |= HAS_FAST_OPEN
+            cookie[row] = size - 2
+        elif kind == 29 and size >= 4 and not seen & HAS_AUTHENTICATION:
+            seen |= HAS_AUTHENTICATION
+            key[row] = data[at + 2]
+            next_key[row] = data[at + 3]
         at += size
     has[row] = seen
-    return kind_count, sack_count
+    kinds_at[row + 1] = kind_count
+    sack_at[row + 1] = sack_count
+    subtypes_at[row + 1] = subtype_count
 
 
 def udp_fields(
