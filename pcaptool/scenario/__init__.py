@@ -22,6 +22,7 @@ from pcaptool.scenario.kinds import Request
 from pcaptool.scenario.load import load_costs, load_scenario, parse_scenario
 from pcaptool.scenario.model import (
     Client,
+    Dns,
     Drop,
     Hook,
     Host,
@@ -42,6 +43,7 @@ __all__ = [
     "NOT_FOUND",
     "Client",
     "Costs",
+    "Dns",
     "Drop",
     "Hook",
     "Host",

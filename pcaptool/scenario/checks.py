@@ -69,6 +69,8 @@ def _server(server: Server) -> Iterator[_Fault]:
 
 
 def _client(client: Client) -> Iterator[_Fault]:
+    if client.port is None and not client.connections and client.stagger_ns:
+        yield ("client", "stagger_ms"), "there are no connections"
     if client.rst_after_bytes and client.close in ("client", "server"):
         yield ("client", "close"), "rst_after_bytes ends the connection with a reset"
     if not client.keepalive and len(client.requests) > 1:
@@ -88,6 +90,8 @@ def _client(client: Client) -> Iterator[_Fault]:
 
 def _both(scenario: Scenario) -> Iterator[_Fault]:
     server, client = scenario.server, scenario.client
+    if not client.connections and not scenario.dns.queries:
+        yield ("client", "connections"), "nothing happens: no connections, and no dns.queries"
     for index, request in enumerate(client.requests):
         if find_route(server, request.path) is None:
             known = ", ".join(r.path for r in server.routes)
@@ -141,5 +145,8 @@ def _hosts(scenario: Scenario) -> Iterator[_Fault]:
                 ("host", side, "qdisc"),
                 "a card's ring can be full: it needs a queue (pfifo_fast, fq_codel, ...)",
             )
+    least = 1280 if scenario.family == 6 else 68
+    if link.mtu and link.mtu < least:
+        yield ("link", "mtu"), f"{link.mtu} is less than {least}, the least that IPv{scenario.family} needs"
     if link.queue_packets and not (link.rate_bps or link.spacing_ns):
         yield ("link", "queue_packets"), "nothing waits for a link without rate_mbit or spacing_ms"

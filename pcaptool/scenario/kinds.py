@@ -39,6 +39,7 @@ __all__ = [
     "Refused",
     "Request",
     "RequestList",
+    "Sizes",
     "Text",
     "Whole",
     "quoted",
@@ -386,6 +387,29 @@ class NumberList(Kind):
         """Count and bounds."""
         what = self.of.allowed.removeprefix("a whole number")
         return f"a list of {self.count or 'one or more'} whole numbers, each{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes(Kind):
+    """Sizes in bytes, none or more."""
+
+    most: int = 60_000
+
+    def read(self, raw: Any) -> tuple[int, ...]:
+        """A tuple."""
+        if not isinstance(raw, list):
+            raise self.refuse(raw)
+        one = Whole(0, self.most)
+        return tuple(one.read(v) for v in raw)
+
+    def write(self, value: Iterable[int]) -> str:
+        """An array."""
+        return "[" + ", ".join(str(v) for v in value) + "]"
+
+    @property
+    def allowed(self) -> str:
+        """The bounds."""
+        return f"a list of whole numbers from 0 to {self.most}"
 
 
 @dataclass(frozen=True, slots=True)

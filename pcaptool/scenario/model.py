@@ -29,6 +29,7 @@ from pcaptool.scenario.kinds import (
     Percent,
     Request,
     RequestList,
+    Sizes,
     Text,
     Whole,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "HOOK_PROGRAMS",
     "PROFILES",
     "Client",
+    "Dns",
     "Drop",
     "Hook",
     "Host",
@@ -159,7 +161,7 @@ class Client:
     duration_ns: int = key(
         1_000_000_000, Millis(1_000_000_000), "how long wrk runs, whole seconds", name="duration_ms"
     )
-    connections: int = key(1, Whole(1, 100_000), "connections")
+    connections: int = key(1, Whole(0, 100_000), "connections; 0: none, for a scenario of datagrams alone")
     stagger_ns: int = key(0, Millis(), "connection i starts i times this later", name="stagger_ms")
     requests: tuple[Request, ...] = key(
         (Request("GET", "/bytes/1024"),), RequestList(), "requests of each connection, in order"
@@ -201,6 +203,19 @@ class Client:
         if self.close != "auto":
             return self.close
         return "client" if self.keepalive else "server"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    """Datagrams: a small DNS responder on the server's host, and questions to it before any HTTP."""
+
+    queries: tuple[int, ...] = key(
+        (), Sizes(), "letters that each question asks for; none: no DNS, no responder"
+    )
+    port: int = key(53, Whole(1, 65535), "UDP port")
+    listen: bool = key(True, Flag(), "false: no responder, the host answers with ICMP")
+    think_time_ns: int = key(0, Millis(), "time between question and answer", name="think_time_ms")
+    pause_ns: int = key(0, Millis(), "pause between an answer and the next question", name="pause_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +328,9 @@ class Link:
     rate_bps: int = key(0, Megabits(), "rate; 0: unlimited", name="rate_mbit")
     spacing_ns: int = key(0, Millis(), "frames leave at least this far apart", name="spacing_ms")
     queue_packets: int = key(0, Whole(0, 10**6), "frames that may wait for the link; 0: no limit")
+    mtu: int = key(
+        0, Whole(0, 65535), "MTU of a router on the way, which refuses what is larger; 0: no router"
+    )
     loss_ppm: int = key(0, Percent(), "frames that are lost at random, by the seed", name="loss_percent")
     drops: tuple[Drop, ...] = sections(Drop, "Exact losses.", name="drop")
     late: tuple[Late, ...] = sections(Late, "Exact delays of single frames.", name="late")
@@ -356,6 +374,7 @@ class Scenario:
     snaplen: int = key(0, Whole(0, 262144), "bytes kept of each captured frame; 0: all")
     server: Server = section(Server, "The server program.")
     client: Client = section(Client, "The client program.")
+    dns: Dns = section(Dns, "Datagrams: a small DNS conversation before any HTTP.")
     host: Hosts = section(Hosts, "The hosts' kernels.")
     link: Link = section(Link, "The link between the hosts.")
     hooks: tuple[Hook, ...] = sections(Hook, "Programs at hooks of the path.", name="hook")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.events import Event, Step
 from pcaptool.sim.link import Direction
-from pcaptool.stack import gro
+from pcaptool.stack import gro, router
 from pcaptool.stack.driver import DRIVERS, Driver
+from pcaptool.stack.fragment import fragment
 from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.qdisc import NetXmit, Qdisc, Surroundings, make_qdisc
 from pcaptool.stack.segment import segment
@@ -52,6 +53,7 @@ class Device:
         self.wire_taps: list[FrameSink] = []
         self.peer: Device | None = None
         self.link = Direction(0)
+        self.link_mtu = 0  # of a router on the way; 0: none
         self.rules = FrameRules()
         self.driver: Driver = DRIVERS[settings.driver](self, settings.nic)
         around = Surroundings(
@@ -163,6 +165,9 @@ class Device:
         peer = self.peer
         if peer is None:
             return
+        if self.link_mtu and router.is_too_big(skb, self.link_mtu):
+            self._refuse(skb, arrived_ns)
+            return
         fate = self.rules.judge(skb)
         same_machine = peer.host.processor is self.host.processor
         if fate.lost and not same_machine:
@@ -177,6 +182,17 @@ class Device:
             self.host.simulator.at(arrival, peer.napi_schedule, arrival, arrived, fate.lost)
         else:
             peer.host.processor.raise_softirq(arrival, partial(peer.receive, arrived, lost=fate.lost))
+
+    def _refuse(self, skb: SkBuff, at_ns: int) -> None:
+        """A router on the way cannot pass a frame: it says so, or cuts it where it may (RFC 1191)."""
+        if skb.ip is not None and not skb.ip.dont_fragment and len(skb.ip.source) == 4:
+            for piece in fragment(skb, self.link_mtu, 0, self.host.buffers):
+                self.deliver(piece, at_ns)
+            return
+        answer = router.answer(skb, self.link_mtu, self.host.buffers)
+        back_ns = at_ns + self.link.delay_ns
+        if answer is not None:
+            self.host.processor.raise_softirq(back_ns, partial(self.receive, answer))
 
     # --- up
 

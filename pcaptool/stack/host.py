@@ -17,12 +17,14 @@ from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.device import Device
+from pcaptool.stack.icmp import IcmpProtocol
 from pcaptool.stack.ip import IpLayer
 from pcaptool.stack.neighbour import Neighbours
 from pcaptool.stack.skbuff import SkBuffIds
 from pcaptool.stack.stages import Stages
 from pcaptool.stack.tcp.protocol import TcpProtocol
 from pcaptool.stack.timers import Jiffies
+from pcaptool.stack.udp import UdpProtocol
 
 __all__ = ["Host", "KnownSocket"]
 
@@ -103,6 +105,8 @@ class Host:
         self.neighbours = Neighbours(self, bytes.fromhex(settings.mac.replace(":", "")))
         self.ip = IpLayer(self, address, settings.mtu, settings.ttl)
         self.tcp = TcpProtocol(self)
+        self.udp = UdpProtocol(self)
+        self.icmp = IcmpProtocol(self)
 
     @property
     def now_ns(self) -> int:
@@ -118,5 +122,6 @@ class Host:
         self.device.peer = peer.device
         direction = self.device.link
         direction.delay_ns, direction.rate_bps = link.delay_ns, link.rate_bps
+        self.device.link_mtu = link.mtu
         direction.spacing_ns, direction.queue_packets = link.spacing_ns, link.queue_packets
         self.softirq_follows = self.processor is peer.processor

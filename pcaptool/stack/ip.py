@@ -1,18 +1,19 @@
 """The network layer: IP header, identification, demultiplexing (net/ipv4/ip_output.c, ip_input.c).
 
-Knows: what stands in the IP header of each kind of datagram; where an arriving one goes.
+Knows: what stands in the IP header of each kind of datagram; where an arriving one goes; each path's MTU.
 Must not know: TCP's state, or link addresses (`neighbour`).
 Sources: RFC 791, RFC 6864 (ID of datagrams that may not be fragmented), RFC 8200, RFC 6437 (flow labels);
 facts 6-13. The way down is a function from the time at which a buffer enters to the time at which the caller goes on.
-Leaves out: routing (one link, the peer is on it), fragmentation (DF is set on every frame, buffers fit the MTU),
-options, IPv6 extension headers.
+Leaves out: routing (one link, the peer is on it), options, IPv6 extension headers other than the fragment header.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pcaptool.stack.skbuff import Datagram, SkBuff
+from pcaptool.stack.fragment import Reassembly, fragment
+from pcaptool.stack.skbuff import ETHERNET_BYTES, Datagram, SkBuff
+from pcaptool.stack.stages import header_names
 from pcaptool.wire.ethernet import EtherType
 from pcaptool.wire.ip import IpProtocol
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from pcaptool.stack.host import Host
     from pcaptool.stack.tcp.handshake import RequestSock
     from pcaptool.stack.tcp.sock import TcpSock
+    from pcaptool.stack.udp import DatagramSocket
 
 __all__ = ["IpLayer"]
+
+PMTU_EXPIRES_NS = 600 * 1_000_000_000  # sysctl mtu_expires
 
 
 class IpLayer:
@@ -42,6 +46,21 @@ class IpLayer:
         self.address = address
         self.mtu = mtu
         self.ttl = ttl
+        self.reassembly = Reassembly()
+        self._pmtu: dict[bytes, tuple[int, int]] = {}  # destination to (MTU, time until which it holds)
+        self._idents: dict[int, tuple[int, int]] = {}  # protocol to (next ID, jiffies): ip_idents
+
+    # --- the path's MTU
+
+    def mtu_to(self, destination: bytes) -> int:
+        """dst_mtu: the device's, or what a router said lately."""
+        mtu, until_ns = self._pmtu.get(destination, (self.mtu, 0))
+        return mtu if self.host.now_ns < until_ns else self.mtu
+
+    def update_pmtu(self, destination: bytes, mtu: int) -> None:
+        """ip_rt_update_pmtu: a smaller MTU holds for ten minutes."""
+        if mtu < self.mtu_to(destination):
+            self._pmtu[destination] = (mtu, self.host.now_ns + PMTU_EXPIRES_NS)
 
     @staticmethod
     def header_bytes(address: bytes) -> int:
@@ -91,25 +110,96 @@ class IpLayer:
         )
         return self._output(skb)
 
+    def send_datagram(self, socket: DatagramSocket, skb: SkBuff, destination: bytes) -> int:
+        """udp_send_skb, ip_send_skb: a UDP socket's datagram; one that does not fit is cut, and may be cut again."""
+        fits = self.header_bytes(destination) + 8 + skb.length <= self.mtu_to(destination)
+        if socket.peer is not None:
+            identification, socket.inet_id = socket.inet_id, (socket.inet_id + 1) & 0xFFFF
+        else:
+            identification = self._select_ident(IpProtocol.UDP)
+        skb.ip = Datagram(
+            source=self.address,
+            destination=destination,
+            protocol=IpProtocol.UDP,
+            ttl=self.ttl,
+            identification=identification,
+            flow_label=socket.flow_label,
+            partial_checksum=fits and self.host.device.offload.tx_checksum,
+            dont_fragment=fits,
+        )
+        now = self.host.now_ns + self.host.costs.ip_queue_xmit_ns
+        self.host.stages.pass_packet(skb, "udp_send_skb", now, f"{self.name}:udp", skb.ip.header_bytes + 8)
+        return self._local_out(skb, now)
+
+    def send_icmp(self, skb: SkBuff, destination: bytes, tos: int) -> int:
+        """icmp_push_reply: a message about what came in; without DF, as it may be cut."""
+        version4 = len(destination) == 4
+        skb.ip = Datagram(
+            source=self.address,
+            destination=destination,
+            protocol=IpProtocol.ICMP if version4 else IpProtocol.ICMPV6,
+            ttl=self.ttl,
+            tos=tos,
+            identification=self._select_ident(IpProtocol.ICMP),
+            flow_label=self.host.chance.keyed("icmp flow label", destination, size=4) & 0xFFFFF,
+            dont_fragment=False,
+        )
+        return self._local_out(skb, self.host.now_ns)
+
+    def _select_ident(self, protocol: int) -> int:
+        """__ip_select_ident: one counter a peer and protocol, which jumps by at most the ticks that have passed."""
+        now = self.host.jiffies.at(self.host.now_ns)
+        chance = self.host.chance.stream("ip idents")
+        next_id, last = self._idents.get(protocol, (chance.getrandbits(16), now))
+        next_id += chance.randrange(now - last) if now > last else 0
+        self._idents[protocol] = (next_id + 1, now)
+        return next_id & 0xFFFF
+
+    @property
+    def name(self) -> str:
+        """Wireshark's name of the header."""
+        return "ip" if len(self.address) == 4 else "ipv6"
+
     def _output(self, skb: SkBuff) -> int:
-        """ip_output: write the header, pass the output hook, hand down to the neighbour."""
+        """The way of a TCP segment from its clone to the network layer."""
         if skb.ip is None or skb.tcp is None:
             raise ValueError("a buffer without headers reached the network layer")
         host, costs, stages = self.host, self.host.costs, self.host.stages
-        skb.ethertype = EtherType.IPV4 if len(skb.ip.source) == 4 else EtherType.IPV6
-        name = "ip" if len(skb.ip.source) == 4 else "ipv6"
-        tcp_bytes, ip_bytes = skb.tcp.size, skb.ip.header_bytes
+        tcp_bytes = skb.tcp.size
         now = host.now_ns + costs.tcp_transmit_skb_ns
         stages.pass_packet(skb, "__tcp_transmit_skb", now, "tcp", tcp_bytes)
         now += costs.ip_queue_xmit_ns
-        stages.pass_packet(skb, "__ip_queue_xmit", now, f"{name}:tcp", ip_bytes + tcp_bytes)
-        now += costs.ip_output_ns
-        stages.pass_packet(skb, "ip_output", now, f"{name}:tcp", ip_bytes + tcp_bytes)
+        stages.pass_packet(skb, "__ip_queue_xmit", now, f"{self.name}:tcp", skb.ip.header_bytes + tcp_bytes)
+        return self._local_out(skb, now)
+
+    def _local_out(self, skb: SkBuff, now_ns: int) -> int:
+        """ip_local_out, ip_output: past the hooks; what is too large is cut, then down to the neighbour."""
+        host, ip = self.host, skb.ip
+        if ip is None:
+            raise ValueError("a buffer without network header reached the network layer")
+        skb.ethertype = EtherType.IPV4 if len(ip.source) == 4 else EtherType.IPV6
+        now = now_ns + host.costs.ip_output_ns
+        headers = f"{self.name}:{header_names(skb).rsplit(':', 1)[1]}"
+        host.stages.pass_packet(skb, "ip_output", now, headers, skb.header_bytes - ETHERNET_BYTES)
+        mtu = self.mtu_to(ip.destination)
+        if skb.tcp is None and skb.network_bytes > mtu:
+            fragment_id = host.chance.stream("fragment id").getrandbits(32) or 1
+            for piece in fragment(skb, mtu, fragment_id, host.buffers):
+                now = host.neighbours.output(piece, now)
+            return now
         return host.neighbours.output(skb, now)
 
     def receive(self, skb: SkBuff) -> Step:
-        """ip_rcv: only what is for this host and has a protocol here goes up."""
+        """ip_rcv: only what is for this host and has a protocol here goes up, pieces of a datagram together."""
         if skb.ip is None or skb.ip.destination != self.address:
             return
-        if skb.ip.protocol == IpProtocol.TCP:
-            yield from self.host.tcp.receive(skb)
+        whole = self.reassembly.add(skb)
+        if whole is None:
+            return
+        match skb.ip.protocol:
+            case IpProtocol.TCP:
+                yield from self.host.tcp.receive(whole)
+            case IpProtocol.UDP:
+                yield from self.host.udp.receive(whole)
+            case IpProtocol.ICMP | IpProtocol.ICMPV6:
+                yield from self.host.icmp.receive(whole)

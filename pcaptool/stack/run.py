@@ -17,6 +17,7 @@ from pcaptool.sim.events import RunQueue, Simulator
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.application import SERVERS
 from pcaptool.stack.application.client import ClientProgram
+from pcaptool.stack.application.dns import DnsClient, dns_responder
 from pcaptool.stack.host import Host
 from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.skbuff import SkBuffIds
@@ -84,9 +85,16 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     if scenario.server.listen:
         server.spawn(SERVERS[scenario.server.profile](server, scenario))
     program = ClientProgram(client, settled(scenario))
-    program.start()
-    notices = _run(simulator, scenario, program, server, client)
+    questions = DnsClient(client, scenario)
+    if not scenario.dns.queries:
+        program.start()
+    else:
+        if scenario.dns.listen:
+            server.spawn(dns_responder(server, scenario))
+        client.spawn(questions.run(then=program.start))
+    notices = _run(simulator, scenario, (questions, program), server, client)
     notices += [f"not met: {rule}" for host in (server, client) for rule in host.device.rules.unused()]
+    notices += questions.notices
     if program.refused:
         notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
     rows = sorted(server.stages.rows + client.stages.rows, key=lambda row: row.time_ns)
@@ -159,7 +167,11 @@ def _attach(taps: Sequence[str], snaplen: int, server: Host, client: Host) -> li
 
 
 def _run(
-    simulator: Simulator, scenario: Scenario, program: ClientProgram, server: Host, client: Host
+    simulator: Simulator,
+    scenario: Scenario,
+    programs: tuple[DnsClient, ClientProgram],
+    server: Host,
+    client: Host,
 ) -> list[str]:
     """Run in slices of virtual time until the client has ended or a limit is reached."""
     limits = scenario.limits
@@ -171,12 +183,13 @@ def _run(
             return [f"stopped after {limits.max_frames} frames (limits.max_frames)"]
         if ended_ns is not None and simulator.now_ns >= ended_ns:
             return []
-        if not program.left and ended_ns is None:
+        left = sum(program.left for program in programs)
+        if not left and ended_ns is None:
             ended_ns = simulator.now_ns + LINGER_NS
         if simulator.now_ns >= stop_ns:
             return [
                 (
                     f"stopped after {limits.max_time_ns // 1_000_000} ms of virtual time (limits.max_time_ms):"
-                    f" {program.left} connections had not ended"
+                    f" {left} {'connections or questions' if scenario.dns.queries else 'connections'} had not ended"
                 )
             ]

@@ -116,7 +116,8 @@ class Stages:
         self.drops.append((time_ns, skb.number, reason))
 
     def _row(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
-        seq = skb.seq & SEQ_MASK if skb.tcp is not None or not headers else None
+        plain = skb.ip is not None or skb.udp is not None or headers
+        seq = skb.seq & SEQ_MASK if skb.tcp is not None or not plain else None
         self.rows.append(
             StageRow(
                 skb.number,

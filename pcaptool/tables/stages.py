@@ -10,6 +10,8 @@ __all__ = ["STAGES", "STAGE_NAMES"]
 STAGE_NAMES: dict[str, str] = {
     "sys_enter_sendto": "the program calls send() (or writev(), sendfile() ...): syscalls:sys_enter_sendto",
     "tcp_sendmsg_locked": "bytes are copied into the buffer at the tail of the write queue",
+    "udp_sendmsg": "UDP makes a datagram of the program's bytes",
+    "udp_send_skb": "the datagram has its UDP and IP headers",
     "tcp_write_xmit": "TCP decides that this buffer may leave now: windows, Nagle, pacing, size",
     "__tcp_transmit_skb": "the buffer's clone gets its TCP header and options",
     "__ip_queue_xmit": "the IP header is written: ID, TTL, DF, checksum",

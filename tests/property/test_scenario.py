@@ -57,6 +57,7 @@ STRATEGIES = {
     kind_of.RequestList: lambda _: st.lists(
         st.builds(Request, st.sampled_from(["GET", "HEAD"]), PATHS), min_size=1, max_size=3
     ).map(tuple),
+    kind_of.Sizes: lambda k: st.lists(st.integers(0, k.most), max_size=4).map(tuple),
     QdiscWords: lambda _k: st.sampled_from(QDISCS),
 }
 

@@ -103,9 +103,9 @@ def _flow_label(sk: TcpSock) -> int:
     return sk.host.chance.keyed("flow label", *sk.key, size=4) & 0xFFFFF
 
 
-def _set_mss(sk: TcpSock) -> None:
+def sync_mss(sk: TcpSock) -> None:
     """tcp_sync_mss: payload of a full segment."""
-    mtu_mss = sk.host.ip.mtu - sk.host.ip.header_bytes(sk.remote[0]) - 20
+    mtu_mss = sk.host.ip.mtu_to(sk.remote[0]) - sk.host.ip.header_bytes(sk.remote[0]) - 20
     size = min(sk.mss_clamp, mtu_mss) - (TIMESTAMP_BYTES if sk.timestamps else 0)
     sk.mss_cache = output.bound_to_half_window(sk, size)
 
@@ -126,7 +126,7 @@ def _establish(sk: TcpSock, *, handshake_repeats: int) -> None:
     sk.rcvq_time_ns = sk.host.now_ns
     sk.rcvq_seq = sk.copied_seq
     expand_send_buffer(sk)
-    _set_mss(sk)
+    sync_mss(sk)
     rtt.update_pacing_rate(sk)
     sk.ack.receive_mss = min(sk.advmss, sk.mss_cache, 536)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, output, pacing, recovery, small_queue, timers
+from pcaptool.stack.tcp import handshake, output, pacing, pmtu, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -171,6 +171,10 @@ class TcpProtocol:
             yield from self._listen_process(listener, key, skb)
         else:
             yield from self._send_reset(skb)
+
+    def icmp_error(self, key: Tuple4, seq: int, error: str) -> Step:
+        """tcp_v4_err: ICMP says something about a segment of ours."""
+        yield from pmtu.icmp_error(self, key, seq, error)
 
     def _listen_process(self, listener: Listener, key: Tuple4, skb: SkBuff) -> Step:
         """tcp_rcv_state_process in LISTEN, and tcp_check_req."""

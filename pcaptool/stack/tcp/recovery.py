@@ -402,6 +402,13 @@ def _in_loss(sk: TcpSock, event: AckEvent, duplicates: int, echoed: int | None) 
     return True
 
 
+def current_ssthresh(sk: TcpSock) -> int:
+    """tcp_current_ssthresh: what is known of the path, were slow start to begin anew."""
+    if sk.ca_state in {CaState.CWR, CaState.RECOVERY}:
+        return sk.ssthresh
+    return max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
+
+
 def enter_loss(sk: TcpSock) -> None:
     """tcp_enter_loss: the retransmission timer fired."""
     recovery = sk.recovery

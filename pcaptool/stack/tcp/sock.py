@@ -226,6 +226,7 @@ class TcpSock:
     orphan: bool = False
     error: str = ""
     neighbour_confirmed: bool = False
+    stale_clock_ns: int = 0  # tcp_mstamp where it is not refreshed; 0: it is
     call_began_ns: int = 0
 
     retransmit_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
@@ -310,4 +311,4 @@ class TcpSock:
 
     def ts_clock(self) -> int:
         """TSval for a segment built now: milliseconds plus this connection's offset (fact 27)."""
-        return (self.host.now_ns // 1_000_000 + self.ts_offset) & SEQ_MASK
+        return ((self.stale_clock_ns or self.host.now_ns) // 1_000_000 + self.ts_offset) & SEQ_MASK

@@ -56,7 +56,13 @@ def test_costs_are_named_after_stages():
     names = {k.name for k in keys_of(Costs)}
     assert names - other <= set(STAGE_NAMES)
     # sys_enter_sendto is where a path begins, wire is what the link's rate costs, kfree_skb is where one ends
-    assert set(STAGE_NAMES) - names == {"sys_enter_sendto", "wire", "kfree_skb"} | ({"net_dev_xmit"} - names)
+    assert set(STAGE_NAMES) - names == {
+        "sys_enter_sendto",
+        "wire",
+        "kfree_skb",
+        "udp_sendmsg",
+        "udp_send_skb",
+    } | ({"net_dev_xmit"} - names)
 
 
 def test_the_default_scenario_is_sound():
