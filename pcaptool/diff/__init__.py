@@ -4,7 +4,8 @@ Knows: how to align, compare, normalise and judge the tables of two captures.
 Must not know: how captures are read (`load` asks `decode` and `analyze`), how a result is drawn
 (`report.diff`).
 The way: `load` (a `Side`) -> `units` (one row a packet) -> `prepare` (matched flows, keys) -> `align` ->
-`compare` with `rules` -> `causes` -> `result.Diff`.
+`compare` with `rules` -> `causes` -> `result.Diff`. Long captures of the same packets go another way to the same
+answer: `skim` (one quick pass) -> `quick` (only packets without an equal one become units) -> `align` as above.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.fields import FIELDS
 from pcaptool.diff.load import load_side
+from pcaptool.diff.quick import diff_quickly, worthwhile
 from pcaptool.diff.result import Diff
 from pcaptool.diff.rules import RELATIONS, RULES
 from pcaptool.diff.run import diff_sides
@@ -67,5 +69,9 @@ def diff(
     >>> found.relation, found.exit_code
     ('model', 0)
     """
+    if worthwhile(a, b):
+        found = diff_quickly(str(a), str(b), relation=relation, rules=rules, tolerances=tolerances, side=side)
+        if found is not None:
+            return found
     sides = (load_side(a), load_side(b))
     return diff_sides(*sides, relation=relation, rules=rules, tolerances=tolerances, side=side)

@@ -5,6 +5,7 @@ packet that was aligned before (anchor), and byte ranges for data that was cut d
 Must not know: what the keys are made of, or which values differ in the end.
 
 Passes, each over what the ones before left:
+ 0. what is known beforehand (frames that are the same, in the same order);
  1. rows whose key occurs equally often on both sides, in order (identity, content, place);
  2. the same keys behind equal anchors (in their direction and in the whole flow; in their direction), then
     anywhere, in order;
@@ -66,6 +67,7 @@ class _State:
 
     def __init__(self, a: pl.DataFrame, b: pl.DataFrame) -> None:
         self.a, self.b = a, b
+        self.names = a["n"].cast(pl.Int64).to_numpy()
         self.to_b = np.full(a.height, -1, np.int64)
         self.to_a = np.full(b.height, -1, np.int64)
         self.how = np.full(a.height, -1, np.int64)
@@ -97,27 +99,34 @@ class _State:
         self.how[rows_a] = how
 
     def _anchored(self, some: pl.DataFrame, whole: pl.DataFrame, done: Mask) -> pl.DataFrame:
-        """Adds the nearest aligned row before each row in its group, as a row number of side A, or -1."""
-        anchor = self._latest(whole["g"].to_numpy(), done, np.arange(whole.height), of_a=whole is self.a)
+        """Adds the nearest aligned packet before each row in its group, as a number of side A, or -1."""
+        order = np.arange(whole.height)
+        anchor = self._latest(whole, whole["g"].to_numpy(), done, order, "anchor")
         return some.with_columns(anchor=pl.Series(anchor[some["row"].to_numpy()], dtype=pl.Int64))
 
     def _heard(self, some: pl.DataFrame, whole: pl.DataFrame, done: Mask) -> pl.DataFrame:
         """The same, but of both directions of the flow in capture order: what its sender had heard."""
-        group, number = whole["g"].to_numpy() // 2, whole["n"].to_numpy()
-        heard = self._latest(group, done, np.lexsort((number, group)), of_a=whole is self.a)
+        group = whole["g"].to_numpy() // 2
+        heard = self._latest(whole, group, done, np.lexsort((whole["n"].to_numpy(), group)), "heard")
         return some.with_columns(heard=pl.Series(heard[some["row"].to_numpy()], dtype=pl.Int64))
 
-    def _latest(self, group: Ints, done: Mask, order: Ints, *, of_a: bool) -> Ints:
-        """For each row the latest aligned one no later in `order` within its group, named by side A's row."""
+    def _latest(self, whole: pl.DataFrame, group: Ints, done: Mask, order: Ints, what: str) -> Ints:
+        """For each row the latest aligned one no later in `order` within its group, named by side A's number."""
+        of_a = whole is self.a
         place = np.maximum.accumulate(np.where(done[order], np.arange(len(order)), -1))
         at = np.where(place >= 0, order[place], -1)
         same = (at >= 0) & (group[at] == group[order])
+        name = np.where(same, self.names[at if of_a else self.to_a[at]], -1)
+        if f"{what}_n" in whole.columns:  # packets without a row here that were aligned beforehand
+            here = np.where(same, whole["n"].to_numpy()[at], -1)
+            past, past_name = (whole[f"{what}_{c}"].to_numpy()[order] for c in ("n", "name"))
+            name = np.where(past > here, past_name, name)
         out = np.full(len(order), -1, np.int64)
-        out[order] = np.where(same, at if of_a else self.to_a[at], -1)
+        out[order] = name
         return out
 
 
-def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
+def align(a: pl.DataFrame, b: pl.DataFrame, known: tuple[Ints, Ints] | None = None) -> Alignment:
     """Align two sets of rows.
 
     Parameters
@@ -125,13 +134,19 @@ def align(a: pl.DataFrame, b: pl.DataFrame) -> Alignment:
     a, b : polars.DataFrame
         Sorted by `g` and then by time order, with columns row (0, 1, 2 ...), g (group, negative: only stray),
         n (packet number), identity, content, place, stray (keys, u64; null: none), kind, start, end. Groups
-        2k and 2k + 1 are the two directions of one flow.
+        2k and 2k + 1 are the two directions of one flow. Where packets without rows were aligned beforehand,
+        anchor_n, anchor_name, heard_n, heard_name tell of the latest one before each row, in its group and in its
+        flow: its number, and that of its partner in A.
+    known : tuple of numpy.ndarray, optional
+        Rows that are aligned already.
 
     Returns
     -------
     Alignment
     """
     state = _State(a, b)
+    if known is not None:
+        state.put(*known, _IDENTITY)
     grouped = pl.col("g") >= 0
     for key, how in (("identity", _IDENTITY), ("content", _CONTENT), ("place", _PLACE)):
         state.take(["g", key], how, equal=True, where=grouped & pl.col(key).is_not_null())

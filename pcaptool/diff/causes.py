@@ -12,11 +12,14 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.align import Alignment
+from pcaptool.diff.arrays import Mask
 from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.compare import Comparison
+from pcaptool.diff.numbers_kernel import NONE
 from pcaptool.diff.path import Clocks, heard_of
 from pcaptool.diff.recognise import Case, count_text, frames_text
 from pcaptool.diff.waits import waits_of
+from pcaptool.diff.whole import Whole
 
 __all__ = ["explain"]
 
@@ -27,6 +30,7 @@ def explain(
     differences: pl.DataFrame,
     found: Comparison,
     sides: tuple[pl.DataFrame, pl.DataFrame],
+    wholes: tuple[Whole, Whole],
     alignment: Alignment,
     *,
     relation: str,
@@ -42,6 +46,8 @@ def explain(
     found : Comparison
     sides : tuple of polars.DataFrame
         Units of A and B.
+    wholes : tuple of Whole
+        All packets of A and B.
     alignment : Alignment
     relation : str
     side : str or None
@@ -51,7 +57,8 @@ def explain(
     """
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
-    case = Case(_with_kinds(differences, a, b, on_path=relation == "path"), a, b, waits, clocks, relation)
+    others = (wholes[1], wholes[0]) if relation == "path" else None
+    case = Case(_with_kinds(differences, a, b, others), a, b, waits, clocks, relation)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)
@@ -103,7 +110,7 @@ def _clock_sentence(clocks: Clocks) -> str:
 
 
 def _with_kinds(
-    differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, *, on_path: bool
+    differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, others: tuple[Whole, Whole] | None
 ) -> pl.DataFrame:
     """Adds row numbers, and what is known of a lone packet.
 
@@ -112,15 +119,15 @@ def _with_kinds(
     """
     rows = differences.with_row_index("i")
     lone = {"n_a": pl.col("n_b").is_null(), "n_b": pl.col("n_a").is_null()}
-    for units, other, key in ((a, b, "n_a"), (b, a, "n_b")):
+    for side, (units, key) in enumerate(((a, "n_a"), (b, "n_b"))):
+        mine = differences.filter(lone[key] & (pl.col("field") == "frame"))[key].implode()
+        asked = units.select(pl.col("n").is_in(mine)).to_series()
         facts = units.select(
             pl.col("n").alias(key),
             pl.col("kind").alias(f"kind_{key}"),
             (pl.len().over("g", "kind", "start", "end") > 1).alias(f"repeated_{key}"),
             (pl.len().over("g", "content", "ip.id", "tcp.options_timestamp_tsval") > 1).alias(f"twice_{key}"),
-            pl.Series(heard_of(units, other) if on_path else np.zeros(units.height, np.bool_)).alias(
-                f"heard_{key}"
-            ),
+            pl.Series(_heard(units, asked, others[side] if others else None)).alias(f"heard_{key}"),
         )
         rows = rows.join(facts, on=key, how="left", maintain_order="left")
     new = {
@@ -133,3 +140,13 @@ def _with_kinds(
         .with_columns(pl.col("repeated", "twice", "heard").fill_null(value=False))
         .drop(columns)
     )
+
+
+def _heard(units: pl.DataFrame, asked: pl.Series, other: Whole | None) -> Mask:
+    """For each of the asked packets: the other side shows that it arrived; for others false."""
+    out = np.zeros(units.height, np.bool_)
+    rows = np.flatnonzero(asked.to_numpy())
+    if other is not None and len(rows):
+        some = [units[c][rows].fill_null(NONE).to_numpy() for c in ("g", "start", "end")]
+        out[rows] = heard_of((some[0], some[1], some[2]), other)
+    return out

@@ -22,7 +22,7 @@ from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import value_text
 
-__all__ = ["DIFFERENCES_A_FIELD", "Comparison", "compare", "direction_text", "told_rows"]
+__all__ = ["DIFFERENCES_A_FIELD", "Comparison", "add_same", "compare", "direction_text"]
 
 
 DIFFERENCES_A_FIELD = 10_000
@@ -86,6 +86,23 @@ def compare(
     return out
 
 
+def add_same(out: Comparison, exemplars: pl.DataFrame, counts: Ints) -> None:
+    """Adds packets that are the same on both sides: every field that they have is equal.
+
+    Parameters
+    ----------
+    out : Comparison
+    exemplars : polars.DataFrame
+        A packet of each shape.
+    counts : numpy.ndarray of int64
+        How many packets have that shape.
+    """
+    for item in IN_ORDER:
+        there = exemplars[item.column or item.name].is_not_null().to_numpy()
+        total = int(counts[there].sum())
+        out.add(item, total, total, 0, 0)
+
+
 def _left_over(
     pairs: Pairs,
     item: ComparedField,
@@ -127,10 +144,10 @@ def _told(pairs: Pairs, item: ComparedField, rows: Ints) -> pl.DataFrame:
         # Equal when shown relative: the rule is off, so the raw numbers are the difference.
         x, y = pairs.pick(rows, item.column or item.name)
     values = [[value_text(item.name, v) for v in side.to_list()] for side in (x, y)]
-    return told_rows(pairs.a, pairs.b, rows, item, (values[0], values[1]))
+    return _told_rows(pairs.a, pairs.b, rows, item, (values[0], values[1]))
 
 
-def told_rows(
+def _told_rows(
     a: View, b: View, rows: Ints, item: ComparedField, values: tuple[list[str], list[str]]
 ) -> pl.DataFrame:
     """Rows of differences of one field at aligned packets."""

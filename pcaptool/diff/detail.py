@@ -6,10 +6,12 @@ Must not know: how packets are read again (`Side.reread`).
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from pcaptool.diff.compare import direction_text
 from pcaptool.diff.side import Side
+from pcaptool.diff.whole import Whole
 
 __all__ = ["PAYLOADS_TOLD", "first_difference", "with_bytes", "with_echoes"]
 
@@ -63,26 +65,43 @@ def with_bytes(
     )
 
 
-def with_echoes(differences: pl.DataFrame, units: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+def with_echoes(differences: pl.DataFrame, wholes: tuple[Whole, Whole]) -> pl.DataFrame:
     """Tells behind each differing TSecr the first packet of the peer that carried this value."""
     echo = pl.col("field") == "tcp.options_timestamp_tsecr"
-    if not differences.select(echo.any()).item():
+    told = differences.filter(echo)
+    if not told.height:
         return differences
-    against = {0: direction_text(1), 1: direction_text(0)}
-    on = ["flow", "direction", "value"]
-    for side, column in zip(units, ("value_a", "value_b"), strict=True):
-        sent = side.filter(
-            pl.col("tcp.options_timestamp_tsval").is_not_null() & (pl.col("pair") >= 0)
-        ).select(
-            flow="pair",
-            direction=pl.col("dir").replace_strict(against, return_dtype=pl.String),
-            value=pl.col("tcp.options_timestamp_tsval").cast(pl.String),
-            n="n",
-        )
-        first = sent.group_by(on).agg(pl.col("n").min().alias("_n"))
-        told = differences.with_columns(value=pl.when(echo).then(column))
-        told = told.join(first, on=on, how="left", maintain_order="left")
-        words = pl.format("{} (of frame {})", pl.col(column), pl.col("_n"))
-        named = pl.when(echo & pl.col("_n").is_not_null()).then(words).otherwise(pl.col(column))
-        differences = told.with_columns(named.alias(column)).drop("value", "_n")
+    against = {direction_text(1): 0, direction_text(0): 1}
+    for side, column in zip(wholes, ("value_a", "value_b"), strict=True):
+        wanted = {
+            (flow, against[way], int(value))
+            for flow, way, value in told.select("flow", "direction", column).iter_rows()
+            if way in against and value.isdigit()
+        }
+        first = _first_of(side, wanted)
+        words = [
+            f"{value} (of frame {first[key]})"
+            if is_echo and value.isdigit() and (key := (flow, against.get(way, -1), int(value))) in first
+            else value
+            for is_echo, flow, way, value in differences.select(
+                echo.alias("echo"), "flow", "direction", column
+            ).iter_rows()
+        ]
+        differences = differences.with_columns(pl.Series(column, words, dtype=pl.String))
     return differences
+
+
+def _first_of(side: Whole, wanted: set[tuple[int, int, int]]) -> dict[tuple[int, int, int], int]:
+    """Of (flow, direction, TSval) the first packet that carries it."""
+    values = np.array(sorted({value for _, _, value in wanted}), np.int64)
+    if not len(values):
+        return {}
+    near = values[np.minimum(np.searchsorted(values, side.tsval), len(values) - 1)]
+    at = np.flatnonzero((near == side.tsval) & (side.group >= 0))
+    out: dict[tuple[int, int, int], int] = {}
+    for i in at.tolist():
+        key = (int(side.group[i]) >> 1, int(side.way[i]), int(side.tsval[i]))
+        n = int(side.n[i])
+        if key in wanted and n < out.get(key, n + 1):
+            out[key] = n
+    return out

@@ -32,17 +32,17 @@ def nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
     return Diff(relation, 1, f"{empty} holds no packets; {full} holds {count}.", a.name, b.name, differing=1)
 
 
-def nothing_in_common(
-    alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, runs: list[Run], *, bytes_known: bool
-) -> bool:
+def nothing_in_common(ready: Prepared, alignment: Alignment, runs: list[Run]) -> bool:
     """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned."""
-    if not len(alignment.one_a) and not len(alignment.seg_a):
+    a, b = ready.a, ready.b
+    known = int(np.count_nonzero(ready.known.to_b >= 0)) if ready.known and not ready.known.units else 0
+    if not known and not len(alignment.one_a) and not len(alignment.seg_a):
         return True
-    alike = np.count_nonzero(alignment.one_how <= HOW.index("content"))
-    if alike >= _ALIKE_ENOUGH * min(a.height, b.height):
+    alike = known + np.count_nonzero(alignment.one_how <= HOW.index("content"))
+    if alike >= _ALIKE_ENOUGH * min(ready.whole_a.height, ready.whole_b.height):
         return False
     said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
-    if not all(said) or not bytes_known:
+    if not all(said) or not ready.bytes_known:
         return False
     x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
     sized = (a["payload.bytes"].gather(alignment.one_a) > 0) & (a["proto"].gather(alignment.one_a) != "other")
@@ -53,9 +53,10 @@ def nothing_in_common(
 
 def strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:
     """The answer where nothing is in common."""
-    flows = [ready.flows.height + lone.height for lone in (ready.lone_a, ready.lone_b)]
+    matched, lone = ready.flows.matched.height, ready.flows.lone
+    flows = [matched + one.height for one in lone]
     verdict = (
-        f"Nothing in common: A has {a.packets} packets in {flows[0]} flows, B has {b.packets} in {flows[1]},"
-        " and no flow of one says what a flow of the other says."
+        f"Nothing in common: A has {ready.whole_a.height} packets in {flows[0]} flows, B has"
+        f" {ready.whole_b.height} in {flows[1]}, and no flow of one says what a flow of the other says."
     )
     return Diff(relation, 1, verdict, a.name, b.name, differing=1)

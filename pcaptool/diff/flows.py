@@ -13,7 +13,10 @@ from collections.abc import Callable
 
 import polars as pl
 
-__all__ = ["match_flows", "signatures"]
+__all__ = ["SAME_ENDS", "match_flows", "said_of", "signatures"]
+
+# How a connection is called whose beginning one side did not see.
+SAME_ENDS = "same addresses and ports"
 
 # From the surest to the weakest; a level takes what the levels above left over, in order of appearance.
 _SAME_CONNECTION = ["proto", "src", "srcport", "dst", "dstport", "base_0", "base_1"]
@@ -29,13 +32,29 @@ _LEVELS: tuple[tuple[str, list[str]], ...] = (
 )
 
 
-def signatures(units: pl.DataFrame, flows: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
-    """One row a flow with the columns that the levels join by, in order of appearance.
+def said_of(units: pl.DataFrame) -> pl.DataFrame:
+    """What each direction of a flow says: flow, dir, first (print of its first data), end, syn.
 
     Parameters
     ----------
     units : polars.DataFrame
         With relative numbers (`units.relative`).
+    """
+    data = units.filter(pl.col("flow").is_not_null())
+    return data.group_by("flow", "dir", maintain_order=True).agg(
+        first=pl.col("masked_print").filter(pl.col("payload.bytes") > 0).first(),
+        end=pl.coalesce(pl.col("end").max(), pl.col("payload.bytes").sum()),
+        syn=(pl.col("kind") == "syn").any(),
+    )
+
+
+def signatures(said: pl.DataFrame, flows: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
+    """One row a flow with the columns that the levels join by, in order of appearance.
+
+    Parameters
+    ----------
+    said : polars.DataFrame
+        As `said_of` gives it.
     flows : polars.DataFrame
         The report's `flows`.
     bases : polars.DataFrame
@@ -50,12 +69,6 @@ def signatures(units: pl.DataFrame, flows: pl.DataFrame, bases: pl.DataFrame) ->
         pl.col("dstport").cast(pl.UInt16),
         pl.col("first_n").cast(pl.UInt32),
     ).sort("flow")
-    data = units.filter(pl.col("flow").is_not_null())
-    said = data.group_by("flow", "dir", maintain_order=True).agg(
-        first=pl.col("masked_print").filter(pl.col("payload.bytes") > 0).first(),
-        end=pl.coalesce(pl.col("end").max(), pl.col("payload.bytes").sum()),
-        syn=(pl.col("kind") == "syn").any(),
-    )
     for way in (0, 1):
         one = said.filter(pl.col("dir") == way)
         who = who.join(
@@ -118,9 +131,9 @@ def _match_torn(rest: Callable[[], tuple[pl.DataFrame, pl.DataFrame]], take: Cal
     torn = ~pl.col("syn_0").fill_null(value=False)
     for first in (True, False):
         a, b = rest()
-        take(a.filter(torn) if first else a, b if first else b.filter(torn), ends, "same addresses and ports")
+        take(a.filter(torn) if first else a, b if first else b.filter(torn), ends, SAME_ENDS)
     for first in (True, False):
         a, b = rest()
         turned = b.rename({"src": "dst", "dst": "src", "srcport": "dstport", "dstport": "srcport"})
         left, right = (a.filter(torn), turned) if first else (a, turned.filter(torn))
-        take(left, right, ends, "same addresses and ports", flip=True)
+        take(left, right, ends, SAME_ENDS, flip=True)

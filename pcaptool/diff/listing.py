@@ -6,65 +6,111 @@ Must not know: a terminal (`report.diff`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff.align import HOW, Alignment
+from pcaptool.diff.align import HOW
+from pcaptool.diff.arrays import Ints
 from pcaptool.diff.compare import direction_text
 from pcaptool.diff.result import ALIGNMENT_SCHEMA
 from pcaptool.diff.structure import packet_text
 from pcaptool.diff.text import options_text
+from pcaptool.diff.whole import Matches, Whole
 
-__all__ = ["LISTED", "alignment_table", "listing_of"]
+__all__ = ["LISTED", "Packets", "alignment_rows", "listing_of"]
 
 LISTED = 500
+_WORDS = [*HOW, "only a", "only b"]
+_SEGMENTATION, _ONLY_A, _ONLY_B = HOW.index("segmentation"), len(HOW), len(HOW) + 1
+
+# A side and packet numbers to their units, by number.
+Packets = Callable[[str, list[int]], dict[int, dict[str, Any]]]
 
 
-def alignment_table(alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    """Rows of both sides that belong together, in A's order, packets that only B has where they fell.
+def alignment_rows(matches: Matches, a: Whole, b: Whole) -> tuple[int, Callable[[int], pl.DataFrame]]:
+    """Packets of both sides that belong together, in A's order, packets that only B has where they fell.
 
-    Columns of `ALIGNMENT_SCHEMA`, with row_a and row_b in front.
+    How many rows there are, and a function that makes the first so many of them: columns of `ALIGNMENT_SCHEMA`.
     """
-    null = pl.lit(None, pl.Int64)
-    parts = [
-        pl.DataFrame({"row_a": alignment.one_a, "row_b": alignment.one_b}).with_columns(
-            how=pl.Series([HOW[i] for i in alignment.one_how.tolist()], dtype=pl.String)
-        ),
-        pl.DataFrame({"row_a": alignment.seg_a, "row_b": alignment.seg_b}).with_columns(
-            how=pl.lit("segmentation")
-        ),
-        pl.DataFrame({"row_a": alignment.only_a}).select("row_a", row_b=null, how=pl.lit("only a")),
-        pl.DataFrame({"row_b": alignment.only_b}).select(null.alias("row_a"), "row_b", how=pl.lit("only b")),
-    ]
-    rows = pl.concat(parts)
-    facts = ["row", "n", "elapsed", "pair", "dir"]
-    rows = rows.join(a.select(facts), left_on="row_a", right_on="row", how="left")
-    rows = rows.join(b.select(facts), left_on="row_b", right_on="row", how="left", suffix="_b")
-    rows = rows.with_columns(
-        flow=pl.max_horizontal("pair", "pair_b"),
-        way=pl.coalesce("dir", "dir_b"),
-        at=pl.when(pl.col("n").is_not_null()).then("n").otherwise(None),
-    )
-    # A packet of B alone stands behind B's packet before it that has a place in A.
-    rows = rows.sort("n_b", "n", nulls_last=True).with_columns(place=pl.col("at").forward_fill().fill_null(0))
-    rows = rows.with_columns(place=pl.coalesce("at", "place"), lone=pl.col("at").is_null()).sort(
-        "place", "lone", "n_b"
-    )
-    words = pl.col("way").replace_strict(
-        {0: direction_text(0), 1: direction_text(1)}, default="", return_dtype=pl.String
-    )
-    table = rows.select(
-        "row_a", "row_b", "flow", words.alias("direction"), pl.col("n").alias("n_a"), "n_b", "how",
-        time_a_ns="elapsed", time_b_ns="elapsed_b", delta_ns=pl.col("elapsed_b") - pl.col("elapsed"),
-    )  # fmt: skip
-    return table.cast({k: v for k, v in ALIGNMENT_SCHEMA.items() if k in table.columns})
+    by_n = np.argsort(a.n, kind="stable")
+    # Most rows: A's packets with at most one partner, in order.
+    alone = np.zeros(a.height, np.bool_)
+    alone[matches.only_a] = True
+    base_a = by_n[alone[by_n] | (matches.to_b[by_n] >= 0)]
+    base_b = matches.to_b[base_a]
+    base_how = np.where(base_b >= 0, matches.how[base_a], _ONLY_A)
+    few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])
+    few_b = np.concatenate([matches.seg_b, matches.only_b])
+    if len(few_a):
+        place = np.where(few_a >= 0, a.n[few_a], _fell_behind(matches, a, b)[few_b])
+        order = np.lexsort((b.n[few_b], few_a < 0, place))
+        few_a, few_b, place = few_a[order], few_b[order], place[order]
+        few_how = np.where(few_a >= 0, _SEGMENTATION, _ONLY_B)
+        behind = np.searchsorted(a.n[base_a], place, side="right")
+        base_a, base_b, base_how = (
+            np.insert(x, behind, y) for x, y in ((base_a, few_a), (base_b, few_b), (base_how, few_how))
+        )
+    return len(base_a), lambda count: _table(a, b, base_a[:count], base_b[:count], base_how[:count])
 
 
-def listing_of(
-    table: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, differences: pl.DataFrame, limit: int = LISTED
-) -> pl.DataFrame:
-    """The first `limit` rows of the alignment with each packet in words and the fields that differ.
+def _fell_behind(matches: Matches, a: Whole, b: Whole) -> npt.NDArray[np.int64]:
+    """For each packet of B the number of A's packet that B's last packet before it belongs to; 0 without."""
+    partner = np.zeros(b.height, np.int64)
+    left = np.flatnonzero(matches.to_b >= 0)
+    partner[matches.to_b[left]] = a.n[left]
+    np.maximum.at(partner, matches.seg_b, a.n[matches.seg_a].astype(np.int64))
+    order = np.argsort(b.n, kind="stable")
+    last = np.maximum.accumulate(np.where(partner[order] > 0, np.arange(b.height), -1))
+    out = np.zeros(b.height, np.int64)
+    out[order] = np.where(last >= 0, partner[order[last]], 0)
+    return out
+
+
+def _table(a: Whole, b: Whole, at_a: Ints, at_b: Ints, how: Ints) -> pl.DataFrame:
+    """Rows of indices (-1: none) as columns."""
+    has_a, has_b = at_a >= 0, at_b >= 0
+    pair = np.full(len(at_a), -1, np.int64)
+    way = np.full(len(at_a), -1, np.int8)
+    pair[has_b], way[has_b] = b.pair(at_b[has_b]), b.way[at_b[has_b]]
+    mine = a.pair(at_a[has_a])
+    pair[has_a] = np.maximum(pair[has_a], mine)
+    own = a.way[at_a[has_a]]
+    way[has_a] = np.where(own >= 0, own, way[has_a])
+    directions = pl.Series(["", direction_text(0), direction_text(1)])
+
+    def column(values: npt.NDArray[Any], at: Ints, there: npt.NDArray[np.bool_]) -> pl.Series:
+        series = pl.Series(values[at])
+        return series if there.all() else pl.select(pl.when(pl.Series(there)).then(series)).to_series()
+
+    table = pl.DataFrame(
+        {
+            "flow": pair,
+            "direction": directions.gather(way.astype(np.int64) + 1),
+            "n_a": column(a.n, at_a, has_a),
+            "n_b": column(b.n, at_b, has_b),
+            "how": pl.Series(_WORDS).gather(how.astype(np.int64)),
+            "time_a_ns": column(a.elapsed, at_a, has_a),
+            "time_b_ns": column(b.elapsed, at_b, has_b),
+        }
+    )
+    table = table.with_columns(delta_ns=pl.col("time_b_ns") - pl.col("time_a_ns"))
+    return table.select(pl.col(name).cast(kind) for name, kind in ALIGNMENT_SCHEMA.items())
+
+
+def listing_of(table: pl.DataFrame, packets: Packets, differences: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the alignment with each packet in words and the fields that differ.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Some rows of the alignment.
+    packets : callable
+        A side ("a" or "b") and packet numbers to these packets' units by number.
+    differences : polars.DataFrame
 
     Returns
     -------
@@ -72,15 +118,14 @@ def listing_of(
         flow, direction, n_a, n_b, time_a_ns, time_b_ns, packet_a, packet_b, options_a, options_b, how,
         fields.
     """
-    head = table.head(limit)
+    found = [packets(side, table[f"n_{side}"].drop_nulls().unique().to_list()) for side in "ab"]
     named = differences.group_by("n_a", "n_b", maintain_order=True).agg(
         pl.col("field").unique(maintain_order=True)
     )
     fields = {(x, y): names for x, y, names in named.iter_rows()}
     rows = []
-    for row in head.iter_rows(named=True):
-        one = a.row(row["row_a"], named=True) if row["row_a"] is not None else None
-        two = b.row(row["row_b"], named=True) if row["row_b"] is not None else None
+    for row in table.iter_rows(named=True):
+        one, two = found[0].get(row["n_a"]), found[1].get(row["n_b"])
         rows.append(
             {
                 "flow": row["flow"], "direction": row["direction"], "n_a": row["n_a"], "n_b": row["n_b"],

@@ -28,7 +28,7 @@ from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns, Masked, row_count, to_arrow
 from pcaptool.tables.report import open_report
 
-__all__ = ["load_side"]
+__all__ = ["kept", "load_side", "packets_of", "prints_of", "whole_frame"]
 
 _ICMPV6 = 58
 
@@ -73,32 +73,36 @@ def _capture(path: Path, engine: Engine) -> Side:
     with open_capture(path, engine) as capture:
         for batch in Decoder(engine).batches(capture):
             done = [analysis.feed(batch) for analysis in analyses]
-            _keep(parts, [batch.tables, *done])
-            prints.append(_prints(batch, kernel))
-        _keep(parts, [analysis.finish() for analysis in analyses])
+            kept(parts, [batch.tables, *done])
+            prints.append(prints_of(batch, kernel))
+        kept(parts, [analysis.finish() for analysis in analyses])
         notes = [str(capture.cut)] if capture.cut is not None else []
     frames = {name: pl.concat(found) for name, found in parts.items() if found}
     if "packets" not in frames:
-        frames["packets"] = _frame("packets", {})
+        frames["packets"] = whole_frame("packets")
     whole = pl.concat(prints) if prints else pl.DataFrame(schema=PRINTS_SCHEMA)
 
     def reread(numbers: list[int]) -> dict[int, bytes]:
-        return _packets(path, engine, set(numbers))
+        return packets_of(path, engine, set(numbers))
 
     return Side(str(path), frames, whole, notes, reread if path.is_file() else None)
 
 
-def _keep(parts: dict[str, list[pl.DataFrame]], found: Iterable[dict[str, Columns]]) -> None:
+def kept(parts: dict[str, list[pl.DataFrame]], found: Iterable[dict[str, Columns]]) -> None:
+    """Adds the rows of some tables to those that are wanted."""
     for tables in found:
         for name, columns in tables.items():
             if name in parts and columns and row_count(next(iter(columns.values()))):
                 parts[name].append(_frame(name, columns))
 
 
+def whole_frame(name: str) -> pl.DataFrame:
+    """A table without rows."""
+    return pl.DataFrame(pl.from_arrow(TABLES[name].arrow_schema.empty_table()))
+
+
 def _frame(name: str, columns: Columns) -> pl.DataFrame:
     table = TABLES[name]
-    if not columns:
-        return pl.DataFrame(pl.from_arrow(table.arrow_schema.empty_table()))
     made = pl.from_arrow(to_arrow(table, columns))
     assert isinstance(made, pl.DataFrame)  # noqa: S101 - a record batch becomes a frame
     # Dictionary columns of different batches have different dictionaries.
@@ -106,7 +110,7 @@ def _frame(name: str, columns: Columns) -> pl.DataFrame:
     return made.with_columns(pl.col(texts).cast(pl.String))
 
 
-def _prints(batch: Batch, kernel: Callable[..., None]) -> pl.DataFrame:
+def prints_of(batch: Batch, kernel: Callable[..., None]) -> pl.DataFrame:
     """Fingerprints of a batch's packets."""
     packets = batch.tables["packets"]
     starts = np.ascontiguousarray(batch.offsets[: batch.count], dtype=np.int64)
@@ -151,7 +155,7 @@ def _ints(column: Any) -> Ints:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
-def _packets(path: Path, engine: Engine, numbers: set[int]) -> dict[int, bytes]:
+def packets_of(path: Path, engine: Engine, numbers: set[int]) -> dict[int, bytes]:
     """Captured bytes of some packets: the capture is read once more, up to the last of them."""
     out: dict[int, bytes] = {}
     with open_capture(path, engine) as capture:

@@ -13,9 +13,17 @@ import polars as pl
 
 from pcaptool.diff.align import Alignment
 from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.prepare import Prepared
 from pcaptool.diff.stand_ins import stand_ins
 
-__all__ = ["Pairs", "View", "gather", "links_of", "pairs_of"]
+__all__ = ["KNOWN_LINKS", "Pairs", "View", "gather", "known_links", "links_of", "pairs_of"]
+
+KNOWN_LINKS: dict[str, type[pl.DataType]] = {
+    "kind": pl.String,
+    "x": pl.String,
+    "y": pl.String,
+    "len": pl.Int64,
+}
 
 _MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
 _ADDRESSES = ("ip.src", "ip.dst", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
@@ -96,22 +104,49 @@ def gather(a: pl.DataFrame, b: pl.DataFrame, rows_a: Ints, rows_b: Ints) -> tupl
     return View(a, rows_a, place), View(b, rows_b, place)
 
 
-def links_of(parts: list[tuple[View, View]]) -> pl.DataFrame:
-    """Which address of A stands for which of B: kind (mac, address), x, y."""
+def links_of(parts: list[tuple[View, View]], known: pl.DataFrame) -> pl.DataFrame:
+    """Which address of A stands for which of B: kind (mac, address), x, y.
+
+    Parameters
+    ----------
+    parts : list of tuple of View
+    known : polars.DataFrame
+        Columns of `KNOWN_LINKS`: what packets without a row in these parts say.
+    """
     out = []
     for kind, columns in (("mac", _MACS), ("address", _ADDRESSES)):
         seen = pl.concat([pl.DataFrame({"x": x[c], "y": y[c]}) for x, y in parts for c in columns])
-        out += [(kind, x, y) for x, y in stand_ins(seen)]
+        more = known.filter(pl.col("kind") == kind).select("x", "y", "len")
+        out += [(kind, x, y) for x, y in stand_ins(seen, more)]
     return pl.DataFrame(out, schema={"kind": pl.String, "x": pl.String, "y": pl.String}, orient="row")
 
 
+def known_links(ready: Prepared) -> pl.DataFrame:
+    """What the packets that are the same on both sides say of addresses: each stands for itself."""
+    if ready.known is None:
+        return pl.DataFrame(schema=KNOWN_LINKS)
+    same = np.flatnonzero(ready.known.to_b >= 0)
+    shapes = np.bincount(ready.known.shapes[same], minlength=ready.known.exemplars.height)
+    groups = np.bincount(ready.whole_a.group[same], minlength=2 * ready.flows.matched.height)
+    macs = [(ready.known.exemplars[c], shapes) for c in ("link.src", "link.dst")]
+    per_pair = groups.reshape(-1, 2).sum(axis=1)
+    hosts = [(ready.flows.matched[c], per_pair) for c in ("src_a", "dst_a")]
+    parts = [
+        pl.DataFrame({"x": x, "len": counts}).select(kind=pl.lit(kind), x="x", y="x", len="len")
+        for kind, found in (("mac", macs), ("address", hosts))
+        for x, counts in found
+    ]
+    whole = pl.concat(parts).filter(pl.col("len") > 0)
+    return whole.select(pl.col(name).cast(kind) for name, kind in KNOWN_LINKS.items())
+
+
 def pairs_of(
-    alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame
+    alignment: Alignment, a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame, known: pl.DataFrame
 ) -> tuple[Pairs, Pairs]:
     """Packets aligned one to one, and those of runs that were cut differently."""
     one = gather(a, b, alignment.one_a, alignment.one_b)
     cut = gather(a, b, alignment.seg_a, alignment.seg_b)
-    links = links_of([one, cut])
+    links = links_of([one, cut], known)
     ports = flows.select("pair", port_a="srcport_a", port_b="srcport_b")
     # Rules look at the packet before in its flow and direction; rows come in that order already.
     broken = _broken(alignment, a, b)

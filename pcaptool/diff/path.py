@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import polars as pl
 
 from pcaptool.diff.arrays import Ints, Mask
-from pcaptool.diff.pairs import Pairs
+from pcaptool.diff.numbers_kernel import NONE
 from pcaptool.diff.result import Timing
 from pcaptool.diff.timing import quantiles
+from pcaptool.diff.whole import Couples, Whole, kernels
 
-__all__ = ["Clocks", "clocks_of", "heard_of", "one_way_timing"]
+__all__ = ["Asked", "Clocks", "clocks_of", "heard_of", "one_way_timing"]
+
+Asked = tuple[Ints, Ints, Ints]
 
 _SKEW_SPAN_NS = 1_000_000_000
 _SKEW_BINS = 1024
@@ -51,16 +53,17 @@ class Clocks:
     skew_ppb: int = 0
 
 
-def clocks_of(pairs: Pairs) -> Clocks:
+def clocks_of(a: Whole, b: Whole, couples: Couples) -> Clocks:
     """Offset, skew and order of the two points.
 
     Parameters
     ----------
-    pairs : Pairs
-        Aligned packets with `ts` and `dir`.
+    a, b : Whole
+    couples : Couples
+        Aligned packets.
     """
-    way = pairs.a["dir"].fill_null(-1).to_numpy()
-    when, step = _steps(pairs)
+    way = couples.way
+    when, step = _steps(a, b, couples)
     if not (way == 0).any() or not (way == 1).any():
         known = step[way >= 0] if (way >= 0).any() else step
         return Clocks(a_is_nearer=True, offset_ns=int(np.min(known)) if len(known) else 0, both_ways=False)
@@ -74,14 +77,14 @@ def clocks_of(pairs: Pairs) -> Clocks:
     return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew)
 
 
-def _steps(pairs: Pairs) -> tuple[Ints, Ints]:
+def _steps(a: Whole, b: Whole, couples: Couples) -> tuple[Ints, Ints]:
     """Time of each pair since A's first, and B's time minus A's."""
-    a, b = pairs.a["ts"].to_numpy(), pairs.b["ts"].to_numpy()
-    return a - (a.min() if len(a) else 0), b - a
+    x, y = a.ts[couples.a], b.ts[couples.b]
+    return x - (x.min() if len(x) else 0), y - x
 
 
 def _unskewed(when: Ints, step: Ints, skew_ppb: int) -> Ints:
-    return step - when // 1000 * skew_ppb // 1_000_000
+    return step - when // 1000 * skew_ppb // 1_000_000 if skew_ppb else step
 
 
 def _skew(when: Ints, step: Ints, way: Ints) -> int:
@@ -106,18 +109,22 @@ def _skew(when: Ints, step: Ints, way: Ints) -> int:
 
 def _edge(x: Ints, y: Ints) -> float:
     """Slope, in parts of 10**9, of the edge of the lower convex hull that spans the middle of the times."""
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order] - y.min()
-    # At most one point a bin: the hull is walked in Python.
-    bins = (x - x[0]) // max(1, (x[-1] - x[0]) // _SKEW_BINS)
-    lowest = np.lexsort((y, bins))
-    keep = np.sort(lowest[np.r_[True, np.diff(bins[lowest]) != 0]])
+    # At most one point a bin, its lowest: the hull is walked in Python.
+    middle = int(x.mean())
+    y = y - y.min()
+    bins = (x - x.min()) // max(1, (x.max() - x.min()) // _SKEW_BINS)
+    order = np.argsort(bins, kind="stable")
+    x, y, bins = x[order], y[order], bins[order]
+    begins = np.flatnonzero(np.r_[True, np.diff(bins) != 0])
+    least = np.minimum.reduceat(y, begins)
+    low = np.flatnonzero(y == np.repeat(least, np.diff(np.r_[begins, len(y)])))
+    low = low[np.lexsort((x[low], bins[low]))]
+    keep = low[np.r_[True, np.diff(bins[low]) != 0]]
     hull: list[tuple[int, int]] = []
     for point in zip(x[keep].tolist(), y[keep].tolist(), strict=True):
         while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
-    middle = int(x.mean())
     for (x0, y0), (x1, y1) in pairwise(hull):
         if x0 <= middle <= x1 and x1 > x0:
             return (y1 - y0) * 1e9 / (x1 - x0)
@@ -128,45 +135,43 @@ def _turns_down(p: tuple[int, int], q: tuple[int, int], r: tuple[int, int]) -> b
     return (q[1] - p[1]) * (r[0] - q[0]) >= (r[1] - q[1]) * (q[0] - p[0])
 
 
-def heard_of(units: pl.DataFrame, other: pl.DataFrame) -> Mask:
-    """For each packet of one side: the other side acknowledges its data without having any packet with it.
+def heard_of(asked: Asked, other: Whole) -> Mask:
+    """For some packets of one side: the other side acknowledges their data without having any packet with it.
 
     The sign of a capture that missed a packet, not of a network that lost it: lost data would be sent again.
+
+    Parameters
+    ----------
+    asked : tuple of numpy.ndarray
+        Group, start and end of packets; `NONE` where null.
+    other : Whole
     """
-    sent = other.filter(
-        (pl.col("g") >= 0) & pl.col("start").is_not_null() & (pl.col("end") > pl.col("start"))
-    )
-    reach = sent.select("g", "start", reach="end").sort("start").with_columns(
-        reach=pl.col("reach").cum_max().over("g")
-    )  # fmt: skip
-    acked = (
-        other.filter((pl.col("g") >= 0) & pl.col("tcp.ack").is_not_null())
-        .group_by(g=pl.col("g").cast(pl.Int64) ^ 1)
-        .agg(acked=pl.col("tcp.ack").max())
-    )
-    asked = units.select("row", "g", "start", "end").filter(
-        pl.col("start").is_not_null() & (pl.col("end") > pl.col("start"))
-    ).sort("start")  # fmt: skip
-    found = asked.join_asof(reach, on="start", by="g", check_sortedness=False).join(acked, on="g", how="left")
-    unseen = (pl.col("reach").is_null() | (pl.col("reach") <= pl.col("start"))) & (
-        pl.col("acked") >= pl.col("end")
-    )
-    out = np.zeros(units.height, np.bool_)
-    out[found.filter(unseen.fill_null(value=False))["row"].to_numpy()] = True
+    group, start, end = asked
+    data = np.flatnonzero((group >= 0) & (start != NONE) & (end > start))
+    out = np.zeros(len(group), np.bool_)
+    if not len(data):
+        return out
+    order = data[np.lexsort((start[data], group[data]))]
+    groups, mine = np.unique(group[order], return_inverse=True)
+    reach, acked = np.empty(len(order), np.int64), np.empty(len(groups), np.int64)
+    places = np.full((int(groups[-1]) | 1) + 1, -1, np.int64)
+    places[groups] = np.arange(len(groups))
+    starts = np.searchsorted(mine, np.arange(len(groups) + 1))
+    packets = (other.group, other.start, other.end, other.ack)
+    kernels("reached", other.height)(packets, places, start[order], starts, (reach, acked))
+    unseen = (reach == NONE) | (reach <= start[order])
+    out[order] = unseen & (acked[mine] >= end[order])
     return out
 
 
-def one_way_timing(pairs: Pairs) -> list[Timing]:
+def one_way_timing(a: Whole, b: Whole, couples: Couples, clocks: Clocks | None) -> list[Timing]:
     """Delays between the two points in each direction, up to half of what the smallest delays differ."""
-    in_flow = pl.Series(pairs.a["dir"].is_not_null())
-    if not in_flow.any():
+    if clocks is None:
         return []
-    clocks = clocks_of(pairs)
-    step = _unskewed(*_steps(pairs), clocks.skew_ppb) - clocks.offset_ns
-    way = pairs.a["dir"].fill_null(-1).to_numpy()
+    step = _unskewed(*_steps(a, b, couples), clocks.skew_ppb) - clocks.offset_ns
     out = []
     for name, direction in (("one_way_fwd", 0), ("one_way_rev", 1)):
-        mine = step[way == direction]
+        mine = step[couples.way == direction]
         if len(mine):
             out.append(quantiles(name, mine if (direction == 0) == clocks.a_is_nearer else -mine))
     return out

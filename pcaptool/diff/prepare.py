@@ -8,18 +8,72 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
-from pcaptool.diff.flows import match_flows, signatures
+from pcaptool.diff.arrays import Ints
+from pcaptool.diff.flows import SAME_ENDS, match_flows, said_of, signatures
 from pcaptool.diff.keys import grouped
 from pcaptool.diff.side import Side
-from pcaptool.diff.units import bases_of, relative, units_of
+from pcaptool.diff.units import bases_of, relative, units_of, with_elapsed
+from pcaptool.diff.whole import Whole, kernels, whole_of
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Flows", "Known", "Prepared", "matched_flows", "prepare", "with_pairs"]
 
 _IPPROTO_ICMPV6 = 58
 # RFC 4861 neighbour discovery and RFC 3810 multicast listener reports.
 _NOISE_TYPES = (133, 134, 135, 136, 143)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Packets that are the same on both sides and were paired before any field was looked at.
+
+    Parameters
+    ----------
+    to_b : numpy.ndarray of int64
+        For each packet of A (index into its `Whole`) the one of B, or -1.
+    units : bool
+        Whether these packets have units like all others.
+    shapes : numpy.ndarray
+        Shape of each packet of A; without units only.
+    exemplars : polars.DataFrame
+        Units of one packet of each shape, in order of shapes; without units only.
+    """
+
+    to_b: Ints
+    units: bool
+    shapes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    exemplars: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Flows of both sides, and which belong together.
+
+    Parameters
+    ----------
+    matched : polars.DataFrame
+        Matched flows with both sides' ends: pair, flow_a, flow_b, flip, how, src_a ... dstport_b, first_n_a,
+        first_n_b.
+    bases : tuple of polars.DataFrame
+        Initial sequence numbers; B's directions are turned where its roles are exchanged.
+    lone : tuple of polars.DataFrame
+        Signatures of flows without a counterpart.
+    servers : frozenset of str
+        Addresses of the responders.
+    """
+
+    matched: pl.DataFrame
+    bases: tuple[pl.DataFrame, pl.DataFrame]
+    lone: tuple[pl.DataFrame, pl.DataFrame]
+    servers: frozenset[str]
+
+    @property
+    def same_connections(self) -> bool:
+        """Whether flows have the same initial sequence numbers: the same packets, not another run."""
+        alike = self.matched["how"].str.starts_with("same connection").sum()
+        return bool(self.matched.height) and bool(alike * 2 >= self.matched.height)
 
 
 @dataclass(frozen=True)
@@ -29,32 +83,29 @@ class Prepared:
     Parameters
     ----------
     a, b : polars.DataFrame
-        Sorted by group and number; `row` counts from 0, `pair` is the flow pair (-1: none), `g` the group.
-    flows : polars.DataFrame
-        Matched flows with both sides' ends: pair, flow_a, flow_b, how, src_a ... dstport_b, first_n_a,
-        first_n_b.
-    lone_a, lone_b : polars.DataFrame
-        Signatures of flows without a counterpart.
+        Units, sorted by group and number; `row` counts from 0, `pair` is the flow pair (-1: none), `g` the group,
+        `at` the packet's index in `whole_a`, `whole_b`.
+    whole_a, whole_b : Whole
+        All packets, also those without units.
+    known : Known or None
+    flows : Flows
     noise : int
         Packets set aside as neighbour noise.
     bytes_known : bool
         Whether both sides have fingerprints.
-    same_connections : bool
-        Whether flows have the same initial sequence numbers: the same packets, not another run.
     """
 
     a: pl.DataFrame
     b: pl.DataFrame
-    flows: pl.DataFrame
-    lone_a: pl.DataFrame
-    lone_b: pl.DataFrame
+    whole_a: Whole
+    whole_b: Whole
+    known: Known | None
+    flows: Flows
     noise: int
     bytes_known: bool
-    same_connections: bool
-    servers: frozenset[str] = field(default_factory=frozenset)
 
 
-def prepare(side_a: Side, side_b: Side, *, drop_noise: bool) -> Prepared:
+def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) -> Prepared:
     """Join, match flows, number and key the packets of two sides.
 
     Parameters
@@ -62,6 +113,8 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool) -> Prepared:
     side_a, side_b : Side
     drop_noise : bool
         Whether ICMPv6 neighbour noise is set aside.
+    same_frames : bool
+        Whether equal frames in equal order are paired beforehand.
     """
     bytes_known = side_a.prints is not None and side_b.prints is not None
     units = [units_of(s) for s in (side_a, side_b)]
@@ -76,25 +129,50 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool) -> Prepared:
     bases = [bases_of(u) for u in units]
     first = [relative(u, x) for u, x in zip(units, bases, strict=True)]
     signs = [
-        signatures(u, s.frames["flows"], x) if "flows" in s.frames else _no_signatures()
+        signatures(said_of(u), s.frames["flows"], x) if "flows" in s.frames else _no_signatures()
         for u, s, x in zip(first, (side_a, side_b), bases, strict=True)
     ]
-    matched = match_flows(*signs)
-    flows = _with_ends(matched, *signs)
-    same = bool(flows.height) and bool(
-        flows["how"].str.starts_with("same connection").sum() * 2 >= flows.height
+    flows = matched_flows((signs[0], signs[1]), (bases[0], bases[1]))
+    torn = (flows.matched["how"] == SAME_ENDS).any()
+    paired = [
+        with_pairs(u, flows.matched, side) for u, side in zip(units if torn else first, "ab", strict=True)
+    ]
+    if torn:
+        paired = [relative(u, x) for u, x in zip(paired, flows.bases, strict=True)]
+    a, b = grouped(with_elapsed(paired[0]), with_elapsed(paired[1]), flows.matched)
+    a, b = (u.with_columns(at=pl.col("row")) for u in (a, b))
+    known = (
+        Known(_same_frames(a, b, flows.matched.height), units=True) if same_frames and bytes_known else None
     )
-    units_b = _paired(first[1], flows, "flow_b")
-    units_a = _paired(first[0], flows, "flow_a")
-    if (flows["how"] == "same addresses and ports").any():
-        units_a, units_b = _shared_bases(units_a, units_b, flows)
-    a, b = grouped(units_a, units_b, flows)
+    return Prepared(a, b, whole_of(a), whole_of(b), known, flows, noise, bytes_known)
+
+
+def _same_frames(a: pl.DataFrame, b: pl.DataFrame, pairs: int) -> Ints:
+    """For each row of A the row of B with the same frame at its place of the order, or -1."""
+    frame = pl.struct("frame_print", "cap_len", "len").hash().reinterpret(signed=True)
+    x, y = (u.select(frame).to_series().to_numpy() for u in (a, b))
+    starts = [np.searchsorted(u["g"].to_numpy(), np.arange(2 * pairs + 1)) for u in (a, b)]
+    out = np.full(a.height, -1, np.int64)
+    kernels("same_frames", a.height)(x, y, *starts, np.zeros(1, np.int64), out)
+    return out
+
+
+def matched_flows(
+    signs: tuple[pl.DataFrame, pl.DataFrame], bases: tuple[pl.DataFrame, pl.DataFrame]
+) -> Flows:
+    """Which flows belong together, by their signatures."""
+    matched = _with_ends(match_flows(*signs), *signs)
     lone = [
-        s.filter(~pl.col("flow").is_in(flows[c].implode()))
+        s.filter(~pl.col("flow").is_in(matched[c].implode()))
         for s, c in zip(signs, ("flow_a", "flow_b"), strict=True)
     ]
+    turned = bases[1].join(matched.select(flow="flow_b", flip="flip"), on="flow", how="left")
+    back = pl.when(pl.col("flip").fill_null(value=False)).then(1 - pl.col("dir")).otherwise("dir")
+    both = (bases[0], turned.with_columns(dir=back.cast(pl.Int8)).drop("flip"))
+    if (matched["how"] == SAME_ENDS).any():
+        both = _shared_bases(*both, matched)
     servers = frozenset(signs[0]["dst"].to_list()) | frozenset(signs[1]["dst"].to_list())
-    return Prepared(a, b, flows, lone[0], lone[1], noise, bytes_known, same, servers)
+    return Flows(matched, both, (lone[0], lone[1]), servers)
 
 
 def _is_noise() -> pl.Expr:
@@ -135,11 +213,11 @@ def _with_ends(matched: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame) -> pl.Da
     return matched.with_columns(**turned)
 
 
-def _paired(units: pl.DataFrame, flows: pl.DataFrame, column: str) -> pl.DataFrame:
+def with_pairs(units: pl.DataFrame, flows: pl.DataFrame, side: str) -> pl.DataFrame:
     """Adds `pair`; turns the directions of flows whose roles are exchanged on side B."""
-    columns = [pl.col(column).alias("flow"), "pair"] + (["flip"] if column == "flow_b" else [])
+    columns = [pl.col(f"flow_{side}").alias("flow"), "pair"] + (["flip"] if side == "b" else [])
     units = units.join(flows.select(columns), on="flow", how="left", maintain_order="left")
-    if column == "flow_b":
+    if side == "b":
         turned = (
             pl.when(pl.col("flip").fill_null(value=False)).then(1 - pl.col("dir")).otherwise(pl.col("dir"))
         )
@@ -149,33 +227,26 @@ def _paired(units: pl.DataFrame, flows: pl.DataFrame, column: str) -> pl.DataFra
 
 def _shared_bases(a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same connection, but one side did not see its beginning: both count from the same number."""
-    torn = flows.filter(pl.col("how") == "same addresses and ports")["pair"].implode()
-    starts = []
-    for units in (a, b):
-        own = units.filter(pl.col("pair").is_in(torn) & pl.col("base").is_not_null())
-        syn = ((pl.col("tcp.flags") & 2) != 0).any()
-        starts.append(own.group_by("pair", "dir").agg(pl.col("base").first(), syn=syn))
+    torn = flows.filter(pl.col("how") == SAME_ENDS)
+    tables = [
+        bases.join(torn.select("pair", flow=f"flow_{side}"), on="flow", how="left")
+        for bases, side in ((a, "a"), (b, "b"))
+    ]
+    starts = [
+        t.filter(pl.col("pair").is_not_null() & pl.col("base").is_not_null()).select(
+            "pair", "dir", "base", "syn"
+        )
+        for t in tables
+    ]
     both = starts[0].join(starts[1], on=["pair", "dir"], how="full", coalesce=True, suffix="_b")
     shared = pl.when(pl.col("syn").fill_null(value=False)).then("base").otherwise(pl.coalesce(
         pl.when("syn_b").then("base_b"), pl.min_horizontal("base", "base_b")
     ))  # fmt: skip
     both = both.select("pair", "dir", shared=shared)
-    out = []
-    for units in (a, b):
-        moved = units.join(both, on=["pair", "dir"], how="left", maintain_order="left")
-        known = moved.filter(pl.col("flow").is_not_null() & (pl.col("proto") == "tcp"))
-        bases = known.group_by("flow", "dir").agg(base=pl.coalesce("shared", "base").first())
-        plain = moved.drop(
-            "shared",
-            "base",
-            "peer_base",
-            "tcp.seq",
-            "tcp.ack",
-            "tcp.sack",
-            "tcp.sack_raw",
-            "start",
-            "end",
-            "kind",
-        )
-        out.append(relative(plain, bases))
-    return out[0], out[1]
+    moved = [
+        t.join(both, on=["pair", "dir"], how="left")
+        .with_columns(base=pl.coalesce("shared", "base"))
+        .drop("pair", "shared")
+        for t in tables
+    ]
+    return moved[0], moved[1]

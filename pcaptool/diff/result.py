@@ -7,8 +7,9 @@ Must not know: how it was found, how it is drawn (`report.diff`).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -99,6 +100,10 @@ class Timing:
     max_ns: int
 
 
+def _no_rows(_count: int) -> pl.DataFrame:
+    return pl.DataFrame(schema=ALIGNMENT_SCHEMA)
+
+
 @dataclass(frozen=True)
 class Diff:
     """The answer.
@@ -115,9 +120,10 @@ class Diff:
         What was compared.
     layers : tuple of LayerResult
     rules : tuple of RuleUse
-    alignment : polars.DataFrame
-        Columns of `ALIGNMENT_SCHEMA`; n_a or n_b is null where a packet has no counterpart. Times count
-        from the flow's first packet (of the capture for packets of no flow).
+    aligned : int
+        Rows of `alignment`.
+    rows : callable
+        The first so many rows of `alignment`.
     differences : polars.DataFrame
         Columns of `DIFFERENCE_SCHEMA`, most important first; at most a bounded number for each field.
     differing : int
@@ -140,7 +146,8 @@ class Diff:
     name_b: str
     layers: tuple[LayerResult, ...] = ()
     rules: tuple[RuleUse, ...] = ()
-    alignment: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ALIGNMENT_SCHEMA))
+    aligned: int = 0
+    rows: Callable[[int], pl.DataFrame] = field(default=_no_rows, repr=False)
     differences: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIFFERENCE_SCHEMA))
     differing: int = 0
     timing: tuple[Timing, ...] = ()
@@ -148,6 +155,15 @@ class Diff:
     flows: pl.DataFrame = field(default_factory=pl.DataFrame)
     notes: tuple[str, ...] = ()
     set_aside: int = 0
+
+    @cached_property
+    def alignment(self) -> pl.DataFrame:
+        """Which packet is which, made when it is first asked for.
+
+        Columns of `ALIGNMENT_SCHEMA`; n_a or n_b is null where a packet has no counterpart. Times count from the
+        flow's first packet (of the capture for packets of no flow).
+        """
+        return self.rows(self.aligned)
 
     @property
     def same(self) -> bool:
@@ -198,8 +214,8 @@ class Diff:
             "differing": self.differing,
             "set_aside": self.set_aside,
             "differences": self.differences.head(limit).drop("weight").to_dicts(),
-            "aligned": self.alignment.height,
-            "alignment": self.alignment.head(limit).to_dicts(),
+            "aligned": self.aligned,
+            "alignment": self.rows(min(limit, self.aligned)).to_dicts(),
             "notes": list(self.notes),
         }
         return json.dumps(document, indent=1, ensure_ascii=True)

@@ -7,21 +7,22 @@ Must not know: how files are read, or how a result is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from pcaptool.diff.align import Alignment, align
-from pcaptool.diff.arrays import Mask
+from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.causes import explain
-from pcaptool.diff.compare import Comparison, compare
+from pcaptool.diff.compare import Comparison, add_same, compare
 from pcaptool.diff.detail import with_bytes, with_echoes
 from pcaptool.diff.early import nothing_in_common, nothing_to_compare, strangers
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
-from pcaptool.diff.listing import alignment_table, listing_of
-from pcaptool.diff.pairs import Pairs, pairs_of
-from pcaptool.diff.path import clocks_of, one_way_timing
+from pcaptool.diff.listing import LISTED, Packets, alignment_rows, listing_of
+from pcaptool.diff.pairs import KNOWN_LINKS, Pairs, known_links, pairs_of
+from pcaptool.diff.path import Clocks, clocks_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
 from pcaptool.diff.rules import RULES, rules_in_force
@@ -29,19 +30,20 @@ from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
-from pcaptool.diff.timing import add_times, exchange_timing, quantiles, with_elapsed
+from pcaptool.diff.timing import add_times, exchange_timing, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
+from pcaptool.diff.whole import Couples, Matches, couples_of
 
-__all__ = ["diff_sides"]
+__all__ = ["conclude", "detected", "diff_sides", "of_times"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Aligned:
-    """Units of both sides, which belong together, and what follows from that."""
+    """Which packets belong together, and what follows from that."""
 
-    a: pl.DataFrame
-    b: pl.DataFrame
     alignment: Alignment
+    matches: Matches
+    couples: Couples
     one: Pairs
     cut: Pairs
     runs: list[Run]
@@ -62,58 +64,137 @@ def diff_sides(
     short = nothing_to_compare(a, b, relation or "model")
     if short is not None:
         return short
-    ready = prepare(a, b, drop_noise="neighbour-noise" in rules_in_force(relation or "model", rules))
+
+    def prepared(meant: Relation) -> Prepared:
+        noise = "neighbour-noise" in rules_in_force(meant, rules)
+        return prepare(a, b, drop_noise=noise, same_frames=meant != "model")
+
+    ready = prepared(relation or "path")
     if relation is None:
-        relation = _detected(a, b, ready)
-        if ready.noise and "neighbour-noise" not in rules_in_force(relation, rules):
-            ready = prepare(a, b, drop_noise=False)
+        relation = detected(ready)
+        ready = prepared(relation) if relation == "model" else ready
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
-    left, right = (with_elapsed(u) for u in (ready.a, ready.b))
-    if relation == "model" and not ready.same_connections:
-        left, right = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (left, right))
-    alignment = align(left, right)
-    runs = runs_of(alignment, left, right)
-    if nothing_in_common(alignment, left, right, runs, bytes_known=ready.bytes_known):
-        return strangers(a, b, relation, ready)
-    pairs, cut = pairs_of(alignment, left, right, ready.flows)
-    aligned = _Aligned(left, right, alignment, pairs, cut, runs)
+    return conclude(ready, (a, b), settings, _packets_of(ready))
+
+
+def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, packets: Packets) -> Diff:
+    """The answer, from sides that are ready to align.
+
+    Parameters
+    ----------
+    ready : Prepared
+    sides : tuple of Side
+    settings : Settings
+    packets : callable
+        Units of some packets, for the listing.
+    """
+    relation = settings.relation
+    alignment, known = _alignment(ready, relation)
+    runs = runs_of(alignment, ready.a, ready.b)
+    if nothing_in_common(ready, alignment, runs):
+        return strangers(*sides, relation, ready)
+    matches = _matches(ready, alignment)
+    couples = couples_of(matches, ready.whole_a, ready.whole_b)
+    one, cut = pairs_of(alignment, ready.a, ready.b, ready.flows.matched, known)
+    aligned = _Aligned(alignment, matches, couples, one, cut, runs)
     found, aside = _compared(ready, aligned, settings)
     differences = _ordered(found.differences)
-    clocks = clocks_of(pairs) if relation == "path" and (pairs.a["dir"].is_not_null()).any() else None
+    on_path = relation == "path" and (couples.way >= 0).any()
+    clocks = clocks_of(ready.whole_a, ready.whole_b, couples) if on_path else None
+    units, wholes = (ready.a, ready.b), (ready.whole_a, ready.whole_b)
     verdict, differences = explain(
-        differences, found, (left, right), alignment, relation=relation, side=side, clocks=clocks
+        differences, found, units, wholes, alignment, relation=relation, side=settings.side, clocks=clocks
     )
-    differences = with_echoes(with_bytes(differences, (a, b), (left, right)), (left, right))
-    table = alignment_table(alignment, left, right)
+    differences = with_echoes(with_bytes(differences, sides, units), wholes)
+    aligned_rows, rows = alignment_rows(matches, *wholes)
     return Diff(
         relation=relation,
         exit_code=int(found.differing > 0),
         verdict=verdict,
-        name_a=a.name,
-        name_b=b.name,
+        name_a=sides[0].name,
+        name_b=sides[1].name,
         layers=_layers(found),
         rules=_rule_uses(found, settings, ready.noise),
-        alignment=table.drop("row_a", "row_b"),
+        aligned=aligned_rows,
+        rows=rows,
         differences=differences,
         differing=found.differing,
-        timing=tuple(_timing(aligned, relation)),
-        listing=listing_of(table, left, right, differences),
-        flows=ready.flows.drop("syn_0_a", "syn_0_b"),
-        notes=_notes(a, b, ready, found, differences),
+        timing=tuple(_timing(ready, couples, relation, clocks)),
+        listing=listing_of(rows(LISTED), packets, differences),
+        flows=ready.flows.matched.drop("syn_0_a", "syn_0_b"),
+        notes=_notes(sides, ready, found, differences),
         set_aside=aside,
     )
 
 
-def _detected(a: Side, b: Side, ready: Prepared) -> Relation:
+def _packets_of(ready: Prepared) -> Packets:
+    """Units of some packets where all have units."""
+
+    def found(side: str, numbers: list[int]) -> dict[int, dict[str, Any]]:
+        units = ready.a if side == "a" else ready.b
+        some = units.filter(pl.col("n").is_in(numbers))
+        return {unit["n"]: unit for unit in some.iter_rows(named=True)}
+
+    return found
+
+
+def _alignment(ready: Prepared, relation: Relation) -> tuple[Alignment, pl.DataFrame]:
+    """The alignment of all packets with units; and what those without say of addresses (`pairs.links_of`)."""
+    a, b = ready.a, ready.b
+    none = pl.DataFrame(schema=KNOWN_LINKS)
+    if relation == "model" and not ready.flows.same_connections:
+        a, b = (u.with_columns(identity=pl.lit(None, pl.UInt64)) for u in (a, b))
+    if ready.known is None:
+        return align(a, b), none
+    at_b = ready.known.to_b[a["at"].to_numpy()]
+    mine = np.flatnonzero(at_b >= 0)
+    row_of = np.full(ready.whole_b.height, -1, np.int64)
+    row_of[b["at"].to_numpy()] = np.arange(b.height)
+    found = align(a, b, (mine, row_of[at_b[mine]]))
+    if ready.known.units:
+        return found, none
+    new = ~np.isin(found.one_a, mine)
+    rest = replace(found, one_a=found.one_a[new], one_b=found.one_b[new], one_how=found.one_how[new])
+    return rest, known_links(ready)
+
+
+def _matches(ready: Prepared, alignment: Alignment) -> Matches:
+    """The alignment in terms of all packets."""
+    at_a, at_b = ready.a["at"].to_numpy(), ready.b["at"].to_numpy()
+    known = ready.known if ready.known is not None and not ready.known.units else None
+    to_b = known.to_b.copy() if known else np.full(ready.whole_a.height, -1, np.int64)
+    how = np.zeros(ready.whole_a.height, np.int8)
+    to_b[at_a[alignment.one_a]] = at_b[alignment.one_b]
+    how[at_a[alignment.one_a]] = alignment.one_how
+    return Matches(
+        to_b,
+        how,
+        at_a[alignment.seg_a],
+        at_b[alignment.seg_b],
+        at_a[alignment.only_a],
+        at_b[alignment.only_b],
+    )
+
+
+def detected(ready: Prepared) -> Relation:
     """Other connections: model. The same ones at the same times: exact; else path."""
-    if ready.flows.height == 0:
-        same = a.packets == b.packets and a.frames["packets"]["ts"].equals(b.frames["packets"]["ts"])
+    a, b = ready.whole_a, ready.whole_b
+    if ready.flows.matched.height == 0:
+        same = a.height == b.height and bool((np.sort(a.ts) == np.sort(b.ts)).all())
         return "exact" if same else "model"
-    if not ready.same_connections:
+    if not ready.flows.same_connections:
         return "model"
-    common = pl.concat([ready.a["ts"].unique(), ready.b["ts"].unique()])
-    shared = common.len() - common.n_unique()
-    return "exact" if shared * 2 >= min(ready.a["ts"].n_unique(), ready.b["ts"].n_unique()) else "path"
+    if ready.known is not None:
+        return of_times(a.ts, b.ts, ready.known.to_b)
+    shared = len(np.intersect1d(a.ts, b.ts))
+    return "exact" if shared * 2 >= min(len(np.unique(a.ts)), len(np.unique(b.ts))) else "path"
+
+
+def of_times(a: Ints, b: Ints, to_b: Ints) -> Relation:
+    """Whether at least half of the packets that are the same have the same time: exact; else path."""
+    same = np.flatnonzero(to_b >= 0)
+    equal = np.count_nonzero(a[same] == b[to_b[same]])
+    return "exact" if len(same) and equal * 2 >= len(same) else "path"
 
 
 def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -> Mask:
@@ -132,26 +213,33 @@ def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -
 
 def _compared(ready: Prepared, aligned: _Aligned, settings: Settings) -> tuple[Comparison, int]:
     """The comparison, and how many differences lie on the side that does not count."""
-    wanted = [_counted(u, settings.side, ready.servers) for u in (aligned.a, aligned.b)]
-    found = _one_comparison(ready, aligned, settings, wanted)
+    wanted = [_counted(u, settings.side, ready.flows.servers) for u in (ready.a, ready.b)]
+    found = _one_comparison(ready, aligned, settings, wanted, settings.side)
     if settings.side is None:
         return found, 0
-    return found, _one_comparison(ready, aligned, settings, [~w for w in wanted]).differing
+    others: Which = "client" if settings.side == "server" else "server"
+    return found, _one_comparison(ready, aligned, settings, [~w for w in wanted], others).differing
 
 
 def _one_comparison(
-    ready: Prepared, aligned: _Aligned, settings: Settings, counted: list[Mask]
+    ready: Prepared, aligned: _Aligned, settings: Settings, counted: list[Mask], side: Which | None
 ) -> Comparison:
-    a, b, alignment = aligned.a, aligned.b, aligned.alignment
+    a, b, alignment, couples = ready.a, ready.b, aligned.alignment, aligned.couples
+    whole = np.isin(ready.whole_a.way, (0, 1) if side is None else (1,) if side == "server" else (0,))
+    whole[a["at"].to_numpy()] = counted[0]
     out = compare(aligned.one, counted[0][alignment.one_a], settings)
     _merge(out, compare(aligned.cut, counted[0][alignment.seg_a], settings, segments=True))
+    if ready.known is not None and not ready.known.units:
+        same = ready.known.shapes[(ready.known.to_b >= 0) & whole]
+        add_same(out, ready.known.exemplars, np.bincount(same, minlength=ready.known.exemplars.height))
     add_runs(out, aligned.runs, (a, b), counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")
-    add_flows(out, ready.lone_a, a.with_columns(counted=counted[0])[alignment.only_a], side="a")
-    add_flows(out, ready.lone_b, b.with_columns(counted=counted[1])[alignment.only_b], side="b")
-    add_order(out, alignment, a, b, counted[0], everywhere=settings.relation == "exact")
-    add_times(out, aligned.one.a, aligned.one.b, counted[0][alignment.one_a], settings)
+    add_flows(out, ready.flows.lone[0], a.with_columns(counted=counted[0])[alignment.only_a], side="a")
+    add_flows(out, ready.flows.lone[1], b.with_columns(counted=counted[1])[alignment.only_b], side="b")
+    wholes, mine = (ready.whole_a, ready.whole_b), whole[couples.a]
+    add_order(out, *wholes, couples, mine, everywhere=settings.relation == "exact")
+    add_times(out, wholes, couples, mine, settings)
     return out
 
 
@@ -189,31 +277,28 @@ def _rule_uses(found: Comparison, settings: Settings, noise: int) -> tuple[RuleU
     return tuple(listed + allowed)
 
 
-def _timing(aligned: _Aligned, relation: str) -> list[Timing]:
-    out, pairs = [], aligned.one
-    in_flow = (pairs.a["pair"] >= 0).to_numpy()
-    deltas = (pairs.b["elapsed"] - pairs.a["elapsed"]).to_numpy()[in_flow]
+def _timing(ready: Prepared, couples: Couples, relation: str, clocks: Clocks | None) -> list[Timing]:
+    out, a, b = [], ready.whole_a, ready.whole_b
     if relation == "path":
-        out += one_way_timing(pairs)
-    elif len(deltas):
-        out.append(quantiles("packet", deltas))
-    return out + exchange_timing(aligned.a, aligned.b)
+        out += one_way_timing(a, b, couples, clocks)
+    else:
+        in_flow = a.pair(couples.a) >= 0
+        deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
+        out += [quantiles("packet", deltas)] if len(deltas) else []
+    return out + exchange_timing(a, b, ready.flows.matched.height)
 
 
 def _notes(
-    a: Side, b: Side, ready: Prepared, found: Comparison, differences: pl.DataFrame
+    sides: tuple[Side, Side], ready: Prepared, found: Comparison, differences: pl.DataFrame
 ) -> tuple[str, ...]:
-    notes = [f"{s.name}: {note}" for s in (a, b) for note in s.notes]
+    notes = [f"{s.name}: {note}" for s in sides for note in s.notes]
     if not ready.bytes_known:
         notes.append(
             "payload bytes were not compared: a report holds none; give the captures to compare them"
         )
-    if not ready.flows.height:
+    if not ready.flows.matched.height:
         notes.append("no TCP or UDP conversation in common: packets were aligned by content and order")
-    cut = (
-        ready.a.filter(pl.col("cap_len") < pl.col("len")).height
-        + ready.b.filter(pl.col("cap_len") < pl.col("len")).height
-    )
+    cut = ready.whole_a.cut + ready.whole_b.cut
     if cut:
         notes.append(f"{cut} packets were captured only in part: what was cut off is not compared")
     if differences.height < found.differing:

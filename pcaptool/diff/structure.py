@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pcaptool.diff.align import Alignment
 from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
 from pcaptool.diff.fields import ComparedField
@@ -21,6 +20,7 @@ from pcaptool.diff.result import DIFFERENCE_SCHEMA
 from pcaptool.diff.segments import Run
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import flags_text
+from pcaptool.diff.whole import Couples, Whole
 
 __all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
 
@@ -114,43 +114,48 @@ def add_flows(out: Comparison, lone: pl.DataFrame, left: pl.DataFrame, *, side: 
 
 
 def add_order(
-    out: Comparison,
-    alignment: Alignment,
-    a: pl.DataFrame,
-    b: pl.DataFrame,
-    counted: Mask,
-    *,
-    everywhere: bool,
+    out: Comparison, a: Whole, b: Whole, couples: Couples, counted: Mask, *, everywhere: bool
 ) -> None:
-    """Packets that stand elsewhere in their direction's order: those outside the longest common order."""
-    rows_a, rows_b = alignment.one_a, alignment.one_b
-    group_a, group_b = a["g"].to_numpy()[rows_a], b["g"].to_numpy()[rows_b]
-    in_flow = (a["pair"].to_numpy()[rows_a] >= 0) | everywhere
-    usable = (group_a == group_b) & in_flow & counted[rows_a]
-    group, place = group_a[usable], rows_b[usable]
+    """Packets that stand elsewhere in their direction's order: those outside the longest common order.
+
+    Parameters
+    ----------
+    out : Comparison
+    a, b : Whole
+    couples : Couples
+    counted : numpy.ndarray of bool
+        Which couples count.
+    everywhere : bool
+        Whether packets of no flow have an order, too.
+    """
+    same = a.group[couples.a] == b.group[couples.b]
+    usable = np.flatnonzero(same & ((couples.pair >= 0) | everywhere) & counted)
+    group, place = a.group[couples.a[usable]], b.n[couples.b[usable]].astype(np.int64)
     fine = np.r_[True, (np.diff(place) > 0) | (np.diff(group) != 0)] if len(place) else np.zeros(0, np.bool_)
     told: list[dict[str, Any]] = []
     moved_total = 0
     for g in np.unique(group[~fine]):
-        at = np.flatnonzero(group == g)
-        moved = at[_outside_longest(place[at])]
+        low, high = np.searchsorted(group, g), np.searchsorted(group, g, side="right")
+        moved = low + np.array(_outside_longest(place[low:high]), np.int64)
         moved_total += len(moved)
-        for i in moved[: DIFFERENCES_A_FIELD - len(told)]:
-            row_a, row_b = int(rows_a[usable][i]), int(place[i])
-            unit, other = a.row(row_a, named=True), b.row(row_b, named=True)
-            before_a = _before(a, row_a)
-            before_b = _before(b, row_b)
-            told.append(
-                _row("order", unit["pair"], unit["dir"], (unit["n"], other["n"]), (before_a, before_b))
-            )
+        some = usable[moved[: DIFFERENCES_A_FIELD - len(told)]]
+        before = [
+            _before(side, g, index[some]) for side, index in ((a, couples.a), (b, couples.b)) if len(some)
+        ]
+        for k, i in enumerate(some.tolist()):
+            n = (int(a.n[couples.a[i]]), int(b.n[couples.b[i]]))
+            way = int(couples.way[i])
+            values = (before[0][k], before[1][k])
+            told.append(_row("order", int(couples.pair[i]), None if way < 0 else way, n, values))
     out.add(STRUCTURE_FIELDS["order"], len(place), len(place) - moved_total, 0, moved_total)
     _add(out, told)
 
 
-def _before(units: pl.DataFrame, row: int) -> str:
-    if row and units["g"][row - 1] == units["g"][row]:
-        return f"behind frame {units['n'][row - 1]}"
-    return "first"
+def _before(side: Whole, group: int, some: Ints) -> list[str]:
+    """What stands before some packets of a group in its order, in words."""
+    n = np.sort(side.n[side.group == group])
+    at = np.searchsorted(n, side.n[some])
+    return [f"behind frame {n[i - 1]}" if i else "first" for i in at.tolist()]
 
 
 def _outside_longest(places: Ints) -> list[int]:

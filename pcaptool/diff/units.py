@@ -17,7 +17,7 @@ from pcaptool.diff.fields import FIELDS
 from pcaptool.diff.side import PRINTS_SCHEMA, Side
 from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
 
-__all__ = ["bases_of", "relative", "units_of"]
+__all__ = ["bases_of", "placed", "relative", "units_of", "voted_bases", "with_elapsed"]
 
 # Columns beside the compared ones that flows, alignment and rules look at.
 _ALSO = {
@@ -113,11 +113,7 @@ def _checksum_state(table: str) -> pl.Expr:
 
 
 def bases_of(units: pl.DataFrame) -> pl.DataFrame:
-    """Initial sequence number of each TCP direction: flow, dir, base.
-
-    The SYN's number, unless two later witnesses (what the peer acknowledges, the first segment behind it)
-    agree on another; without a SYN one less than the first number seen.
-    """
+    """Initial sequence number of each TCP direction: flow, dir, base, syn (whether it has a SYN)."""
     tcp = units.filter(pl.col("proto") == "tcp").select(
         "flow",
         "dir",
@@ -126,22 +122,35 @@ def bases_of(units: pl.DataFrame) -> pl.DataFrame:
         ack=pl.col("tcp.ack_raw").cast(pl.Int64),
     )
     syn, ack = pl.col("flags") & _SYN != 0, pl.col("flags") & _ACK != 0
+    seq = pl.col("seq")
+    firsts = tcp.group_by("flow", "dir").agg(
+        syn_seq=seq.filter(syn).first(),
+        next_seq=seq.filter(~syn & (pl.col("flags") & _RST == 0)).first(),
+        any_seq=seq.first(),
+        acked=pl.col("ack").filter(ack).first(),
+    )
+    return voted_bases(firsts)
+
+
+def voted_bases(firsts: pl.DataFrame) -> pl.DataFrame:
+    """The same from what the first packets of each direction say.
+
+    The SYN's number, unless two later witnesses (what the peer acknowledges, the first segment behind it)
+    agree on another; without a SYN one less than the first number seen.
+
+    Parameters
+    ----------
+    firsts : polars.DataFrame
+        flow, dir, and the first raw numbers: syn_seq (of a SYN), next_seq (of neither SYN nor RST), any_seq,
+        acked (acknowledgement).
+    """
     keys = ["flow", "dir"]
-    own = tcp.group_by(keys).agg(
-        syn_seq=pl.col("seq").filter(syn).first(),
-        next_seq=(pl.col("seq").filter(~syn & (pl.col("flags") & _RST == 0)).first() - 1) % 2**32,
-        any_seq=pl.col("seq").first(),
-    )
-    peer = (
-        tcp.filter(ack)
-        .group_by(keys)
-        .agg(acked=(pl.col("ack").first() - 1) % 2**32)
-        .with_columns(dir=1 - pl.col("dir"))
-    )
-    both = own.join(peer, on=keys, how="left")
+    peer = firsts.select("flow", acked=(pl.col("acked") - 1) % 2**32, dir=1 - pl.col("dir"))
+    both = firsts.drop("acked").join(peer, on=keys, how="left")
+    both = both.with_columns(next_seq=(pl.col("next_seq") - 1) % 2**32)
     outvoted = (pl.col("next_seq") == pl.col("acked")) & (pl.col("syn_seq") != pl.col("next_seq"))
     base = pl.when(outvoted).then(pl.col("next_seq")).otherwise(pl.coalesce("syn_seq", "next_seq", "any_seq"))
-    return both.select(*keys, base=base)
+    return both.select(*keys, base=base, syn=pl.col("syn_seq").is_not_null())
 
 
 def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
@@ -150,28 +159,16 @@ def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
     `kind` is syn, syn-ack, rst, data, fin, probe (no data, one below the highest number sent), ack; or
     datagram; or the protocol of other packets. `start` and `end` bound the sequence space it takes.
     """
-    peer = bases.select("flow", dir=1 - pl.col("dir"), peer_base="base")
-    units = units.join(
-        bases.select("flow", "dir", "base"), on=["flow", "dir"], how="left", maintain_order="left"
-    )
-    units = units.join(peer, on=["flow", "dir"], how="left", maintain_order="left")
+    units = _with_bases(units, bases)
     flags = pl.col("tcp.flags")
     ack = pl.when((flags & _ACK) != 0).then(pl.col("tcp.ack_raw"))
-    units = units.with_columns(
+    units = _with_sack(units).with_columns(
         _unwrapped(pl.col("tcp.seq_raw"), pl.col("base")).alias("tcp.seq"),
         _unwrapped(ack, pl.col("peer_base")).alias("tcp.ack"),
-        **_sack_columns(),
     )
     length = pl.col("tcp.len").fill_null(0).cast(pl.Int64)
     space = length + ((flags & _SYN) != 0).cast(pl.Int64) + ((flags & _FIN) != 0).cast(pl.Int64)
-    units = units.with_columns(
-        start=pl.col("tcp.seq"),
-        end=pl.col("tcp.seq") + space,
-        **{
-            "tcp.sack": pl.concat_list("_le", "_re"),
-            "tcp.sack_raw": pl.concat_list("tcp.options_sack_le", "tcp.options_sack_re"),
-        },
-    )
+    units = units.with_columns(start=pl.col("tcp.seq"), end=pl.col("tcp.seq") + space)
     sent = pl.col("end").cum_max().shift(1).over("flow", "dir")
     kind = (
         pl.when(pl.col("proto") == "udp").then(pl.lit("datagram"))
@@ -184,7 +181,36 @@ def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
         .when(pl.col("start") == sent - 1).then(pl.lit("probe"))
         .otherwise(pl.lit("ack"))
     )  # fmt: skip
-    return units.with_columns(kind=kind).drop("_le", "_re")
+    return units.with_columns(kind=kind)
+
+
+def placed(units: pl.DataFrame, bases: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
+    """The same columns for some packets of a capture, from numbers that were found over all of them.
+
+    Parameters
+    ----------
+    units : polars.DataFrame
+    bases : polars.DataFrame
+    numbers : polars.DataFrame
+        n, start, end, tcp.ack, kind (null for packets of no flow).
+    """
+    units = _with_sack(_with_bases(units, bases))
+    units = units.join(numbers, on="n", how="left", maintain_order="left")
+    return units.with_columns(pl.col("start").alias("tcp.seq"), kind=pl.coalesce("kind", "protocol"))
+
+
+def _with_bases(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
+    peer = bases.select("flow", dir=1 - pl.col("dir"), peer_base="base")
+    own = bases.select("flow", "dir", "base")
+    units = units.join(own, on=["flow", "dir"], how="left", maintain_order="left")
+    return units.join(peer, on=["flow", "dir"], how="left", maintain_order="left")
+
+
+def with_elapsed(units: pl.DataFrame) -> pl.DataFrame:
+    """Adds `elapsed`: ns since the flow's first packet, or the capture's for packets of no flow."""
+    flow_start = pl.col("ts").min().over("flow")
+    start = pl.when(pl.col("flow").is_not_null()).then(flow_start).otherwise(pl.col("ts").min())
+    return units.with_columns(elapsed=pl.col("ts") - start)
 
 
 def _unwrapped(raw: pl.Expr, base: pl.Expr) -> pl.Expr:
@@ -197,9 +223,12 @@ def _unwrapped(raw: pl.Expr, base: pl.Expr) -> pl.Expr:
     return pl.when(raw.is_not_null() & base.is_not_null()).then(known)
 
 
-def _sack_columns() -> dict[str, pl.Expr]:
+def _with_sack(units: pl.DataFrame) -> pl.DataFrame:
     base = pl.col("peer_base").cast(pl.UInt32)
-    return {
-        "_le": pl.col("tcp.options_sack_le") - base,
-        "_re": pl.col("tcp.options_sack_re") - base,
-    }
+    edges = units.with_columns(
+        _le=pl.col("tcp.options_sack_le") - base, _re=pl.col("tcp.options_sack_re") - base
+    )
+    return edges.with_columns(
+        pl.concat_list("_le", "_re").alias("tcp.sack"),
+        pl.concat_list("tcp.options_sack_le", "tcp.options_sack_re").alias("tcp.sack_raw"),
+    ).drop("_le", "_re")

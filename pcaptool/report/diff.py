@@ -125,7 +125,7 @@ def _packets(diff: Diff, limit: int) -> RenderableType:
             arrow, _number(row["n_a"]), _milliseconds(row["time_a_ns"]), Text(left), mark,
             _number(row["n_b"]), _milliseconds(row["time_b_ns"]), Text(right), style=style,
         )  # fmt: skip
-    rest = diff.alignment.height - diff.listing.height
+    rest = diff.aligned - diff.listing.height
     return (
         Group(table, Text(f"... and {rest} more rows: the table `alignment` has them all", style="dim"))
         if rest > 0

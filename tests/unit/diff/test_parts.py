@@ -14,6 +14,7 @@ from pcaptool.diff.structure import _outside_longest
 from pcaptool.diff.text import value_text
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.tolerance import parse_tolerance, parse_tolerances
+from pcaptool.diff.whole import Couples, Whole
 from pcaptool.engine import Engine
 from pcaptool.engine.loads import PRIME_HIGH, PRIME_LOW
 from pcaptool.errors import UsageError
@@ -172,19 +173,14 @@ def test_quantiles_are_values_that_occurred():
 def test_offset_and_order_of_two_points(nearer_a):
     offset, delays = 1_000_000, (50_000, 70_000)
     sign = 1 if nearer_a else -1
-    a = pl.DataFrame({"ts": [0, 10, 20, 30], "dir": pl.Series([0, 1, 0, 1], dtype=pl.Int8)})
+    ts = np.array([0, 10, 20, 30], np.int64)
     steps = [
         offset + sign * delays[0],
         offset - sign * delays[0],
         offset + sign * delays[1],
         offset - sign * delays[1],
     ]
-    b = a.with_columns(ts=pl.col("ts") + pl.Series(steps))
-
-    class Two:
-        pass
-
-    two = Two()
-    two.a, two.b = a, b
-    found = clocks_of(two)
+    at, way = np.arange(4), np.array([0, 1, 0, 1], np.int8)
+    a, b = (Whole(at + 1, times, times, way, way, way, at, at, at, at, at, 0) for times in (ts, ts + steps))
+    found = clocks_of(a, b, Couples(at, at, np.zeros(4, np.int64), way))
     assert (found.a_is_nearer, found.offset_ns, found.both_ways) == (nearer_a, offset, True)

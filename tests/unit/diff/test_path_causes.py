@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from pcaptool.diff import diff
 from pcaptool.diff.path import heard_of
+from pcaptool.diff.whole import Whole
 from tests.proof.copies import readdressed, reported
 from tests.proof.frames import edit, number, read, write
 
@@ -84,8 +84,12 @@ def test_a_packet_that_a_capture_missed_was_not_lost(tmp_path, which, cause):
 
 
 def test_heard_is_what_the_other_side_acknowledges_without_having_it():
-    schema = {"row": pl.Int64, "g": pl.Int64, "start": pl.Int64, "end": pl.Int64, "tcp.ack": pl.Int64}
-    mine = pl.DataFrame([(0, 0, 1, 11, 1), (1, 0, 11, 21, 1), (2, 0, 21, 31, 1)], schema=schema, orient="row")
-    other = pl.DataFrame([(0, 0, 1, 11, 1), (1, 1, 1, 1, 21)], schema=schema, orient="row")
+    asked = tuple(np.array(x, np.int64) for x in ((0, 0, 0), (1, 11, 21), (11, 21, 31)))
+    nothing = np.zeros(2, np.int64)
+    group, start, end, ack = (np.array(x, np.int64) for x in ((0, 1), (1, 1), (11, 1), (1, 21)))
+    other = Whole(
+        np.array([1, 2], np.uint32), nothing, nothing, group, group, nothing, start, end, ack, nothing,
+        np.array([0, 1]), 0,
+    )  # fmt: skip
     # 1:11 is there; 11:21 is not, but acknowledged; 21:31 is neither.
-    assert np.array_equal(heard_of(mine, other), [False, True, False])
+    assert np.array_equal(heard_of(asked, other), [False, True, False])

@@ -1,0 +1,314 @@
+"""Kernels over all packets of two sides: order by group, the same frames in the same order, turns, and reach.
+
+Knows: numbers only. Must not know: what a frame is, or what follows from a match.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "by_group",
+    "latest_known",
+    "mark_places",
+    "marked_places",
+    "reached",
+    "same_frames",
+    "settle",
+    "turns",
+]
+
+REACH = 8  # packets that either side may skip where two sequences part, tried in all combinations
+LOOK = 8  # packets that a new beginning is judged by
+BUDGET = 64  # comparisons a packet of a group, for longer searches
+NONE = -(1 << 62)
+DATA = 3
+
+
+def by_group(group: Any, starts: Any, order: Any) -> None:
+    """A counting sort: `order` lists the indices group by group; negative groups are left out.
+
+    `starts` has an element more than there are groups; all zero at first.
+    """
+    for i in range(len(group)):
+        if group[i] >= 0:
+            starts[group[i] + 1] += 1
+    for g in range(len(starts) - 1):
+        starts[g + 1] += starts[g]
+    for i in range(len(group)):
+        if group[i] >= 0:
+            order[starts[group[i]]] = i
+            starts[group[i]] += 1
+    for k in range(len(starts) - 1):
+        g = len(starts) - 1 - k
+        starts[g] = starts[g - 1]
+    starts[0] = 0
+
+
+def settle(packets: Any, ways: Any, out: Any) -> None:
+    """Number packets by flow pairs and by initial sequence numbers.
+
+    Parameters
+    ----------
+    packets : (mine, ts, start, space, ack)
+        Group (2 * flow + side, -1 without), time, and what `numbers_kernel.number` says; start and ack are
+        overwritten.
+    ways : (group, way, moves, ack moves, begin)
+        For each of the side's groups, one more for none: its group by flow pairs, direction, what is to be added to
+        numbers and acknowledgements (`NONE`: not known), the flow's first time.
+    out : (group, way, elapsed, end)
+        Written.
+    """
+    mine, ts, start, space, ack = packets
+    new_group, new_way, moves, ack_moves, begin = ways
+    group, way, elapsed, end = out
+    for i in range(len(mine)):
+        g = mine[i] if mine[i] >= 0 else len(new_group) - 1
+        group[i], way[i] = new_group[g], new_way[g]
+        elapsed[i] = ts[i] - begin[g]
+        if start[i] != NONE and moves[g] != NONE:
+            start[i] += moves[g]
+            end[i] = start[i] + space[i]
+        else:
+            start[i], end[i] = NONE, NONE
+        ack[i] = ack[i] + ack_moves[g] if ack[i] != NONE and ack_moves[g] != NONE else NONE
+
+
+def latest_known(group: Any, known: Any, wanted: Any, last: Any, out: Any) -> None:
+    """The latest known packet no later than each wanted one, in its group and in its flow.
+
+    Parameters
+    ----------
+    group, known : arrays
+        An element a packet.
+    wanted : int64 array
+        Indices, rising.
+    last : (by group, by flow)
+        All -1 at first.
+    out : (in group, in flow)
+        An element for each wanted packet, written: an index, or -1.
+    """
+    by_group_, by_flow = last
+    in_group, in_flow = out
+    k = 0
+    for i in range(len(group)):
+        if k >= len(wanted):
+            return
+        g = group[i]
+        inside = 0 <= g < len(by_group_)
+        if inside and known[i]:
+            by_group_[g] = i
+            by_flow[g >> 1] = i
+        if wanted[k] == i:
+            in_group[k] = by_group_[g] if inside else -1
+            in_flow[k] = by_flow[g >> 1] if inside else -1
+            k += 1
+
+
+def common(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int) -> int:  # noqa: PLR0917 - kernels take flat arguments
+    """How many frames follow that are the same, at most `LOOK`; the common end of both counts as many."""
+    k = 0
+    while k < LOOK:
+        if i + k >= end_x or j + k >= end_y:
+            return LOOK if k and i + k >= end_x and j + k >= end_y else k
+        if x[i + k] != y[j + k]:
+            return k
+        k += 1
+    return k
+
+
+def parted(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int) -> tuple[int, int]:  # noqa: PLR0917 - kernels take flat arguments
+    """Frames to skip on either side so that both go on alike: the fewest, of equals the longest way; or none."""
+    for skipped in range(1, 2 * REACH + 1):
+        best, best_x = 0, 0
+        for skip_x in range(max(0, skipped - REACH), min(skipped, REACH) + 1):
+            follow = common(x, y, i + skip_x, j + skipped - skip_x, end_x, end_y)
+            if follow > best:
+                best, best_x = follow, skip_x
+        if best:
+            return best_x, skipped - best_x
+    return 0, 0
+
+
+def far(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int, budget: Any) -> tuple[int, int]:  # noqa: PLR0917 - kernels take flat arguments
+    """The same for a long gap on one side, within a budget of comparisons."""
+    for skipped in range(REACH + 1, max(end_x - i, end_y - j)):
+        if budget[0] <= 0:
+            return 0, 0
+        budget[0] -= 2
+        if i + skipped < end_x and x[i + skipped] == y[j] and common(x, y, i + skipped, j, end_x, end_y) > 1:
+            return skipped, 0
+        if j + skipped < end_y and x[i] == y[j + skipped] and common(x, y, i, j + skipped, end_x, end_y) > 1:
+            return 0, skipped
+    return 0, 0
+
+
+def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, budget: Any, partner: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
+    """Pair the frames of each group that are the same and stand in the same order.
+
+    Parameters
+    ----------
+    x, y : int64 arrays
+        A frame's hash, in order of groups.
+    starts_x, starts_y : int64 arrays
+        Where each group begins; an element more than there are groups.
+    budget : int64 array of one element
+    partner : int64 array
+        An element for each of `x`, written: index in `y`, or -1.
+
+    Returns
+    -------
+    int
+        Pairs.
+    """
+    count = 0
+    for g in range(len(starts_x) - 1):
+        i, j, end_x, end_y = starts_x[g], starts_y[g], starts_x[g + 1], starts_y[g + 1]
+        for k in range(i, end_x):
+            partner[k] = -1
+        budget[0] = BUDGET * (end_x - i + end_y - j)
+        while i < end_x and j < end_y:
+            if x[i] == y[j]:
+                partner[i] = j
+                count += 1
+                i += 1
+                j += 1
+                continue
+            skip_x, skip_y = parted(x, y, i, j, end_x, end_y)
+            if skip_x + skip_y == 0:
+                skip_x, skip_y = far(x, y, i, j, end_x, end_y, budget)
+            if skip_x + skip_y == 0:
+                skip_x, skip_y = 1, 1
+            i += skip_x
+            j += skip_y
+    return count
+
+
+def place_slot(group: int, kind: int, start: int, end: int, ack: int, mask: int) -> int:  # noqa: PLR0917 - kernels take flat arguments
+    """Slot of a place in a flow: its group, kind and range, and for pure ACKs and probes what they acknowledge."""
+    last = ack if kind in (5, 6) else end
+    h = ((group * 31 + kind) & 0xFFFFFFFF) * 0x5BD1E995 & 0xFFFFFFFF
+    h = ((h ^ (h >> 15) ^ (start & 0xFFFFFFFF)) * 0x2C1B3C6D) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13) ^ (last & 0xFFFFFFFF)) * 0x297A2D39) & 0xFFFFFFFF
+    return (h ^ (h >> 16)) & mask
+
+
+def mark_places(chosen: Any, packets: Any, marks: Any) -> None:
+    """Set the marks of the places of the chosen packets (indices)."""
+    group, kind, start, end, ack = packets
+    mask = len(marks) - 1
+    for k in range(len(chosen)):
+        i = chosen[k]
+        marks[place_slot(group[i], kind[i], start[i], end[i], ack[i], mask)] = 1
+
+
+def marked_places(packets: Any, marks: Any, found: Any) -> None:
+    """Which packets stand at a marked place, or share its slot."""
+    group, kind, start, end, ack = packets
+    mask = len(marks) - 1
+    for i in range(len(group)):
+        if group[i] >= 0:
+            found[i] = marks[place_slot(group[i], kind[i], start[i], end[i], ack[i], mask)]
+
+
+def reached(packets: Any, places: Any, asked: Any, starts: Any, out: Any) -> None:
+    """How far a side's data that begins no later than some places reaches, and what its peer acknowledges.
+
+    Parameters
+    ----------
+    packets : (group, start, end, ack)
+        An element a packet.
+    places : int64 array
+        For each group which of the asked ones it is, or -1.
+    asked : int64 array
+        Places, sorted within each group that is asked about.
+    starts : int64 array
+        Where each group's places begin in `asked`; an element more than there are groups.
+    out : (reach, acked)
+        An element a place, and one a group that is asked about, written; `NONE` where there is none.
+    """
+    group, start, end, ack = packets
+    reach, acked = out
+    for k in range(len(reach)):
+        reach[k] = NONE
+    for k in range(len(acked)):
+        acked[k] = NONE
+    for i in range(len(group)):
+        if group[i] < 0 or group[i] >= len(places):
+            continue
+        back = places[group[i] ^ 1]
+        if back >= 0 and ack[i] > acked[back]:
+            acked[back] = ack[i]
+        g = places[group[i]]
+        if g < 0 or start[i] == NONE or end[i] <= start[i]:
+            continue
+        low, high = starts[g], starts[g + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if asked[middle] < start[i]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < starts[g + 1] and end[i] > reach[low]:
+            reach[low] = end[i]
+    for g in range(len(starts) - 1):
+        for k in range(starts[g] + 1, starts[g + 1]):
+            reach[k] = max(reach[k], reach[k - 1])
+
+
+def turns(packets: Any, order: Any, state: Any, out: Any) -> int:
+    """Turns of conversations: new data of one side until the other speaks.
+
+    Parameters
+    ----------
+    packets : (group, kind, end, ts)
+        An element a packet.
+    order : int64 array
+        Packets by time order.
+    state : (flow pairs, 6) int64 array
+        Zero at first: highest number of each side, side that speaks + 1, first and last time, last time of the turn
+        before (`NONE`: no turn before).
+    out : (pair, asked, first, last)
+        A row for each turn of a responder, written: when the originator's turn before it ended, when it began and
+        ended.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    group, kind, end, ts = packets
+    pair_of, asked_at, first_at, last_at = out
+    count = 0
+    for k in range(len(order) + len(state)):
+        # Behind the last packet each conversation's last turn ends.
+        closing = k >= len(order)
+        pair = k - len(order)
+        way = -1
+        if not closing:
+            i = order[k]
+            if group[i] < 0 or kind[i] != DATA or group[i] >= 2 * len(state):
+                continue
+            pair, way = group[i] >> 1, group[i] & 1
+            if state[pair, 2] == 0:
+                state[pair, 0], state[pair, 1], state[pair, 5] = NONE, NONE, NONE
+            if end[i] <= state[pair, way]:
+                continue
+            state[pair, way] = end[i]
+            if state[pair, 2] == way + 1:
+                state[pair, 4] = ts[i]
+                continue
+        if state[pair, 2] == 2 and state[pair, 5] != NONE:
+            pair_of[count], asked_at[count], first_at[count], last_at[count] = (
+                pair,
+                state[pair, 5],
+                state[pair, 3],
+                state[pair, 4],
+            )
+            count += 1
+        if closing:
+            continue
+        if state[pair, 2] != 0:
+            state[pair, 5] = state[pair, 4]
+        state[pair, 2], state[pair, 3], state[pair, 4] = way + 1, ts[i], ts[i]
+    return count

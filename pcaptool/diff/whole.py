@@ -1,0 +1,153 @@
+"""All packets of a side as a few numbers each: what only the whole of a capture can tell.
+
+Knows: for each packet its time, group, kind, and place in its direction's sequence space.
+Must not know: fields; how groups came about (`prepare`, `quick`).
+Where most packets are the same on both sides, units (all fields) exist for the others only; everything that looks
+at whole conversations or at all times looks here. Memory: about 60 bytes a packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pcaptool.diff import frames_kernel
+from pcaptool.diff.arrays import Ints
+from pcaptool.diff.numbers_kernel import KINDS, NONE, OTHER
+from pcaptool.engine import Engine
+
+__all__ = ["Couples", "Matches", "Whole", "couples_of", "kernels", "whole_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Packets of a side; an element each, in any order.
+
+    Parameters
+    ----------
+    n : numpy.ndarray of uint32
+        Packet numbers.
+    ts, elapsed : numpy.ndarray of int64
+        Time, and time since the flow's first packet (the capture's for packets of no flow), in ns.
+    group : numpy.ndarray of int64
+        Twice the flow pair and the direction; beyond all pairs for packets of no flow, by kind; -1 for flows
+        without counterpart.
+    way : numpy.ndarray of int8
+        Direction in the flow; -1 without flow.
+    kind : numpy.ndarray of int8
+        `numbers_kernel`'s.
+    start, end, ack, tsval : numpy.ndarray of int64
+        As in `units`; `NONE` where null (tsval: -1).
+    order : numpy.ndarray of int64
+        Indices by group and number.
+    cut : int
+        Packets that were captured only in part.
+    """
+
+    n: npt.NDArray[Any]
+    ts: Ints
+    elapsed: Ints
+    group: npt.NDArray[Any]
+    way: npt.NDArray[Any]
+    kind: npt.NDArray[Any]
+    start: Ints
+    end: Ints
+    ack: Ints
+    tsval: npt.NDArray[Any]
+    order: Ints
+    cut: int
+
+    @property
+    def height(self) -> int:
+        """Number of packets."""
+        return len(self.ts)
+
+    def pair(self, at: Ints) -> Ints:
+        """Flow pair of some packets, -1 where there is none."""
+        group = self.group[at].astype(np.int64)
+        return np.where((group >= 0) & (self.way[at] >= 0), group >> 1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which packet is which: indices into both `Whole`s.
+
+    Parameters
+    ----------
+    to_b : numpy.ndarray of int64
+        For each packet of A the one of B it is aligned with one to one, or -1.
+    how : numpy.ndarray of int8
+        Index into `align.HOW`, for each packet of A.
+    seg_a, seg_b : numpy.ndarray of int64
+        Overlapping data packets that were cut differently.
+    only_a, only_b : numpy.ndarray of int64
+        Packets without counterpart.
+    """
+
+    to_b: Ints
+    how: npt.NDArray[np.int8]
+    seg_a: Ints
+    seg_b: Ints
+    only_a: Ints
+    only_b: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Couples:
+    """Packets that are aligned one to one, an element each, in A's order by group.
+
+    Parameters
+    ----------
+    a, b : numpy.ndarray of int64
+        Indices into both `Whole`s.
+    pair : numpy.ndarray of int64
+        Flow pair, -1 without; of a packet whose own flow has no counterpart, that of the other one.
+    way : numpy.ndarray of int8
+        Direction in that flow, -1 without.
+    """
+
+    a: Ints
+    b: Ints
+    pair: Ints
+    way: npt.NDArray[Any]
+
+
+def couples_of(matches: Matches, a: Whole, b: Whole) -> Couples:
+    """All of a comparison's."""
+    left = a.order[matches.to_b[a.order] >= 0]
+    right = matches.to_b[left]
+    pair, way = a.pair(left), a.way[left]
+    stray = np.flatnonzero(pair < 0)
+    theirs = b.pair(right[stray])
+    stray, theirs = stray[theirs >= 0], theirs[theirs >= 0]
+    pair[stray] = theirs
+    way = way.copy()
+    way[stray] = b.way[right[stray]]
+    return Couples(left, right, pair, way)
+
+
+def kernels(name: str, packets: int) -> Callable[..., Any]:
+    """A kernel of `frames_kernel`, compiled where there are many packets."""
+    return Engine("compiled" if packets >= 200_000 else "plain").flat(frames_kernel.__name__, name)
+
+
+def whole_of(units: pl.DataFrame) -> Whole:
+    """From units that hold all packets, grouped and with `elapsed`."""
+
+    def numbers(column: str, null: int) -> Ints:
+        return units[column].cast(pl.Int64).fill_null(null).to_numpy()
+
+    names = {name: i for i, name in enumerate(KINDS)}
+    kind = units["kind"].replace_strict(names, default=OTHER, return_dtype=pl.Int8).to_numpy()
+    height = units.height
+    return Whole(
+        units["n"].to_numpy(), units["ts"].to_numpy(), units["elapsed"].to_numpy(), numbers("g", -1),
+        units["dir"].fill_null(-1).to_numpy(), kind, numbers("start", NONE), numbers("end", NONE),
+        numbers("tcp.ack", NONE), numbers("tcp.options_timestamp_tsval", -1),
+        np.arange(height), units.filter(pl.col("cap_len") < pl.col("len")).height,
+    )  # fmt: skip
