@@ -6,9 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # COMMAND=PACKAGE of each program that tests need; the laboratory's are needed only where it can run, as root.
-TOOLS := tshark=tshark tcpdump=tcpdump
+TOOLS := tshark=tshark tcpdump=tcpdump curl=curl wrk=wrk
 LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \
-	nginx=nginx node=nodejs npm=npm curl=curl wrk=wrk
+	nginx=nginx node=nodejs npm=npm
 NODE_MODULES := $(or $(PCAPTOOL_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pcaptool)/node
 
 .PHONY: help demo test quick lint bench fuzz fidelity diff-proof docs lock clean tools

@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcaptool.diff import Diff, diff
-from pcaptool.errors import PcapToolError
+from pcaptool.errors import CaptureError, PcapToolError
 from pcaptool.generate import generate
 from pcaptool.lab.run import lab_run
 from pcaptool.lab.sample import Sample, samples
-from pcaptool.scenario import dump_scenario
+from pcaptool.predict import predict
+from pcaptool.scenario import Scenario, dump_scenario, load_scenario
 
 __all__ = ["Row", "compare", "matrix", "page"]
 
 _SAYS_MOST = 220
+_NOT_RUN = "could not be run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Row:
         From 1.
     sample : Sample
     frames, equal : int
-        The real server's frames, and those that are equal in every field.
+        The real server's frames, and those that are equal in every field in the closed run.
+    driven : int
+        Those that are equal in the driven run, -1 where there was none.
     again : str
         "" where nothing differs; else what a second run on the kernel was to the first: "same" or "differs", or
         "equals the model".
@@ -52,11 +56,22 @@ class Row:
     equal: int
     again: str
     first: str
+    driven: int = -1
+
+    @property
+    def ran(self) -> bool:
+        """Whether the kernel could run it."""
+        return not self.first.startswith(_NOT_RUN)
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs in the closed run."""
         return self.frames == self.equal and not self.first
+
+    @property
+    def driven_same(self) -> bool:
+        """Whether nothing differs in the driven run."""
+        return self.frames == self.driven
 
 
 def matrix(
@@ -90,7 +105,7 @@ def matrix(
             except PcapToolError as error:
                 if number == 1:
                     raise  # no root, or a program is missing: it would be the same with every scenario
-                row = Row(number, sample, 0, 0, "", f"could not be run: {error}")
+                row = Row(number, sample, 0, 0, "", f"{_NOT_RUN}: {error}")
             rows.append(row)
             if progress is not None:
                 progress(row)
@@ -98,18 +113,29 @@ def matrix(
 
 
 def compare(number: int, sample: Sample, folder: Path) -> Row:
-    """One scenario on the kernel and through the model; files stay in the folder."""
+    """One scenario on the kernel and through the model, closed and driven; files stay in the folder."""
     real = lab_run(sample.scenario, folder, trace=False).server
-    model = generate(sample.scenario, folder / "model.pcapng").capture
+    plan = load_scenario(folder / "scenario.toml")  # with the versions of the programs that ran
+    model = generate(plan, folder / "model.pcapng").capture
     found = diff(model, real, relation="model", side="server")
     frames, equal = _counts(found)
+    driven = _driven(plan, real, folder)
     if found.same:
-        return Row(number, sample, frames, equal, "", "")
+        return Row(number, sample, frames, equal, "", "", driven)
     second = lab_run(sample.scenario, folder / "again", trace=False).server
     again = "same" if diff(real, second, relation="model", side="server").same else "differs"
     if again == "differs" and diff(model, second, relation="model", side="server").same:
         again = "equals the model"
-    return Row(number, sample, frames, equal, again, _first(found))
+    return Row(number, sample, frames, equal, again, _first(found), driven)
+
+
+def _driven(plan: Scenario, real: Path, folder: Path) -> int:
+    """Frames of the real server that the model sends alike when it gets just what the real client sent."""
+    try:
+        made = predict(real, folder / "driven.pcapng", base=plan.host.server)
+    except CaptureError:
+        return -1  # no handshake
+    return _counts(diff(made.capture, real, relation="model", side="server"))[1]
 
 
 def _counts(found: Diff) -> tuple[int, int]:
@@ -132,40 +158,54 @@ def page(rows: Sequence[Row], seed: int) -> str:
     return "\n".join(_lines(rows, seed)) + "\n"
 
 
-def _lines(rows: Sequence[Row], seed: int) -> Iterator[str]:
+def _lines(all_rows: Sequence[Row], seed: int) -> Iterator[str]:
+    rows = [r for r in all_rows if r.ran]
     frames, equal = sum(r.frames for r in rows), sum(r.equal for r in rows)
-    same = sum(r.same for r in rows)
+    played = [r for r in rows if r.driven >= 0]
     steady = [r for r in rows if not r.same and r.again == "same"]
     yield "# Live fidelity: random scenarios on this machine's kernel and through the model\n"
-    yield f"Made by `pcaptool lab matrix --count {len(rows)} --seed {seed}` (`make fidelity-live`, root) on Linux"
+    yield f"Made by `pcaptool lab matrix --count {len(all_rows)} --seed {seed}` (`make fidelity-live`, root) on Linux"
     yield f"{platform.release()}, {platform.machine()}. No scenario was chosen by hand. Each was run between two"
     yield "namespaces and through the modelled stack; what the servers sent was compared by"
     yield "`pcaptool diff --side server`.\n"
-    yield f"**{same} of {len(rows)} scenarios have no difference at all; {equal} of {frames} frames of the server"
-    yield f"({100 * equal / max(1, frames):.1f} %) are equal in every field.**\n"
-    yield 'Where something differs, the scenario was run on the kernel once more. "same": the kernel did the same'
+    yield f"**Closed (both hosts modelled): {sum(r.same for r in rows)} of {len(rows)} scenarios have no difference at"
+    yield f"all; {equal} of {frames} frames of the server ({_percent(equal, frames)}) are equal in every field.**\n"
+    yield f"**Driven (`pcaptool predict`: the real client's packets): {sum(r.driven_same for r in played)} of"
+    yield f"{len(played)}; {sum(r.driven for r in played)} of {sum(r.frames for r in played)} frames"
+    yield f"({_percent(sum(r.driven for r in played), sum(r.frames for r in played))}).**\n"
+    yield 'Where the closed run differs, the scenario was run on the kernel once more. "same": the kernel did the same'
     yield f'again, so the model is wrong ({len(steady)} scenarios); "differs": two runs on the kernel differ from each'
     yield 'other, too; "equals the model": the second run is what the model says.\n'
+    if refused := [r for r in all_rows if not r.ran]:
+        yield f"{len(refused)} of the {len(all_rows)} scenarios drawn could not be run on this kernel:\n"
+        yield from sorted({f"* {', '.join(r.sample.families)}: {r.first}" for r in refused})
+        yield ""
     yield "## By family\n"
-    yield "| family | scenarios | without a difference |\n| --- | ---: | ---: |"
-    for name, (total, good) in sorted(_families(rows).items()):
-        yield f"| {name} | {total} | {good} |"
+    yield "| family | scenarios | closed: no difference | driven: no difference |\n| --- | ---: | ---: | ---: |"
+    for name, (total, closed, driven) in sorted(_families(rows).items()):
+        yield f"| {name} | {total} | {closed} | {driven} |"
     yield "\n## Each scenario\n"
-    yield "| no. | families | server frames | equal | kernel again | most important difference |"
-    yield "| ---: | --- | ---: | ---: | --- | --- |"
+    yield "| no. | families | server frames | closed | driven | kernel again | most important difference (closed) |"
+    yield "| ---: | --- | ---: | ---: | ---: | --- | --- |"
     for r in rows:
         first = r.first.replace("|", "\\|")
-        yield f"| {r.number} | {', '.join(r.sample.families)} | {r.frames} | {r.equal} | {r.again} | {first} |"
+        played_equal = "-" if r.driven < 0 else r.driven
+        cells = (r.number, ", ".join(r.sample.families), r.frames, r.equal, played_equal, r.again, first)
+        yield f"| {' | '.join(map(str, cells))} |"
     if steady:
         yield "\n## Scenarios in which the kernel repeats itself and the model differs"
     for r in steady:
         yield f"\n{r.number}:\n\n```toml\n{dump_scenario(r.sample.scenario).strip()}\n```"
 
 
-def _families(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
-    out: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(1, whole):.1f} %"
+
+
+def _families(rows: Sequence[Row]) -> dict[str, tuple[int, int, int]]:
+    out: dict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for row in rows:
         for name in row.sample.families:
-            total, good = out[name]
-            out[name] = total + 1, good + row.same
+            total, closed, driven = out[name]
+            out[name] = total + 1, closed + row.same, driven + row.driven_same
     return dict(out)

@@ -54,7 +54,9 @@ def _open_tap(namespace: str, host: Host) -> int:
 def relay(scenario: Scenario, server: str, client: str) -> None:
     """Carry frames until the process is ended."""
     taps = [_open_tap(server, scenario.host.server), _open_tap(client, scenario.host.client)]
-    ways = [Direction(scenario.link, name) for name in ("server-to-client", "client-to-server")]
+    ways = [
+        Direction(scenario.link, name, scenario.seed) for name in ("server-to-client", "client-to-server")
+    ]
     queue: list[tuple[int, int, int, bytes]] = []  # arrival, order, receiving side, frame
     count = 0
     sys.stdout.write("ready\n")

@@ -6,6 +6,7 @@ Must not know: TAP devices, clocks (the time is handed in).
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 from pcaptool.lab.frames import frame_kinds
@@ -23,6 +24,8 @@ class Direction:
     link : Link
     name : str
         "server-to-client" or "client-to-server".
+    seed : int
+        Of random losses.
 
     Examples
     --------
@@ -33,8 +36,13 @@ class Direction:
 
     link: Link
     name: str
+    seed: int = 0
     _seen: list[int] = field(default_factory=list)
     _free_ns: int = 0
+    _chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(f"{self.seed} {self.name}")  # noqa: S311 - no secret
 
     def arrival_ns(self, frame: bytes, now_ns: int) -> int | None:
         """When a frame that was sent now arrives; None where it is lost."""
@@ -49,6 +57,8 @@ class Direction:
                         late_ns += rule.extra_ns
                     else:
                         lost = True
+        if link.loss_ppm and self._chance.randrange(1_000_000) < link.loss_ppm:
+            lost = True
         taken_ns = max(link.spacing_ns, len(frame) * 8 * 10**9 // link.rate_bps if link.rate_bps else 0)
         if link.queue_packets and self._free_ns - now_ns > link.queue_packets * taken_ns:
             lost = True

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pcaptool.errors import ScenarioError
-from pcaptool.scenario import Drop, Host, Request, Route, Scenario, dump_scenario, parse_scenario
+from pcaptool.scenario import Drop, Host, Late, Nginx, Request, Route, Scenario, dump_scenario, parse_scenario
 
-__all__ = ["FAMILIES", "Sample", "samples"]
+__all__ = ["FAMILIES", "Sample", "available", "samples"]
 
 Vary = Callable[[random.Random, Scenario], Scenario]
 _MOST_FAMILIES = 3
@@ -41,26 +41,45 @@ def samples(count: int, seed: int) -> Iterator[Sample]:
     ([3, 1, 1], True)
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
+    known = available()
     waiting: list[str] = []
     made = 0
     while made < count:
         if not waiting:
-            waiting = sorted(FAMILIES)
+            waiting = sorted(known)
             chance.shuffle(waiting)
         names = [waiting.pop()]
         others = chance.choices(range(_MOST_FAMILIES), (2, 2, 1))[0]
-        names += chance.sample(sorted(set(FAMILIES) - set(names)), others)
+        names += chance.sample(sorted(set(known) - set(names)), others)
         scenario = _sized(chance)
         for name in names:
             scenario = FAMILIES[name](chance, scenario)
         scenario = replace(scenario, name=f"live-{seed}-{made + 1}")
-        try:
-            parse_scenario(dump_scenario(scenario))
-        except ScenarioError:
+        if not _accepted(scenario):
             waiting.insert(0, names[0])  # these do not go together: later again, with others
             continue
         made += 1
         yield Sample(tuple(names), scenario)
+
+
+def available() -> list[str]:
+    """Families that the model accepts by themselves.
+
+    Examples
+    --------
+    >>> "nginx" in available()
+    True
+    """
+    chance = random.Random(0)  # noqa: S311 - no secret
+    return [name for name, vary in FAMILIES.items() if _accepted(vary(chance, Scenario()))]
+
+
+def _accepted(scenario: Scenario) -> bool:
+    try:
+        parse_scenario(dump_scenario(scenario))
+    except ScenarioError:
+        return False
+    return True
 
 
 def _size(chance: random.Random) -> int:
@@ -154,7 +173,46 @@ def _several(chance: random.Random, plan: Scenario) -> Scenario:
     return _client(plan, connections=chance.randint(2, 3), stagger_ns=chance.choice((20, 50)) * 10**6)
 
 
+def _program(name: str) -> Vary:
+    def vary(chance: random.Random, plan: Scenario) -> Scenario:
+        if name == "nginx":
+            nginx = Nginx(sendfile=chance.random() < 0.7, tcp_nopush=chance.random() < 0.7)
+            plan = _server(plan, nginx=nginx)
+        return _server(plan, profile=name)
+
+    return vary
+
+
+def _bottleneck(chance: random.Random, plan: Scenario) -> Scenario:
+    rate = chance.choice((2, 5, 20)) * 10**6
+    link = replace(plan.link, rate_bps=rate, queue_packets=chance.choice((20, 50, 200)))
+    return replace(plan, link=replace(link, delay_ns=link.delay_ns or 5_000_000))
+
+
+def _late(chance: random.Random, plan: Scenario) -> Scenario:
+    late = Late(nth=(chance.randint(1, 4),), extra_ns=chance.choice((1, 3, 30)) * 10**6)
+    link = replace(plan.link, late=(late,), delay_ns=plan.link.delay_ns or 5_000_000)
+    return replace(plan, link=link)
+
+
+def _queue(*words: str) -> Vary:
+    return lambda c, p: _hosts(p, lambda h: replace(h, qdisc=c.choice(words)), client=False)
+
+
 FAMILIES: dict[str, Vary] = {
+    "python": _program("python"),
+    "nginx": _program("nginx"),
+    "node": _program("node"),
+    "express": _program("express"),
+    "curl": lambda _c, p: _client(p, program="curl"),
+    "bottleneck": _bottleneck,
+    "late frame": _late,
+    "tbf": _queue("tbf rate 10mbit burst 10kb latency 50ms", "tbf rate 100mbit burst 32kb latency 20ms"),
+    "fq": _queue("fq"),
+    "fq_codel": _queue("fq_codel"),
+    "gro": lambda _c, p: _hosts(p, lambda h: replace(h, offload=replace(h.offload, gro=True))),
+    "bbr": lambda _c, p: _hosts(p, lambda h: replace(h, congestion="bbr"), client=False),
+    "ecn": lambda _c, p: _hosts(p, lambda h: replace(h, tcp_ecn=1)),
     "plain": lambda _c, p: p,
     "ipv6": lambda _c, p: replace(p, family=6),
     "mtu": _mtu,

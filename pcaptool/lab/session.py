@@ -53,7 +53,7 @@ def needs_relay(scenario: Scenario) -> bool:
     False
     """
     link = scenario.link
-    return bool(link.delay_ns or link.rate_bps or link.spacing_ns or link.late)
+    return bool(link.delay_ns or link.rate_bps or link.spacing_ns or link.late or link.loss_ppm)
 
 
 class Session:
@@ -119,6 +119,8 @@ class Session:
         if not needs_relay(plan):
             self._lose(self.client, settings.client.device, "server-to-client")
             self._lose(self.server, settings.server.device, "client-to-server")
+        if plan.link.loss_ppm:
+            self.notes.append("frames are lost at random here: others than in the model")
         hz = hosts.kernel_hz()
         if hz is not None and hz != settings.server.hz:
             self.notes.append(f"this kernel has CONFIG_HZ={hz}, not {settings.server.hz}")

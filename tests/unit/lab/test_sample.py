@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcaptool.lab.matrix import Row, page
-from pcaptool.lab.sample import FAMILIES, Sample, samples
+from pcaptool.lab.sample import FAMILIES, Sample, available, samples
 from pcaptool.scenario import Scenario, dump_scenario, parse_scenario
 
 
@@ -18,7 +18,8 @@ def test_the_same_seed_gives_the_same_scenarios_that_the_model_accepts():
 
 def test_every_family_comes_up_and_changes_something():
     drawn = list(samples(150, 1))
-    assert {name for sample in drawn for name in sample.families} == set(FAMILIES)
+    assert {name for sample in drawn for name in sample.families} == set(available())
+    assert set(available()) <= set(FAMILIES)
     plain = {"plain"}
     for sample in drawn:
         kept = Scenario(
@@ -30,20 +31,25 @@ def test_every_family_comes_up_and_changes_something():
             assert sample.scenario != kept, sample.families
 
 
-def row(number, families, frames, equal, again="", first=""):
-    return Row(number, Sample(tuple(families), Scenario(name=f"n{number}")), frames, equal, again, first)
+def row(number, families, frames, equal, again="", first="", driven=-1):
+    return Row(
+        number, Sample(tuple(families), Scenario(name=f"n{number}")), frames, equal, again, first, driven
+    )
 
 
 def test_the_page_counts_what_the_rows_say():
     rows = [
-        row(1, ["plain"], 10, 10),
-        row(2, ["plain", "mtu"], 10, 7, "same", "a | b differs"),
+        row(1, ["plain"], 10, 10, driven=10),
+        row(2, ["plain", "mtu"], 10, 7, "same", "a | b differs", 9),
         row(3, ["mtu"], 5, 4, "differs", "c"),
     ]
     text = page(rows, 9)
-    assert "**1 of 3 scenarios have no difference at all; 21 of 25 frames of the server\n(84.0 %)" in text
-    assert "| plain | 2 | 1 |" in text
-    assert "| mtu | 2 | 0 |" in text
-    assert "| 2 | plain, mtu | 10 | 7 | same | a \\| b differs |" in text
+    words = " ".join(text.split())
+    assert "1 of 3 scenarios have no difference at all; 21 of 25 frames of the server (84.0 %)" in words
+    assert "packets): 1 of 2; 19 of 20 frames (95.0 %)" in words
+    assert "| plain | 2 | 1 | 1 |" in text
+    assert "| mtu | 2 | 0 | 0 |" in text
+    assert "| 2 | plain, mtu | 10 | 7 | 9 | same | a \\| b differs |" in text
+    assert "| 3 | mtu | 5 | 4 | - | differs | c |" in text
     assert text.count("```toml") == 1
     assert 'name = "n2"' in text
