@@ -18,13 +18,16 @@ from pathlib import Path
 
 from pcaptool.diff import Diff, diff
 from pcaptool.errors import CaptureError, PcapToolError
+from pcaptool.file import open_capture
 from pcaptool.generate import generate
+from pcaptool.lab.frames import frame_kinds
 from pcaptool.lab.run import lab_run
 from pcaptool.lab.sample import Sample, samples
+from pcaptool.lab.session import needs_relay
 from pcaptool.predict import predict
 from pcaptool.scenario import Scenario, dump_scenario, load_scenario
 
-__all__ = ["Row", "compare", "matrix", "page"]
+__all__ = ["Row", "compare", "dropped_behind_tap", "matrix", "page"]
 
 _SAYS_MOST = 220
 _NOT_RUN = "could not be run"
@@ -132,10 +135,33 @@ def compare(number: int, sample: Sample, folder: Path) -> Row:
 def _driven(plan: Scenario, real: Path, folder: Path) -> int:
     """Frames of the real server that the model sends alike when it gets just what the real client sent."""
     try:
-        made = predict(real, folder / "driven.pcapng", base=plan.host.server)
+        made = predict(
+            real, folder / "driven.pcapng", base=plan.host.server, unseen=dropped_behind_tap(plan, real)
+        )
     except CaptureError:
         return -1  # no handshake
     return _counts(diff(made.capture, real, relation="model", side="server"))[1]
+
+
+def dropped_behind_tap(plan: Scenario, capture: Path) -> set[int]:
+    """Numbers of the packets that the server's tcpdump saw arrive, and nftables dropped behind it."""
+    rules = [drop for drop in plan.link.drops if drop.direction == "client-to-server"]
+    if not rules or needs_relay(plan):
+        return set()
+    source = bytes.fromhex(plan.host.client.mac.replace(":", ""))
+    counts, out = [0] * len(rules), set()
+    with open_capture(capture) as reader:
+        for n, record in enumerate(reader, 1):
+            if record.data[6:12] != source:
+                continue
+            kinds = frame_kinds(record.data)
+            for index, rule in enumerate(rules):
+                if rule.match in kinds:
+                    counts[index] += 1
+                    if counts[index] in rule.nth:
+                        out.add(n)
+                        break  # a rule behind it does not see it any more
+    return out
 
 
 def _counts(found: Diff) -> tuple[int, int]:

@@ -10,7 +10,7 @@ sent it goes on; the recorded ACK tells how long that took.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,7 @@ def predict(
     base: HostSettings | None = None,
     settings: Callable[[HostSettings], HostSettings] | None = None,
     costs: Costs | str | Path | None = None,
+    unseen: Container[int] = (),
     format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
 ) -> Prediction:
     """Predict what a Linux server would have sent, given exactly the client's packets of a capture.
@@ -90,6 +91,8 @@ def predict(
         Changes the inferred settings.
     costs : Costs or path, optional
         Of each step; a file as `pcaptool lab calibrate` writes it.
+    unseen : container of int
+        Numbers of packets that tcpdump saw arrive and a filter behind it dropped: the server never got them.
     format : {"pcap", "pcapng"}, optional
         Without: by the name.
 
@@ -105,7 +108,7 @@ def predict(
     >>> made.packets, made.settings.mtu, len(made.programs[0].writes)
     (12, 1500, 1)
     """
-    seen = observe(capture)
+    seen = observe(capture, unseen)
     if not seen.connections:
         raise CaptureError("no connection with a captured handshake", path=capture)
     plan = Scenario(family=4 if len(seen.server) == 4 else 6)
@@ -114,7 +117,7 @@ def predict(
     host_settings = infer_host(seen, base or plan.host.server)
     if settings is not None:
         host_settings = settings(host_settings)
-    run = _DrivenRun(seen, host_settings, plan)
+    run = _DrivenRun(seen, host_settings, plan, unseen)
     result = run.run()
     path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
     chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
@@ -134,8 +137,11 @@ def predict(
 class _DrivenRun:
     """One modelled host, fed from a capture."""
 
-    def __init__(self, seen: Observation, settings: HostSettings, plan: Scenario) -> None:
+    def __init__(
+        self, seen: Observation, settings: HostSettings, plan: Scenario, unseen: Container[int]
+    ) -> None:
         self.seen = seen
+        self.unseen = unseen
         self.costs = plan.costs
         start_ns = min(f.time_ns for f in seen.to_server) - 1_000_000
         self.simulator = Simulator(start_ns)
@@ -167,6 +173,8 @@ class _DrivenRun:
         for frame in self.seen.to_server:
             # The tap saw it at its recorded time, whatever else the processor has to do.
             self.simulator.at(frame.time_ns, partial(self.tap, frame.time_ns, frame.skb, leaving=False))
+            if frame.n in self.unseen:
+                continue
             arrive = partial(self.host.device.receive, frame.skb, tapped=True)
             self.processor.raise_softirq(frame.time_ns, arrive)
         last_ns = max(f.time_ns for f in self.seen.to_server)

@@ -9,6 +9,7 @@ Leaves out: everything that is not Ethernet; connections whose handshake was not
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,8 +104,14 @@ class Observation:
     skipped: int
 
 
-def observe(path: str | Path) -> Observation:
+def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
     """Read a capture.
+
+    Parameters
+    ----------
+    path : str or Path
+    unseen : container of int
+        Numbers of packets that did not get from the tap to the server's TCP: they are in no connection.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def observe(path: str | Path) -> Observation:
             hint="the capture must hold the connection's start",
         )
     (server, server_mac), _ = answers.most_common(1)[0]
-    connections, skipped = _connections(frames, server)
+    connections, skipped = _connections([f for f in frames if f.n not in unseen], server)
     return Observation(
         path=str(path),
         server=server,

@@ -16,9 +16,11 @@ import pytest
 
 from pcaptool.errors import SystemRefusedError
 from pcaptool.lab import trace
-from pcaptool.lab.matrix import matrix
+from pcaptool.lab.matrix import compare, dropped_behind_tap, matrix
 from pcaptool.lab.owner import is_leftover
 from pcaptool.lab.run import lab_run
+from pcaptool.lab.sample import Sample
+from pcaptool.predict import predict
 from pcaptool.scenario import body, load_scenario, parse_scenario
 
 pytestmark = [
@@ -26,6 +28,9 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces"),
     pytest.mark.xdist_group("lab"),
 ]
+
+
+SERVER = bytes.fromhex("020000000001")
 
 
 def frames(path):
@@ -208,6 +213,33 @@ def test_random_scenarios_are_run_and_compared(tmp_path):
     assert [row.number for row in rows] == [1, 2]
     assert all(row.frames > 3 and 2 * row.equal > row.frames for row in rows)
     assert {p.name for p in (tmp_path / "001").iterdir()} >= {"server.pcap", "model.pcapng", "scenario.toml"}
+
+
+@pytest.mark.parametrize("kind", ["syn", "data", "ack"])
+def test_a_driven_run_is_told_what_was_dropped_behind_the_tap(tmp_path, kind):
+    """tcpdump sees the frame arrive, nftables drops it: the modelled server must not get it."""
+    plan = parse_scenario(
+        f'[[link.drop]]\ndirection = "client-to-server"\nmatch = "{kind}"\nnth = [1]\n'
+        '[client]\nrequests = ["/bytes/100"]\n'
+    )
+    found = compare(1, Sample((), plan), tmp_path)
+    lost = dropped_behind_tap(plan, tmp_path / "server.pcap")
+    assert len(lost) == 1
+    assert found.driven == found.frames > 0
+    blind = predict(tmp_path / "server.pcap", tmp_path / "blind.pcapng")
+    told = predict(tmp_path / "server.pcap", tmp_path / "told.pcapng", unseen=lost)
+    assert told.packets == found.frames + sum(1 for f in frames(tmp_path / "server.pcap") if f.src != SERVER)
+    if kind != "ack":
+        assert blind.packets > told.packets  # it answers what the real server never got
+
+
+def test_random_losses_are_the_relays(tmp_path):
+    plan = parse_scenario('link.loss_percent = 20\n[client]\nrequests = ["/bytes/40000"]\n')
+    made = lab_run(plan, tmp_path, trace=False)
+    assert made.notes == ("frames are lost at random here: others than in the model",)
+    assert json.loads((tmp_path / "run.json").read_text())["link"] == "relay"
+    assert payload(made.client, 80).endswith(body(40000))
+    assert len(frames(made.client)) != len(frames(made.server))
 
 
 def test_a_client_that_does_not_end_is_ended(tmp_path):
