@@ -37,8 +37,8 @@ def samples(count: int, seed: int) -> Iterator[Sample]:
 
     Examples
     --------
-    >>> [len(s.families) for s in samples(3, 1)], len(FAMILIES) >= 15
-    ([3, 1, 1], True)
+    >>> [s.scenario.name for s in samples(3, 1)], len(FAMILIES) >= 40
+    (['live-1-1', 'live-1-2', 'live-1-3'], True)
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     known = available()
