@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,7 +15,7 @@ from pcaptool.cli.terminal import command_line, console, status
 from pcaptool.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from pcaptool.replay import Options, Outcome
+    from pcaptool.replay import Options, Outcome, Pace
 
 __all__ = ["replay"]
 
@@ -76,6 +76,19 @@ def replay(
         bool,
         typer.Option("--bypass", help="Straight to the driver, past queueing; captures here do not see it."),
     ] = False,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask this server what clients asked; compare the answers.", metavar="http://HOST:PORT"
+        ),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="With --http: Host header to send: OLD=NEW, or NEW for all. Several times."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="With --http: seconds to wait for each answer.")
+    ] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only; needs no permission.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the `replay` table.", metavar="DIR")
@@ -85,13 +98,26 @@ def replay(
     """Send a capture's packets again, at their recorded times; say what became of each.
 
     Exit code 0: everything planned was sent (with --verify: and arrived); 1: not everything; 2: trouble.
+    With --http, real connections ask a server the capture's requests; 0: all answers are the recorded ones.
     """
     from pcaptool.replay import Options, Pace, Rewriting, Thread
 
+    pace = Pace.of(speed=speed, pps=pps, mbps=mbps, topspeed=topspeed)
+    if http is not None:
+        others = {
+            "-i": interface, "--filter": only, "--map": addresses, "--mac": mac, "--port": port, "--vlan": vlan,
+            "--ttl": ttl, "--fix-checksums": fix_checksums, "--pad": pad, "--no-segment": no_segment,
+            "--verify": verify, "--priority": priority, "--cpu": cpu is not None, "--bypass": bypass,
+            "--dry-run": dry_run, "--loop": loop > 1,
+        }  # fmt: skip
+        _alone("--http", others)
+        _ask(capture, http, host or [], pace, limit=limit, timeout=timeout, out=out, as_json=as_json)
+    if host:
+        raise UsageError("--host goes with --http only")
     if not interface:
         raise UsageError("where to? nothing is sent unless an interface is named", hint="-i NAME")
     options = Options(
-        pace=Pace.of(speed=speed, pps=pps, mbps=mbps, topspeed=topspeed),
+        pace=pace,
         rewriting=Rewriting(
             addresses=tuple(addresses or ()),
             macs=tuple(mac or ()),
@@ -111,6 +137,41 @@ def replay(
         dry=dry_run,
     )
     _send(capture, interface, options, out, as_json=as_json)
+
+
+def _alone(option: str, others: Mapping[str, object]) -> None:
+    """Options that would silently do nothing are refused."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise UsageError(f"{given[0]} does not go with {option}")
+
+
+def _ask(
+    capture: str,
+    url: str,
+    hosts: list[str],
+    pace: Pace,
+    *,
+    limit: int | None,
+    timeout: float,
+    out: Path | None,
+    as_json: bool,
+) -> NoReturn:
+    from pcaptool.replay.asked import ask
+    from pcaptool.replay.asking import Server
+
+    server = Server.of(url, hosts, timeout)
+    with status(f"{Path(capture).name}: reading requests") as say:
+        found = ask(capture, server, pace, limit=limit, out=out, say=say, command=command_line())
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        from pcaptool.report.asked import asked_renderable
+
+        console().print(asked_renderable(found.as_dict()))
+        if out is not None:
+            console().print(f"written: {printable(str(out))}/replay_http.parquet", markup=False)
+    raise typer.Exit(_INTERRUPTED if found.interrupted else found.exit_code)
 
 
 def _send(capture: str, interface: list[str], options: Options, out: Path | None, *, as_json: bool) -> None:
