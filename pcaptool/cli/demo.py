@@ -102,10 +102,12 @@ def _one_response(run: Run) -> None:
 def _exchanges(name: str, report: Report) -> None:
     """The five requests and their responses."""
     from pcaptool.report.conversations import http_table
+    from pcaptool.report.rows import plain
 
     packets, flows = report.counts["packets"], report.counts["flows"]
     title = f"{name}: {packets} packets, {flows} connection, {report.counts['http']} HTTP exchanges"
-    console().print(http_table(report["http"].sort("exchange").collect(), title))
+    rows = [row for batch in report.batches("http") for row in plain(batch)]
+    console().print(http_table(sorted(rows, key=lambda row: row["exchange"]), title))
 
 
 def _next(out: Path, real: Path) -> None:

@@ -5,12 +5,12 @@ Knows: which columns are worth the width. Must not know: which rows matter; the 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from pcaptool.report.rows import Row
 from pcaptool.report.words import captured, count, duration, endpoint, size, table
 
 __all__ = ["flow_table", "http_table"]
@@ -24,8 +24,8 @@ _TROUBLES = (
 _END_STYLES = {"rst": "red", "half": "yellow", "open": "dim"}
 
 
-def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
-    """Conversations, one a line."""
+def flow_table(flows: Iterable[Row], title: str = "Flows") -> Table:
+    """Conversations, one a line; times are integer nanoseconds."""
     out = table(
         title,
         *(("flow", "right"), ("originator", "left"), ("responder", "left"), ("packets ⇄", "right")),
@@ -33,15 +33,14 @@ def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
         ("trouble", "left"),
         last_gives_way=True,
     )
-    lasted = (flows["last_ts"].cast(pl.Int64) - flows["first_ts"].cast(pl.Int64)).to_list()
-    for row, ns in zip(flows.iter_rows(named=True), lasted, strict=True):
+    for row in flows:
         out.add_row(
             str(row["flow"]),
             endpoint(row["src"], row["srcport"]),
             endpoint(row["dst"], row["dstport"]),
             f"{count(row['packets_fwd'])} / {count(row['packets_rev'])}",
             f"{size(row['payload_bytes_fwd'])} / {size(row['payload_bytes_rev'])}",
-            duration(ns),
+            duration(row["last_ts"] - row["first_ts"]),
             duration(row["handshake_rtt_ns"]),
             Text(row["end"], style=_END_STYLES.get(row["end"], ""))
             if row["protocol"] == "tcp"
@@ -51,7 +50,7 @@ def flow_table(flows: pl.DataFrame, title: str = "Flows") -> Table:
     return out
 
 
-def _trouble(row: dict[str, Any]) -> str:
+def _trouble(row: Row) -> str:
     """What a healthy conversation has not, both sides together."""
     parts = []
     for column, name in _TROUBLES:
@@ -61,7 +60,7 @@ def _trouble(row: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:
+def http_table(http: Iterable[Row], title: str = "HTTP exchanges") -> Table:
     """Exchanges, one a line."""
     out = table(
         title,
@@ -69,7 +68,7 @@ def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:
         *(("server", "right"), ("transfer", "right"), ("packets", "left"), ("trouble", "left")),
         last_gives_way=True,
     )
-    for row in http.iter_rows(named=True):
+    for row in http:
         asked = "-" if row["method"] is None else f"{row['method']} {row['target']}"
         status = row["status"]
         out.add_row(
@@ -86,7 +85,7 @@ def http_table(http: pl.DataFrame, title: str = "HTTP exchanges") -> Table:
     return out
 
 
-def _span(row: dict[str, object], name: str) -> str:
+def _span(row: Row, name: str) -> str:
     first, last = row[f"{name}_first_n"], row[f"{name}_last_n"]
     if first is None:
         return "-"

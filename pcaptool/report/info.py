@@ -12,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pcaptool.report.conversations import flow_table
-from pcaptool.report.summary import traffic
+from pcaptool.report.rows import batches_of, largest
+from pcaptool.report.summary import carried, traffic
 from pcaptool.report.words import captured, count, grid, table
 
 __all__ = ["capture_info"]
@@ -34,12 +35,12 @@ def capture_info(
     """
     parts: list[RenderableType] = [
         grid([(name, captured(value)) for name, value in about]),
-        traffic(frames["packets"].lazy()),
+        traffic(batches_of(frames["packets"])),
     ]
     flows = frames.get("flows")
     if flows is not None and flows.height:
-        top = flows.sort(pl.col("bytes_fwd") + pl.col("bytes_rev"), descending=True).head(rows)
-        parts += [Text(""), flow_table(top, f"Flows: biggest {top.height} of {count(flows.height)}")]
+        top, conversations = largest(batches_of(flows), carried, rows)
+        parts += [Text(""), flow_table(top, f"Flows: biggest {len(top)} of {count(conversations)}")]
     trouble = _trouble(frames["packets"], rows)
     if trouble is not None:
         parts += [Text(""), trouble]

@@ -5,37 +5,41 @@ Knows: what a person asks first. Must not know: Parquet, or how a report was mad
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-import polars as pl
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pcaptool.report.conversations import flow_table, http_table
+from pcaptool.report.rows import largest, numbers, tally
 from pcaptool.report.words import captured, clock, count, duration, grid, size
 
-__all__ = ["Tables", "summary", "traffic"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
+__all__ = ["Tables", "carried", "summary", "traffic"]
 
-_TROUBLES = ("retransmissions", "out_of_order", "lost_segments", "zero_windows")
+_TROUBLES = tuple(
+    f"{name}_{side}"
+    for name in ("retransmissions", "out_of_order", "lost_segments", "zero_windows")
+    for side in ("fwd", "rev")
+)
+_TRAFFIC = ("ts", "len", "cap_len", "err_layer", "protocol")
 
 
 class Tables(Protocol):
-    """A report: its tables as lazy frames."""
+    """A report: its tables as batches of rows."""
 
     @property
-    def packets(self) -> pl.LazyFrame:
-        """The packet list."""
+    def counts(self) -> Mapping[str, int]:
+        """Rows of each table."""
         ...
 
-    @property
-    def flows(self) -> pl.LazyFrame:
-        """Conversations."""
-        ...
-
-    @property
-    def http(self) -> pl.LazyFrame:
-        """HTTP exchanges."""
+    def batches(self, name: str, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """A table's rows, or some of its columns."""
         ...
 
 
@@ -49,56 +53,54 @@ def summary(report: Tables, rows: int = 10) -> RenderableType:
     rows : int
         Lines of each table.
     """
-    parts: list[RenderableType] = [traffic(report.packets)]
-    http = report.http
-    exchanges = http.select(pl.len()).collect().item()
-    if exchanges:
-        whole = pl.col("server_time_ns").fill_null(0) + pl.col("transfer_time_ns").fill_null(0)
-        slow = http.sort(whole, descending=True).head(rows).collect()
-        parts += [Text(""), http_table(slow, _title("HTTP exchanges", exchanges, slow.height, "slowest"))]
-    flows = report.flows
-    conversations = flows.select(pl.len()).collect().item()
-    if conversations:
-        trouble = pl.sum_horizontal(f"{name}_{side}" for name in _TROUBLES for side in ("fwd", "rev"))
-        ill = flows.filter(trouble > 0)
-        count_ill = ill.select(pl.len()).collect().item()
-        if count_ill:
-            worst = ill.sort(trouble, descending=True).head(rows).collect()
-            parts += [
-                Text(""),
-                flow_table(worst, _title("Flows in trouble", count_ill, worst.height, "worst")),
-            ]
-        carried = pl.col("bytes_fwd") + pl.col("bytes_rev")
-        big = flows.sort(carried, descending=True).head(rows).collect()
-        parts += [Text(""), flow_table(big, _title("Flows", conversations, big.height, "biggest"))]
+    parts: list[RenderableType] = [traffic(report.batches("packets", _TRAFFIC))]
+    if report.counts["http"]:
+        slow, exchanges = largest(report.batches("http"), _took, rows)
+        parts += [Text(""), http_table(slow, _title("HTTP exchanges", exchanges, len(slow), "slowest"))]
+    if report.counts["flows"]:
+        worst, ill = largest(report.batches("flows"), _trouble, rows)
+        if ill:
+            parts += [Text(""), flow_table(worst, _title("Flows in trouble", ill, len(worst), "worst"))]
+        big, conversations = largest(report.batches("flows"), carried, rows)
+        parts += [Text(""), flow_table(big, _title("Flows", conversations, len(big), "biggest"))]
     return Group(*parts)
 
 
-def traffic(packets: pl.LazyFrame) -> RenderableType:
+def _took(http: pa.RecordBatch) -> Any:
+    return numbers(http, "server_time_ns") + numbers(http, "transfer_time_ns")
+
+
+def _trouble(flows: pa.RecordBatch) -> Any:
+    sums = np.sum([numbers(flows, name).astype(np.int64) for name in _TROUBLES], axis=0)
+    return np.where(sums > 0, sums, -1)
+
+
+def carried(flows: pa.RecordBatch) -> Any:
+    """Bytes of each conversation."""
+    return numbers(flows, "bytes_fwd").astype(np.int64) + numbers(flows, "bytes_rev").astype(np.int64)
+
+
+def traffic(packets: Iterable[pa.RecordBatch]) -> RenderableType:
     """Packets, bytes, time span, protocols, what could not be decoded."""
-    ns = pl.col("ts").cast(pl.Int64)
-    whole = packets.select(
-        pl.len().alias("packets"),
-        pl.col("len").cast(pl.UInt64).sum().alias("bytes"),
-        (pl.col("cap_len") < pl.col("len")).sum().alias("cut"),
-        pl.col("err_layer").is_not_null().sum().alias("faulty"),
-        ns.min().alias("first"),
-        ns.max().alias("last"),
-    ).collect()
-    row = whole.row(0, named=True)
-    if not row["packets"]:
+    total = {"packets": 0, "bytes": 0, "cut": 0, "faulty": 0}
+    first, last = [], []
+    protocols: Counter[str] = Counter()
+    for batch in packets:
+        if not batch.num_rows:
+            continue
+        length, ts = numbers(batch, "len").astype(np.int64), numbers(batch, "ts")
+        total["packets"] += batch.num_rows
+        total["bytes"] += int(length.sum())
+        total["cut"] += int((numbers(batch, "cap_len") < length).sum())
+        total["faulty"] += batch.num_rows - batch.column("err_layer").null_count
+        first.append(int(ts.min()))
+        last.append(int(ts.max()))
+        protocols += tally(batch, "protocol")
+    if not total["packets"]:
         return Text("no packets")
-    names = (
-        packets.group_by(pl.col("protocol").cast(pl.String))
-        .agg(pl.len())
-        .sort("len", "protocol", descending=[True, False])
-    )
-    shown = Text(", ").join(
-        [
-            captured(name).append(f" {count(packets_of)}")
-            for name, packets_of in names.head(8).collect().iter_rows()
-        ]
-    )
+    row = total | {"first": min(first), "last": max(last)}
+    names = sorted(protocols.items(), key=lambda found: (-found[1], found[0]))
+    shown = Text(", ").join([captured(name).append(f" {count(number)}") for name, number in names[:8]])
     lasted = row["last"] - row["first"]
     rate = f", {size(round(row['bytes'] * 10**9 / lasted))}/s" if lasted > 0 else ""
     lines: list[tuple[str, str | Text]] = [

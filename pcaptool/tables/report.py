@@ -6,7 +6,7 @@ Knows: what makes a folder a report, versions, where it comes from. Must not kno
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +188,15 @@ class Report:
         if name not in self._found:
             raise ReportError(f"has no table {name!r}, only {', '.join(self._found)}", path=self.path)
         return pq.read_table(self.path / f"{name}.parquet")
+
+    def batches(self, name: str, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """A table's rows in order, or some of its columns; one batch at a time is in memory."""
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        if name not in self._found:
+            raise ReportError(f"has no table {name!r}, only {', '.join(self._found)}", path=self.path)
+        with pq.ParquetFile(self.path / f"{name}.parquet") as file:
+            yield from file.iter_batches(columns=None if columns is None else list(columns))
 
     def __repr__(self) -> str:
         """Folder, tables and rows."""
