@@ -25,6 +25,7 @@ from pathlib import Path
 from pcaptool.errors import OutputError
 from pcaptool.lab.commands import need
 from pcaptool.lab.namespaces import namespaces, remove_leftovers, require_root
+from pcaptool.lab.only_model import refuse_what_only_the_model_can
 from pcaptool.lab.owner import is_leftover, own_name
 from pcaptool.lab.programs import CLIENTS, SERVERS
 from pcaptool.lab.session import Session, needs_relay
@@ -96,6 +97,7 @@ def lab_run(
         As their names say.
     """
     plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario, model=False)
+    refuse_what_only_the_model_can(plan)
     require_root()
     losses = bool(plan.link.drops) and not needs_relay(plan)
     server, client = SERVERS[plan.server.profile], CLIENTS[plan.client.program]

@@ -45,10 +45,6 @@ def _only(key: str, *values: object) -> Capability:
     )
 
 
-def _never(key: str, what: str) -> Capability:
-    return Capability(key, lambda _value: False, f"{what} are not available in the modelled stack yet")
-
-
 CAPABILITIES: tuple[Capability, ...] = (
     _only("client.program", "reference", "curl"),
     _only("host.*.congestion", "cubic", "reno"),
@@ -61,7 +57,6 @@ CAPABILITIES: tuple[Capability, ...] = (
     _only("host.*.tcp_pingpong_thresh", 1),
     _only("host.*.tcp_syn_linear_timeouts", 4),
     _only("host.*.wmem_max", 4194304),
-    _never("hook", "hooks"),
 )
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 
 from pcaptool.scenario.application import find_route
 from pcaptool.scenario.keys import keys_of
-from pcaptool.scenario.model import Client, Route, Scenario, Server
+from pcaptool.scenario.model import Client, Hook, Route, Scenario, Server
 from pcaptool.scenario.programs import idle_ns, not_heeded
 
 __all__ = ["contradictions"]
 
+XDP_VETH_MTU = 3506  # a page of 4096 less headroom 256, link header 14, skb_shared_info 320 (veth_xdp_set)
 _Fault = tuple[tuple[str | int, ...], str]
 
 
@@ -31,6 +32,8 @@ def contradictions(scenario: Scenario) -> Iterator[_Fault]:
     """
     for index, route in enumerate(scenario.server.routes):
         yield from _route(route, ("server", "route", index))
+    for index, hook in enumerate(scenario.hooks):
+        yield from _hook(scenario, hook, ("hook", index))
     yield from _server(scenario.server)
     yield from _client(scenario.client)
     yield from _both(scenario)
@@ -55,6 +58,41 @@ def _route(route: Route, at: tuple[str | int, ...]) -> Iterator[_Fault]:
         yield (*at, "chunk_bytes"), 'it needs write = "chunks"'
     if route.more and route.write != "head-then-body":
         yield (*at, "more"), 'it needs write = "head-then-body"'
+
+
+def _hook(scenario: Scenario, hook: Hook, at: tuple[str | int, ...]) -> Iterator[_Fault]:
+    values = {"ttl": hook.ttl, "tos": hook.tos, "mss": hook.mss}
+    given = [name for name, value in values.items() if value is not None]
+    if hook.action == "rewrite" and not given:
+        yield (*at, "action"), "rewrite what? give ttl, tos or mss"
+    if hook.action != "rewrite" and given:
+        yield (*at, given[0]), 'it needs action = "rewrite"'
+    if hook.action == "redirect" and hook.at not in ("xdp", "tc-ingress"):
+        yield (
+            (*at, "at"),
+            f"nothing can be redirected at {hook.at}: a host has one device, by which frames come in (xdp, tc-ingress)",
+        )
+    if (
+        hook.at in ("output", "postrouting", "prerouting", "input")
+        and hook.match == "other"
+        and scenario.family == 6
+    ):
+        yield (*at, "match"), f"{hook.at} sees IP only, and neighbour discovery is below it in the model"
+    me, peer = scenario.host.server, scenario.host.client
+    if hook.host == "client":
+        me, peer = peer, me
+    if hook.at == "xdp" and me.driver == "veth":
+        if peer.offload.tso:
+            other = "client" if hook.host == "server" else "server"
+            yield (
+                (*at, "at"),
+                f"XDP on veth needs host.{other}.offload.tso = false: no super-packets reach a program",
+            )
+        if peer.mtu > XDP_VETH_MTU:
+            yield (
+                (*at, "at"),
+                f"XDP on veth allows the peer an MTU of {XDP_VETH_MTU} (a page), not {peer.mtu}",
+            )
 
 
 def _server(server: Server) -> Iterator[_Fault]:

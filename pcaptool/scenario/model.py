@@ -38,7 +38,7 @@ from pcaptool.scenario.queueing import QdiscWords
 __all__ = [
     "CONGESTION_CONTROLS",
     "DRIVERS",
-    "HOOK_PROGRAMS",
+    "HOOK_POINTS",
     "PROFILES",
     "Client",
     "Dns",
@@ -62,7 +62,16 @@ PROFILES: tuple[str, ...] = ("reference", "python", "nginx", "node", "express")
 CLIENTS: tuple[str, ...] = ("reference", "curl", "wrk")
 CONGESTION_CONTROLS: tuple[str, ...] = ("cubic", "reno", "bbr")
 DRIVERS: tuple[str, ...] = ("veth", "nic")
-HOOK_PROGRAMS: tuple[str, ...] = ()
+HOOK_POINTS: tuple[str, ...] = (
+    "output",
+    "postrouting",
+    "tc-egress",
+    "xdp",
+    "tc-ingress",
+    "prerouting",
+    "input",
+)
+HOOK_ACTIONS: tuple[str, ...] = ("drop", "pass", "rewrite", "redirect")
 FRAME_KINDS: tuple[str, ...] = ("syn", "synack", "ack", "data", "fin", "rst", "tcp", "other", "any")
 DIRECTIONS: tuple[str, ...] = ("server-to-client", "client-to-server")
 
@@ -338,9 +347,22 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A program at a hook of the path (XDP, tc)."""
+    """A rule or program at a hook of the path (netfilter, tc, XDP)."""
 
-    program: str = key("", Choice(HOOK_PROGRAMS), "which program")
+    host: str = key("server", Choice(("server", "client")), "on which host")
+    at: str = key("output", Choice(HOOK_POINTS), "where: netfilter's points, tc's, XDP")
+    match: str = key("any", Choice(FRAME_KINDS), "which frames are counted; a super-packet counts as one")
+    nth: tuple[int, ...] = key(
+        (), NumberList(Whole(1, 10**9)), "which of them, counted from 1; not given: all"
+    )
+    action: str = key(
+        "drop",
+        Choice(HOOK_ACTIONS),
+        "drop; pass (it is only noted); rewrite; redirect: back out of the device it came in by",
+    )
+    ttl: int | None = key(None, Whole(0, 255), "with rewrite: TTL or hop limit")
+    tos: int | None = key(None, Whole(0, 255), "with rewrite: TOS or traffic class")
+    mss: int | None = key(None, Whole(1, 65535), "with rewrite: most that a SYN's MSS option may say")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from pcaptool.sim.link import Direction
 from pcaptool.stack import gro, router
 from pcaptool.stack.driver import DRIVERS, Driver
 from pcaptool.stack.fragment import fragment
+from pcaptool.stack.hooks import Verdict
 from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.qdisc import NetXmit, Qdisc, Surroundings, make_qdisc
 from pcaptool.stack.segment import segment
@@ -68,7 +69,7 @@ class Device:
         self._watchdog: Event | None = None
         self._queue_ns = 0  # the discipline's time never goes back
         self._polled: deque[tuple[int, SkBuff, bool]] = deque()
-        self._polls = settings.offload.gro or self.driver.segments
+        self._polls = settings.offload.gro or self.driver.segments or host.hooks.at("xdp")
         self._poll_raised = False
 
     # --- down
@@ -76,6 +77,10 @@ class Device:
     def queue_xmit(self, skb: SkBuff, now_ns: int) -> int:
         """__dev_queue_xmit: past the queueing discipline to the driver. Returns when the caller goes on."""
         host = self.host
+        if host.hooks.run("tc-egress", skb, now_ns) is Verdict.DROP:
+            skb.refused = skb.lost_whole = True
+            skb.orphan(now_ns)
+            return now_ns
         host.stages.pass_frame(skb, "net_dev_queue", now_ns)
         now = max(now_ns, self._queue_ns)
         if self.qdisc.bypass and not self._requeued and self.driver.ready:
@@ -198,7 +203,12 @@ class Device:
 
     def polls(self, skb: SkBuff) -> bool:
         """Whether this frame goes through a poll: a card's all do, on veth what GRO may join."""
-        return self._polls and (self.driver.segments or skb.tcp is not None)
+        return self._polls and (self.driver.segments or skb.tcp is not None or self.host.hooks.at("xdp"))
+
+    @staticmethod
+    def _turned(skb: SkBuff) -> SkBuff:
+        """A frame on its way back: the addresses of the link change places."""
+        return replace(skb, destination_mac=skb.source_mac, source_mac=skb.destination_mac)
 
     def napi_schedule(self, arrived_ns: int, skb: SkBuff, lost: bool) -> None:
         """A frame lies in the receive ring; the poll takes all that are there when it runs.
@@ -217,7 +227,14 @@ class Device:
         while self._polled and len(frames) + len(lost) < POLL_BUDGET:
             arrived_ns, skb, gone = self._polled.popleft()
             yield max(0, arrived_ns - self.host.now_ns)
-            (lost if gone else frames).append(skb)
+            if gone or not self.host.hooks.at("xdp"):
+                (lost if gone else frames).append(skb)
+                continue
+            verdict = self.host.hooks.run("xdp", skb, self.host.now_ns)
+            if verdict is Verdict.PASS:
+                frames.append(skb)
+            elif verdict is Verdict.REDIRECT:  # XDP_TX: from the driver to the driver, past taps and queue
+                self.driver.start_xmit(self._turned(skb), self.host.now_ns)
         self._poll_raised = bool(self._polled)
         if self._polled:
             self.host.processor.raise_softirq(self.host.simulator.now_ns, self._napi_poll)
@@ -231,9 +248,15 @@ class Device:
 
         A `lost` frame is dropped between the two; a `tapped` one has passed the taps.
         """
+        now_ns = self.host.now_ns
         for tap in () if tapped else self.taps:
-            tap(self.host.now_ns, skb, False)  # noqa: FBT003 - arriving
+            tap(now_ns, skb, False)  # noqa: FBT003 - arriving
         if lost:
+            return
+        verdict = self.host.hooks.run("tc-ingress", skb, now_ns)
+        if verdict is Verdict.REDIRECT:
+            yield self.queue_xmit(self._turned(skb), now_ns) - now_ns
+        if verdict is not Verdict.PASS:
             return
         if skb.ip is None:
             yield from self.host.neighbours.receive(skb)

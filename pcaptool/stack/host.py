@@ -10,13 +10,14 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pcaptool.scenario import Costs
+from pcaptool.scenario import Costs, Hook
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.scenario import Link as LinkSettings
 from pcaptool.sim.chance import Chance
 from pcaptool.sim.events import RunQueue, Simulator, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.device import Device
+from pcaptool.stack.hooks import Hooks
 from pcaptool.stack.icmp import IcmpProtocol
 from pcaptool.stack.ip import IpLayer
 from pcaptool.stack.neighbour import Neighbours
@@ -71,6 +72,8 @@ class Host:
         Numbers for buffers, one series for both hosts.
     tick_phase_ns : int
         How far into a tick time 0 lies; two namespaces of one machine share its ticks.
+    hooks : tuple of Hook
+        Rules and programs at the hooks of its path.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Host:
         costs: Costs,
         buffers: SkBuffIds,
         tick_phase_ns: int = 0,
+        hooks: tuple[Hook, ...] = (),
     ) -> None:
         self.name = name
         self.settings = settings
@@ -97,6 +101,7 @@ class Host:
         self.buffers = buffers
         self.jiffies = Jiffies(settings.hz, tick_phase_ns)
         self.stages = Stages(name)
+        self.hooks = Hooks(self.stages, hooks)
         self.frames_sent = 0
         self.softirq_follows = False
         self.known: dict[tuple[bytes, int, bytes, int], KnownSocket] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcaptool.stack.fragment import Reassembly, fragment
+from pcaptool.stack.hooks import Verdict
 from pcaptool.stack.skbuff import ETHERNET_BYTES, Datagram, SkBuff
 from pcaptool.stack.stages import header_names
 from pcaptool.wire.ethernet import EtherType
@@ -179,6 +180,12 @@ class IpLayer:
             raise ValueError("a buffer without network header reached the network layer")
         skb.ethertype = EtherType.IPV4 if len(ip.source) == 4 else EtherType.IPV6
         now = now_ns + host.costs.ip_output_ns
+        for point in ("output", "postrouting"):
+            if host.hooks.run(point, skb, now) is Verdict.DROP:
+                skb.lost_whole = True  # -EPERM: whoever sent it is told, and TCP keeps it
+                skb.orphan(now)
+                return now
+        ip = skb.ip or ip
         headers = f"{self.name}:{header_names(skb).rsplit(':', 1)[1]}"
         host.stages.pass_packet(skb, "ip_output", now, headers, skb.header_bytes - ETHERNET_BYTES)
         mtu = self.mtu_to(ip.destination)
@@ -193,8 +200,11 @@ class IpLayer:
         """ip_rcv: only what is for this host and has a protocol here goes up, pieces of a datagram together."""
         if skb.ip is None or skb.ip.destination != self.address:
             return
+        hooks, now_ns = self.host.hooks, self.host.now_ns
+        if hooks.run("prerouting", skb, now_ns) is Verdict.DROP:
+            return
         whole = self.reassembly.add(skb)
-        if whole is None:
+        if whole is None or hooks.run("input", whole, now_ns) is Verdict.DROP:
             return
         match skb.ip.protocol:
             case IpProtocol.TCP:

@@ -95,6 +95,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     notices = _run(simulator, scenario, (questions, program), server, client)
     notices += [f"not met: {rule}" for host in (server, client) for rule in host.device.rules.unused()]
     notices += questions.notices
+    notices += [f"not met: {rule}" for host in (server, client) for rule in host.hooks.unused()]
     if program.refused:
         notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
     rows = sorted(server.stages.rows + client.stages.rows, key=lambda row: row.time_ns)
@@ -129,6 +130,7 @@ def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
                 costs=scenario.costs,
                 buffers=buffers,
                 tick_phase_ns=phases[0 if same_machine else index],
+                hooks=tuple(hook for hook in scenario.hooks if hook.host == name),
             )
         )
     server, client = hosts

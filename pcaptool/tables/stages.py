@@ -23,6 +23,13 @@ STAGE_NAMES: dict[str, str] = {
     "net_dev_start_xmit": "handed to the driver (net:net_dev_start_xmit); tcpdump has seen it just before",
     "net_dev_xmit": "the driver has taken it (net:net_dev_xmit)",
     "wire": "the last bit has left",
+    "nf_inet_local_out": "netfilter's output hook (where a scenario has a rule there; so for all hooks)",
+    "nf_inet_post_routing": "netfilter's postrouting hook",
+    "sch_handle_egress": "tc's egress hook, before the queueing discipline and the taps",
+    "bpf_prog_run_xdp": "an XDP program, on a frame that came in",
+    "sch_handle_ingress": "tc's ingress hook, on a frame that came in, behind the taps",
+    "nf_inet_pre_routing": "netfilter's prerouting hook",
+    "nf_inet_local_in": "netfilter's input hook",
     "kfree_skb": "dropped on this host before it left (skb:kfree_skb)",
 }
 

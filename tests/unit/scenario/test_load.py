@@ -137,7 +137,14 @@ REFUSED = [
     ),
     # what the model lacks
     ('client.program = "wrk"', 'line 1: client.program: "wrk" is not available in the modelled stack yet'),
-    ("[[hook]]", "line 1: hook[0]: hooks are not available in the modelled stack yet"),
+    (
+        '[[hook]]\nat = "output"\naction = "redirect"',
+        "line 2: hook[0].at: nothing can be redirected at output",
+    ),
+    ('[[hook]]\naction = "rewrite"', "line 2: hook[0].action: rewrite what? give ttl, tos or mss"),
+    ("[[hook]]\nttl = 3", 'line 2: hook[0].ttl: it needs action = "rewrite"'),
+    ('[[hook]]\nat = "xdp"', "line 2: hook[0].at: XDP on veth needs host.client.offload.tso = false"),
+    ('[[hook]]\nat = "flowtable"', "line 2: hook[0].at: 'flowtable' is not one of output, postrouting"),
 ]
 
 
@@ -177,8 +184,9 @@ def test_a_request_may_name_its_method():
 
 def test_what_the_model_lacks_is_readable_for_the_laboratory():
     with pytest.raises(ScenarioError, match="not available in the modelled stack yet"):
-        parse_scenario("[[hook]]")
-    assert len(parse_scenario("[[hook]]", model=False).hooks) == 1
+        parse_scenario("[host.server]\ntcp_pingpong_thresh = 2")
+    plan = parse_scenario("[host.server]\ntcp_pingpong_thresh = 2", model=False)
+    assert plan.host.server.tcp_pingpong_thresh == 2
 
 
 @pytest.mark.parametrize(
