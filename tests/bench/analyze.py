@@ -1,12 +1,14 @@
 """How fast `pcaptool analyze` is against tshark, dpkt and tcpdump, as whole processes on the same captures.
 
-    python tests/bench/analyze.py [--runs N] [--packets-full N] [--packets-headers N] [--report FILE]
+    python tests/bench/analyze.py [--runs N] [--packets-full N] [--packets-headers N] [--synthetic] [--report FILE]
 
-The captures are made here: HTTP/1.1 downloads of 1 MiB, one a connection, without loss. Full-size packets, the
-same cut to 128 bytes, and a short one. Every run takes all programs one after the other; a ratio is the median
-over the runs of (their time / ours) of one run. The first run only warms caches and is not counted.
-tshark prints 25 fields that our tables hold as well; peak memory is the kernel's ru_maxrss, the highest of all
-runs. Writes the sections `decode` and `analyze` of reports/benchmarks.md; other sections stay.
+The captures are made here: full-size packets, packets cut to 128 bytes, and a short one. As root, with nginx and wrk
+installed, they hold real traffic (`traffic`); else, or with --synthetic, downloads of 1 MiB, one a connection, without
+loss.
+Every run takes all programs one after the other; a ratio is the median over the runs of (their time / ours) of one
+run. One run of ours before them warms the caches. tshark prints 25 fields that our tables hold as well; peak memory is
+the kernel's ru_maxrss, the highest of all runs. Writes the sections `decode` and `analyze` of reports/benchmarks.md;
+other sections stay.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pcaptool.wire.checksum import sum16
+from tests.bench.traffic import capture_traffic, real_traffic
 
 REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks.md"
 LAYERS = "packets,link,arp,ip,tcp,udp"
@@ -141,12 +144,12 @@ def measure(capture: Path, runs: int) -> dict[str, Result]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     peak = dict.fromkeys(commands, 0.0)
-    for turn in range(runs + 1):
+    run(ours)
+    for _ in range(runs):
         for name, command in commands.items():
             shutil.rmtree(out, ignore_errors=True)
             took, memory = run(command)
-            if turn:
-                seconds[name].append(took)
+            seconds[name].append(took)
             peak[name] = max(peak[name], memory)
     shutil.rmtree(out, ignore_errors=True)
     return {name: Result(seconds[name], peak[name]) for name in commands}
@@ -189,8 +192,13 @@ def write_sections(path: Path, sections: dict[str, str]) -> None:
     path.write_text(text)
 
 
-def about(runs: int) -> str:
+def about(runs: int, *, real: bool) -> str:
     """Machine, versions, date, command."""
+    captures = (
+        "nginx and wrk on this machine, offloads off"
+        if real
+        else "synthetic: 1 MiB HTTP downloads without loss"
+    )
     tshark, tcpdump = (
         subprocess.run([tool, "--version"], check=True, capture_output=True, text=True).stdout.split("\n")[0]
         for tool in ("tshark", "tcpdump")
@@ -202,7 +210,7 @@ def about(runs: int) -> str:
         f"{cpu.group(1) if cpu else platform.machine()}, {os.cpu_count()} processors (shared with others); "
         f"Python {platform.python_version()}, numba {version('numba')}, pyarrow {version('pyarrow')}, "
         f"dpkt {version('dpkt')}; {tshark}; {tcpdump}. Whole processes, page cache and kernel cache warm; "
-        f"medians of {runs} paired runs. Captures are synthetic: 1 MiB HTTP downloads without loss."
+        f"medians of {runs} paired runs. Captures: {captures}."
     )
 
 
@@ -210,21 +218,24 @@ def main() -> None:
     """Make the captures, time all programs, write the report."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=int, default=3)
-    options.add_argument("--packets-full", type=int, default=300_000)
-    options.add_argument("--packets-headers", type=int, default=1_000_000)
+    options.add_argument("--packets-full", type=int, default=1_000_000)
+    options.add_argument("--packets-headers", type=int, default=5_000_000)
+    options.add_argument("--synthetic", action="store_true", help="no real traffic")
     options.add_argument("--report", type=Path, default=REPORT)
     chosen = options.parse_args()
+    real = real_traffic() and not chosen.synthetic
+    make = capture_traffic if real else make_capture
     full = {"layers tshark": "25", "layers dpkt": "10", "all tshark": "20"}
     cases = [
         Case("full-size", chosen.packets_full, 262_144, full),
-        Case("128 bytes a packet", chosen.packets_headers, 128, full | {"layers tshark": "45 (at 5 M)"}),
+        Case("128 bytes a packet", chosen.packets_headers, 128, full | {"layers tshark": "45 at 5 M"}),
         Case("short", 1_000, 262_144, {"all tshark": "0.67; at most 0.4 s"}),
     ]
     done = []
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
             capture = Path(folder) / "bench.pcap"
-            make_capture(capture, case.packets, case.snaplen)
+            make(capture, case.packets, case.snaplen)
             done.append(
                 (
                     case._replace(title=f"{case.packets:,} {case.title}"),
@@ -232,7 +243,13 @@ def main() -> None:
                     measure(capture, chosen.runs),
                 )
             )
-    decode = [about(chosen.runs), "", f"`pcaptool analyze --tables {LAYERS}`.", "", *section("layers", done)]
+    decode = [
+        about(chosen.runs, real=real),
+        "",
+        f"`pcaptool analyze --tables {LAYERS}`.",
+        "",
+        *section("layers", done),
+    ]
     analyze = ["The same runs; `pcaptool analyze`, all tables.", "", *section("all", done)]
     write_sections(chosen.report, {"decode": "\n".join(decode), "analyze": "\n".join(analyze)})
     print("\n".join([*decode, "", *analyze]))

@@ -66,20 +66,21 @@ def main() -> int:
     seeds = [p.read_bytes()[:LONGEST] for p in files]
     chance = random.Random(chosen.seed)
     end = time.monotonic() + chosen.seconds
+    analyze(seeds[0], "plain")  # so that imports are not the slowest
     tried = failed = 0
     slowest = 0.0
     while time.monotonic() < end:
         raw = damaged(seeds, chance)
-        begin = time.monotonic()
+        begin = time.process_time()
         try:
             analyze(raw, "compiled" if chosen.compiled else "plain")
         except Exception:  # noqa: BLE001 - whatever it is, it is the finding
             traceback.print_exc()
             Path(f"fuzz-failure-{chosen.seed}-{tried}.pcap").write_bytes(raw)
             failed += 1
-        slowest = max(slowest, time.monotonic() - begin)
+        slowest = max(slowest, time.process_time() - begin)
         tried += 1
-    print(f"{tried} files, {failed} failures, slowest {slowest:.3f} s")  # noqa: T201 - a script
+    print(f"{tried} files, {failed} failures, slowest {slowest:.3f} s of processor time")  # noqa: T201 - a script
     return 1 if failed else 0
 
 
