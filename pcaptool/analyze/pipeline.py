@@ -27,6 +27,8 @@ from pcaptool.tables.report import Report, open_report
 if TYPE_CHECKING:
     import polars as pl
 
+    from pcaptool.file.packet_filter import PacketFilter
+
 __all__ = ["analyze", "frames", "rows_of"]
 
 Source = str | Path | BinaryIO
@@ -45,6 +47,7 @@ def analyze(
     progress: Progress | None = None,
     command: str = "",
     engine: Engine | None = None,
+    packet_filter: str | None = None,
 ) -> Report:
     """Decode and analyze captures into a report.
 
@@ -64,6 +67,8 @@ def analyze(
         Kept in the report.
     engine : Engine, optional
         How kernels run; by default they are compiled if the capture is long.
+    packet_filter : str, optional
+        In tcpdump's language: other packets are passed over, as if they were not in the captures.
 
     Returns
     -------
@@ -76,16 +81,17 @@ def analyze(
     OutputError
         The folder cannot be made.
     UsageError
-        A table that is not known.
+        A table that is not known, a filter that is not understood.
     """
     names = _chosen(tables, analyses)
-    line = _Line(_sources(paths), names, analyses, engine, progress)
+    line = _Line(_sources(paths), names, analyses, engine, progress, only=_filter(packet_filter))
     with ReportWriter(out, [_definition(name, analyses) for name in names]) as writer:
         for part in line.parts():
             for name, columns in part.items():
                 if name in writer.rows:
                     writer.add(name, columns)
-        writer.finish({"command": command, "notices": line.notices, "sources": line.sources})
+        about = {"command": command, "notices": line.notices, "sources": line.sources}
+        writer.finish(about if packet_filter is None else about | {"filter": packet_filter})
     return open_report(out)
 
 
@@ -149,6 +155,14 @@ def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
             yield to_arrow(definition, {name: found[name] for name in names})
 
 
+def _filter(expression: str | None) -> PacketFilter | None:
+    if expression is None:
+        return None
+    from pcaptool.file.packet_filter import PacketFilter  # noqa: PLC0415 - loads libpcap
+
+    return PacketFilter(expression)
+
+
 def _sources(paths: Source | Sequence[Source]) -> list[Source]:
     if isinstance(paths, (str, Path)) or not isinstance(paths, Sequence):
         return [paths]
@@ -197,6 +211,7 @@ class _Line:
     engine: Engine | None
     progress: Progress | None
     digest: bool = True
+    only: PacketFilter | None = None
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
 
@@ -210,7 +225,7 @@ class _Line:
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest else "-")
-            with open_capture(path, engine) as capture:
+            with open_capture(path, engine, self.only) as capture:
                 engine.expect(capture.size_bytes)
                 for batch in decoder.batches(capture, packets):
                     finished = [analysis.feed(batch) for analysis in running]

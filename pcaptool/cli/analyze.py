@@ -27,6 +27,14 @@ def analyze(
     tables: Annotated[
         str | None, typer.Option(help="Only these tables, with commas between.", metavar="NAME,...")
     ] = None,
+    packet_filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Only packets that fit, as tcpdump takes it: 'tcp port 80'; others are passed over and not numbered.",
+            metavar="EXPRESSION",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
 ) -> None:
@@ -38,7 +46,14 @@ def analyze(
 
     wanted = _names(tables)
     with progress("analyzing") as tell:
-        report = run_analyze(captures, out, tables=wanted, progress=tell, command=command_line())
+        report = run_analyze(
+            captures,
+            out,
+            tables=wanted,
+            progress=tell,
+            command=command_line(),
+            packet_filter=packet_filter,
+        )
     if as_json:
         typer.echo(json.dumps(_as_dict(report), indent=1))
     elif not quiet:

@@ -138,6 +138,23 @@ class Run:
         """Packets."""
         return len(self.ts_ns)
 
+    def chosen(self, wanted: npt.NDArray[np.bool_]) -> Run:
+        """Some of its packets, as if the others had not been there; `data` is shared."""
+        rows = np.flatnonzero(wanted)
+        place = {int(row): i for i, row in enumerate(rows)} if self.comments else {}
+        return Run(
+            first_n=self.first_n,
+            data=self.data,
+            offsets=self.offsets[rows],
+            ts_ns=self.ts_ns[rows],
+            cap_len=self.cap_len[rows],
+            orig_len=self.orig_len[rows],
+            interface=self.interface[rows],
+            linktype=self.linktype[rows],
+            flags=self.flags[rows],
+            comments={place[row]: said for row, said in self.comments.items() if row in place},
+        )
+
     def records(self) -> Any:
         """The same packets one by one, as `Record`."""
         starts, sizes, flags = self.offsets.tolist(), self.cap_len.tolist(), self.flags.tolist()

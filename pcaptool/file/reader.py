@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 
@@ -26,12 +26,17 @@ from pcaptool.file.pcapng_runs import SectionReader
 from pcaptool.file.source import ByteSource, open_bytes
 from pcaptool.file.walk_kernel import AT, NEED, STOP, STOP_DAMAGED, STOP_FULL, STOP_SHORT
 
+if TYPE_CHECKING:
+    from pcaptool.file.packet_filter import PacketFilter
+
 __all__ = ["CaptureReader", "open_capture"]
 
 _KERNEL = "pcaptool.file.walk_kernel"
 
 
-def open_capture(source: str | Path | BinaryIO, engine: Engine | None = None) -> CaptureReader:
+def open_capture(
+    source: str | Path | BinaryIO, engine: Engine | None = None, only: PacketFilter | None = None
+) -> CaptureReader:
     """Open a capture: a path, `-` for standard input, or a binary stream.
 
     Parameters
@@ -40,6 +45,8 @@ def open_capture(source: str | Path | BinaryIO, engine: Engine | None = None) ->
         pcap or pcapng, plain or gzip, zstd, lz4.
     engine : Engine, optional
         How kernels run; plain Python without.
+    only : PacketFilter, optional
+        Packets that do not fit are passed over, as if they were not in the file: they have no number.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def open_capture(source: str | Path | BinaryIO, engine: Engine | None = None) ->
     ...     [(r.ts_ns, r.data, r.orig_len) for r in capture]
     [(1000005000, b'ab', 60)]
     """
-    return CaptureReader(open_bytes(source), engine or Engine("plain"))
+    return CaptureReader(open_bytes(source), engine or Engine("plain"), only)
 
 
 class CaptureReader:
@@ -71,18 +78,19 @@ class CaptureReader:
     interfaces : list of Interface
         Those seen so far; pcapng may add some while reading, numbered through all sections.
     packets : int
-        Packets read so far.
+        Packets read so far, without those that were passed over.
     cut : Cut or None
         Set when reading ended before the end of the file.
     """
 
-    def __init__(self, source: ByteSource, engine: Engine) -> None:
+    def __init__(self, source: ByteSource, engine: Engine, only: PacketFilter | None = None) -> None:
         self.path = source.name
         self.compression = source.compression
         self.cut: Cut | None = None
         self.packets = 0
         self._source = source
         self._engine = engine
+        self._only = only
         self._section: SectionReader | None = None
         self._pcap: pcap.PcapHeader | None = None
         self.interfaces: list[Interface] = []
@@ -147,7 +155,10 @@ class CaptureReader:
         A run's `data` is overwritten when the next one is asked for.
         """
         parts = self._section.runs(limit) if self._section is not None else self._pcap_runs(limit)
-        for run in parts:
+        for part in parts:
+            run = part if self._only is None else part.chosen(self._only.wanted(part))
+            if not len(run):
+                continue
             run.first_n = self.packets + 1
             self.packets += len(run)
             yield run

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pcaptool.file.packet_filter import PacketFilter
 from pcaptool.replay import plan_kernel as pk
 from pcaptool.replay.frame_kernel import FRAME_SIZE
 from pcaptool.replay.pace import Clockwork, Pace
-from pcaptool.replay.packet_filter import PacketFilter
 from pcaptool.replay.packets import Packets, Source
 from pcaptool.replay.rewriting import Rewriting
 from pcaptool.replay.slots import Slot

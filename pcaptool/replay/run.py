@@ -22,10 +22,10 @@ from typing import Any
 
 from pcaptool.engine import Engine
 from pcaptool.errors import CaptureError, UsageError, printable
+from pcaptool.file.packet_filter import PacketFilter
 from pcaptool.replay.interfaces import in_namespace, look_up, open_receiver, open_sender, require_interface
 from pcaptool.replay.outcome import Outcome, Tally
 from pcaptool.replay.pace import Pace
-from pcaptool.replay.packet_filter import PacketFilter
 from pcaptool.replay.packets import Source
 from pcaptool.replay.plan import Planner, Target
 from pcaptool.replay.rewriting import Rewriting

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcaptool.errors import SystemRefusedError, UsageError, printable
-from pcaptool.file import Run
+from pcaptool.file.model import Run
 
 __all__ = ["PacketFilter"]
 
