@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pcaptool.errors import SystemRefusedError
 from pcaptool.lab.gaps import EVENTS, Gaps, measure
+from pcaptool.lab.owner import scratch_folder
 from pcaptool.lab.run import hold_session
 from pcaptool.scenario import Client, Costs, Host, Hosts, Request, Scenario, dump_scenario
 
@@ -108,10 +107,7 @@ def _queued(plan: Scenario) -> Scenario:
 
 
 def _gaps(plan: Scenario, *, capture: bool, cpu: int | None) -> Gaps:
-    with (
-        tempfile.TemporaryDirectory(prefix="pcaptool-calibrate-") as folder,
-        hold_session(plan, Path(folder), cpu=cpu) as lab,
-    ):
+    with scratch_folder("calibrate") as folder, hold_session(plan, folder, cpu=cpu) as lab:
         lab.conduct(120, trace=True, capture=capture, events=EVENTS)
         if lab.events is None:
             raise SystemRefusedError(next((n for n in lab.notes if n.startswith("no stages")), "no trace"))

@@ -10,7 +10,6 @@ Where a scenario differs it is run on the kernel again: whether the kernel repea
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pcaptool.errors import CaptureError, PcapToolError
 from pcaptool.file import open_capture
 from pcaptool.generate import generate
 from pcaptool.lab.frames import frame_kinds
+from pcaptool.lab.owner import scratch_folder
 from pcaptool.lab.run import lab_run
 from pcaptool.lab.sample import Sample, samples
 from pcaptool.lab.session import needs_relay
@@ -101,10 +101,10 @@ def matrix(
         As `lab_run`, at the first scenario; later ones have it in their row.
     """
     rows = []
-    with tempfile.TemporaryDirectory(prefix="pcaptool-matrix-") as folder:
+    with scratch_folder("matrix") as folder:
         for number, sample in enumerate(samples(count, seed), 1):
             try:
-                row = compare(number, sample, (keep or Path(folder)) / f"{number:03}")
+                row = compare(number, sample, (keep or folder) / f"{number:03}")
             except PcapToolError as error:
                 if number == 1:
                     raise  # no root, or a program is missing: it would be the same with every scenario

@@ -1,6 +1,7 @@
 """Whose things these are: names that say which process made them, so that leftovers can be told and removed.
 
-Knows: the form of a name; whether the process it speaks of still runs (number and start time: numbers are reused).
+Knows: the form of a name; whether the process it speaks of still runs (number and start time: numbers are reused);
+temporary folders of such names.
 Must not know: namespaces, tracing.
 """
 
@@ -9,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["CLIENT_COMM", "SERVER_COMM", "is_leftover", "own_name", "set_comm"]
+__all__ = ["CLIENT_COMM", "SERVER_COMM", "is_leftover", "own_name", "scratch_folder", "set_comm"]
 
 PREFIX = "pcaptool"
 # How the programs are called in ps and in a trace: at most 15 letters.
@@ -42,6 +46,21 @@ def is_leftover(name: str) -> bool:
     """
     match = _NAME.fullmatch(name)
     return match is not None and _started(int(match[1])) != int(match[2])
+
+
+@contextlib.contextmanager
+def scratch_folder(word: str) -> Iterator[Path]:
+    """A temporary folder of this process, gone after the block; those of killed processes are removed first."""
+    parent = Path(tempfile.gettempdir())
+    for entry in parent.glob(f"{PREFIX}-*-{word}"):
+        if is_leftover(entry.name) and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+    folder = parent / own_name(word)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _started(pid: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from pcaptool.cli.main import run
 from pcaptool.lab.drops import ruleset
 from pcaptool.lab.frames import frame_kinds
-from pcaptool.lab.owner import is_leftover, own_name
+from pcaptool.lab.owner import is_leftover, own_name, scratch_folder
 from pcaptool.lab.rules import Direction
 from pcaptool.scenario import Drop, Late, Link, parse_scenario
 from pcaptool.stack.loss import frame_kinds as model_kinds
@@ -73,6 +74,18 @@ def test_only_names_of_ended_processes_are_leftovers():
     assert is_leftover(f".pcaptool-{pid}-1")
     for other in ("pcaptool", "pcaptool-x-1-s", "lab12s", f"my-pcaptool-{pid}-1-s", f"pcaptool-{pid}-1-S"):
         assert not is_leftover(other)
+
+
+def test_scratch_folders_go_and_those_of_ended_processes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("pcaptool-1-0-matrix", "pcaptool-1-0-other", "pcaptool-x-matrix", own_name("matrix") + "x"):
+        (tmp_path / name).mkdir()
+    with scratch_folder("matrix") as folder:
+        (folder / "file").write_text("x")
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+            ["pcaptool-1-0-other", "pcaptool-x-matrix", own_name("matrix") + "x", own_name("matrix")]
+        )
+    assert not folder.exists()
 
 
 def test_without_root_it_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
