@@ -112,10 +112,6 @@ def set_up(namespace: Namespace, host: Host, peer: Host, family: int) -> list[st
         namespace.ip("link", "set", device, "addrgenmode", "none")
     namespace.ip("link", "set", device, "address", host.mac, "mtu", str(host.mtu))
     notes = list(_offloads(namespace, host))
-    if host.driver != "veth":
-        notes.append(
-            f"{namespace.role}: the laboratory has no {host.driver}; {device} is a veth or TAP device"
-        )
     if host.qdisc != "noqueue" or _qdisc(namespace, host) != "noqueue":
         namespace.run("tc", "qdisc", "replace", "dev", device, "root", *host.qdisc.split())
     namespace.ip("link", "set", device, "up")

@@ -29,7 +29,6 @@ def refuse_what_only_the_model_can(scenario: Scenario) -> None:
         ("hook", bool(scenario.hooks)),
         ("dns.queries", bool(scenario.dns.queries)),
         ("link.mtu", bool(link.mtu)),
-        ("link.loss_percent", bool(link.loss_ppm)),
         ("host.server.driver", hosts.server.driver != "veth"),
         ("host.client.driver", hosts.client.driver != "veth"),
     ):

@@ -15,7 +15,6 @@ from pcaptool.scenario import parse_scenario
         ('[[hook]]\naction = "pass"', "hook"),
         ("[dns]\nqueries = [1]", "dns.queries"),
         ("[link]\nmtu = 1400", "link.mtu"),
-        ("[link]\nloss_percent = 1", "link.loss_percent"),
         ('[host.client]\ndriver = "nic"\nqdisc = "pfifo_fast"', "host.client.driver"),
     ],
 )
