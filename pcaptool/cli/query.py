@@ -21,7 +21,12 @@ __all__ = ["query"]
 
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT; tables by their names: see pcaptool schema.")],
-    source: Annotated[Path, typer.Argument(help="A report folder, or a capture.", metavar="CAPTURE|REPORT")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A report folder, a capture, or a table (x.stages.parquet).", metavar="CAPTURE|REPORT|TABLE"
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON, one object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="Rows to show at most (not with --json, --csv).")] = 100,
@@ -29,7 +34,10 @@ def query(
     """SQL over the tables of a report or a capture (polars' SQL)."""
     import polars as pl
 
-    frames = _report(source) if source.is_dir() else _capture(source, sql)
+    if source.suffix == ".parquet":
+        frames = _table(source)
+    else:
+        frames = _report(source) if source.is_dir() else _capture(source, sql)
     try:
         found = pl.SQLContext(frames).execute(sql).collect()
     except pl.exceptions.PolarsError as error:
@@ -49,6 +57,15 @@ def _report(folder: Path) -> dict[str, pl.LazyFrame]:
 
     report = open_report(folder)
     return {name: report[name] for name in report.tables}
+
+
+def _table(path: Path) -> dict[str, pl.LazyFrame]:
+    """One table of its own, such as the stages of a run (x.stages.parquet), by the last word of its name."""
+    import polars as pl
+
+    if not path.is_file():
+        raise UsageError(f"{printable(str(path))} is no file", hint="give a report, a capture or a table")
+    return {path.stem.rsplit(".", 1)[-1]: pl.scan_parquet(path)}
 
 
 def _capture(path: Path, sql: str) -> dict[str, pl.LazyFrame]:

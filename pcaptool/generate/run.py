@@ -18,7 +18,7 @@ from typing import Literal
 from pcaptool.errors import UsageError
 from pcaptool.file import Interface, open_writer
 from pcaptool.generate.records import write_frames
-from pcaptool.scenario import Costs, Scenario, load_costs, load_scenario
+from pcaptool.scenario import Costs, Scenario, check_scenario, load_costs, load_scenario
 from pcaptool.stack.run import TAPS, RunResult, run_scenario
 from pcaptool.wire.linktype import LinkType
 
@@ -113,6 +113,8 @@ def generate(
         plan = replace(plan, seed=seed)
     if costs is not None:
         plan = replace(plan, costs=costs if isinstance(costs, Costs) else load_costs(costs))
+    if isinstance(scenario, Scenario):
+        check_scenario(plan)
     say = progress or (lambda _text: None)
     say("running the model")
     with _no_collector():

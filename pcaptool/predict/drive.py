@@ -22,6 +22,7 @@ from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.infer import Program, infer_host, infer_program
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
+from pcaptool.predict.order import InOrder
 from pcaptool.scenario import Costs, Scenario, load_costs
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.chance import Chance
@@ -159,6 +160,8 @@ class _DrivenRun:
         )
         self.tap = Tap("server", snaplen=seen.snaplen)
         self.host.device.taps.append(self.tap)
+        self.in_order = InOrder(self.host, self._deliver)
+        self.host.device.taps.append(self.in_order.sent)
         self.programs: list[Program] = []
         self._by_client = {c.client: c for c in seen.connections}
 
@@ -173,13 +176,15 @@ class _DrivenRun:
         for frame in self.seen.to_server:
             # The tap saw it at its recorded time, whatever else the processor has to do.
             self.simulator.at(frame.time_ns, partial(self.tap, frame.time_ns, frame.skb, leaving=False))
-            if frame.n in self.unseen:
-                continue
-            arrive = partial(self.host.device.receive, frame.skb, tapped=True)
-            self.processor.raise_softirq(frame.time_ns, arrive)
+            if frame.n not in self.unseen:
+                self.simulator.at(frame.time_ns, self.in_order.arrive, frame)
         last_ns = max(f.time_ns for f in self.seen.to_server)
         self.simulator.run(last_ns + LINGER_NS)
         notices = []
+        if self.in_order.held:
+            notices.append(
+                f"{self.in_order.held} times the model sent later than the client had acknowledged"
+            )
         if self.seen.skipped:
             notices.append(f"{self.seen.skipped} connections without a captured handshake were left out")
         return RunResult(
@@ -189,6 +194,10 @@ class _DrivenRun:
             end_ns=self.simulator.now_ns,
             notices=tuple(notices),
         )
+
+    def _deliver(self, frame: Frame, time_ns: int) -> None:
+        arrive = partial(self.host.device.receive, frame.skb, tapped=True)
+        self.processor.raise_softirq(time_ns, arrive)
 
     def _know(self, connection: Connection) -> None:
         """What the kernel drew at random for this connection."""

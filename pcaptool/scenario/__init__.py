@@ -37,6 +37,7 @@ from pcaptool.scenario.model import (
     Scenario,
     Server,
 )
+from pcaptool.scenario.objects import check_scenario
 from pcaptool.scenario.programs import idle_ns, settled
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Scenario",
     "Server",
     "body",
+    "check_scenario",
     "content_length",
     "dump_scenario",
     "find_route",

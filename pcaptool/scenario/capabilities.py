@@ -47,8 +47,6 @@ def _only(key: str, *values: object) -> Capability:
 
 CAPABILITIES: tuple[Capability, ...] = (
     _only("client.program", "reference", "curl"),
-    _only("host.*.congestion", "cubic", "reno"),
-    _only("host.*.tcp_ecn", 0, 2),
     _only("host.*.tcp_dsack", True),
     _only("host.*.tcp_recovery", 1),
     _only("host.*.tcp_early_retrans", 3),

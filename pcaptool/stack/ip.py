@@ -80,6 +80,7 @@ class IpLayer:
             destination=sk.remote[0],
             protocol=IpProtocol.TCP,
             ttl=self.ttl,
+            tos=sk.tos,
             identification=identification,
             flow_label=sk.flow_label,
             partial_checksum=self.host.device.offload.tx_checksum,

@@ -16,9 +16,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pcaptool.wire.tcp import TcpOptions
+
+if TYPE_CHECKING:
+    from pcaptool.stack.tcp.rate import DepartureNote
 
 __all__ = [
     "NO_BYTES",
@@ -183,6 +186,8 @@ class SkBuff:
         It was dropped before it left (NET_XMIT_DROP).
     note : str
         What the stack did with it, for a person.
+    delivery_note : DepartureNote or None
+        What had been delivered when it left last (tcp_skb_cb.tx).
     """
 
     number: int
@@ -215,6 +220,7 @@ class SkBuff:
     refused: bool = False
     lost_whole: bool = False
     note: str = ""
+    delivery_note: DepartureNote | None = None
 
     @property
     def end_seq(self) -> int:

@@ -75,3 +75,13 @@ def test_a_bad_scenario_is_one_line_and_leaves_nothing(text, said, tmp_path, cap
 def test_an_output_that_cannot_be_written(scenario, tmp_path, capsys):
     assert run(["generate", str(scenario), "-o", str(tmp_path / "none" / "x.pcapng")]) == 2
     assert "none/x.pcapng: cannot be written: no such file or directory" in capsys.readouterr().err
+
+
+def test_the_stages_of_a_run_can_be_queried(scenario, tmp_path, capsys):
+    assert run(["generate", str(scenario), "-o", str(tmp_path / "x.pcapng")]) == 0
+    capsys.readouterr()
+    sql = "SELECT count(*) AS frames FROM stages WHERE stage = 'wire' AND host = 'server' AND payload_bytes > 1000"
+    assert run(["query", sql, str(tmp_path / "x.stages.parquet"), "--csv"]) == 0
+    assert capsys.readouterr().out == "frames\n1\n"
+    assert run(["query", sql, str(tmp_path / "y.stages.parquet")]) == 2
+    assert "is no file" in capsys.readouterr().err

@@ -14,9 +14,10 @@ import fidelity
 from pcaptool.diff import diff
 from pcaptool.errors import CaptureError
 from pcaptool.predict import predict
+from pcaptool.predict.drive import with_congestion
 from pcaptool.predict.infer import infer_program
 from pcaptool.predict.observe import observe
-from pcaptool.scenario import Costs
+from pcaptool.scenario import Costs, load_scenario
 
 # Captures whose closed runs are racy, or whose program or settings the model has no scenario for.
 EQUAL = [
@@ -45,13 +46,25 @@ EQUAL = [
     "write-two-nodelay",
     "write-two-cork",
     "close-client",
+    "ecn",
+    "delay20-2m-cubic",
+    "loss-mid-bbr",
+    "loss-mid-nosack",
+    "loss-mid-reno",
+    "loss-rexmit",
+    "reorder-small",
+    "live-half-close",
+    "live-half-close-loss",
+    "live-half-close-pause",
+    "live-more-timer",
 ]
 
 
 @pytest.mark.parametrize("name", EQUAL)
 def test_the_model_answers_recorded_clients_as_the_kernel_did(name, tmp_path):
     real = fidelity.CAPTURES / f"{name}.server.pcap"
-    made = predict(real, tmp_path / "x.pcapng")
+    congestion = load_scenario(fidelity.scenario_file(name)).host.server.congestion
+    made = predict(real, tmp_path / "x.pcapng", settings=with_congestion(congestion))
     found = diff(made.capture, real, relation="model", side="server")
     assert found.exit_code == 0, found.verdict
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import output, recovery, rtt
+from pcaptool.stack.tcp import challenge, rack, rate, recovery, rtt
+from pcaptool.stack.tcp.cwnd import idle_check
+from pcaptool.stack.tcp.ecn import echoed
 from pcaptool.stack.tcp.scoreboard import AckEvent, clear_marks, tag_sack_blocks
 from pcaptool.stack.tcp.sock import CaState, State, TcpSock, near
 from pcaptool.wire.tcp import TcpFlag
@@ -18,54 +20,82 @@ __all__ = ["expand_send_buffer", "tcp_ack"]
 
 
 def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
-    """tcp_ack: the acknowledgement, the window and the SACK blocks that a segment carries."""
+    """tcp_ack: the acknowledgement, the window and the SACK blocks that a segment carries.
+
+    Returns whether the segment is acceptable: not one that acknowledges what was never sent, or what is far too old.
+    """
     header = skb.tcp
     if header is None or not header.flags & TcpFlag.ACK:
-        return
+        return False
     ack = near(header.ack, sk.snd_una)
     if ack > sk.snd_nxt:
-        return  # acknowledges what was never sent
+        return False
+    if ack < sk.snd_una - min(sk.max_window, sk.snd_una - sk.iss):
+        yield from challenge.send_challenge_ack(sk)  # RFC 5961 section 5.2
+        return False
     store_ts_recent(sk, skb, seq)
     event = AckEvent()
+    delivered, lost = sk.delivered, sk.lost
+    event.rate.prior_in_flight = sk.packets_in_flight
+    blocks = header.options.sack_blocks if sk.sack else ()
     if ack < sk.snd_una:
         # Old: only its SACK blocks are news.
-        if sk.sack and header.options.sack_blocks:
-            tag_sack_blocks(sk, header.options.sack_blocks, sk.snd_una, event)
-            recovery.alert(sk, event, 0, _echoed(skb))
-            yield from recovery.xmit_retransmit_queue(sk)
-        return
-    prior_una, prior_lost, had_packets = sk.snd_una, sk.lost_out, sk.packets_out > 0
-    event.advanced = ack > prior_una
+        if blocks:
+            tag_sack_blocks(sk, blocks, sk.snd_una, event)
+            resend = recovery.alert(sk, event, 0, _echoed(skb))
+            if resend:
+                yield from recovery.xmit_retransmit_queue(sk)
+        return True
+    had_packets = sk.packets_out > 0
+    event.advanced = ack > sk.snd_una
     event.not_dup = update_window(sk, skb, seq, ack) or skb.length > 0
+    event.echo = echoed(sk, header.flags)
+    sk.bytes_acked += ack - sk.snd_una
     sk.snd_una = ack
     if event.advanced:
         sk.retransmits = 0
         sk.neighbour_confirmed = True
+    sk.probes_out = 0
+    if header.flags & TcpFlag.CWR:
+        sk.ecn.demand_cwr = False
+        sk.ack.now |= skb.length > 0
+    if blocks:
+        tag_sack_blocks(sk, blocks, ack, event)
     if not had_packets:
+        if event.dsack:
+            recovery.alert(sk, event, 0, _echoed(skb))
         sk.host.tcp.stop_probe_timer(sk)
+        _loss_probe_ack(sk, ack, event)
         state_after_ack(sk)
-        return
-    if sk.sack and header.options.sack_blocks:
-        tag_sack_blocks(sk, header.options.sack_blocks, ack, event)
+        return True
     clean_rtx_queue(sk, skb, ack, event)
+    rack.update_reordering_window(sk, event.rate)
     _loss_probe_ack(sk, ack, event)
-    dubious = (
-        event.data_sacked
-        or event.dsack
-        or not (event.not_dup or event.data_acked or event.advanced)
-        or sk.ca_state is not CaState.OPEN
-    )
     resend = False
-    if dubious:
-        duplicate = not (event.advanced or event.not_dup or event.data_acked)
-        resend = recovery.alert(sk, event, int(duplicate), _echoed(skb))
+    if _is_dubious(sk, event):
+        duplicate = not (event.advanced or event.not_dup or event.data_acked or event.dsack)
+        # Pure ACKs that were merged in the backlog count each.
+        count = skb.gso_segs if duplicate and not skb.length else int(duplicate)
+        resend = recovery.alert(sk, event, count, _echoed(skb))
     if event.rearm:
         sk.host.tcp.set_transmit_timer(sk)
-    recovery.cong_control(sk, event, prior_lost)
-    rtt.update_pacing_rate(sk)
+    rate.finish(sk, event.rate, sk.delivered - delivered, sk.lost - lost)
+    recovery.cong_control(sk, event)
     if resend:
         yield from recovery.xmit_retransmit_queue(sk)
     state_after_ack(sk)
+    return True
+
+
+def _is_dubious(sk: TcpSock, event: AckEvent) -> bool:
+    """tcp_ack_is_dubious: not plain progress of a connection without trouble."""
+    return (
+        event.data_sacked
+        or event.dsack
+        or event.echo
+        or not (event.not_dup or event.data_acked or event.advanced)
+        or sk.ca_state is not CaState.OPEN
+    )
 
 
 def _echoed(skb: SkBuff) -> int | None:
@@ -89,7 +119,7 @@ def update_window(sk: TcpSock, skb: SkBuff, seq: int, ack: int) -> bool:
         return False
     sk.snd_wl1 = seq
     if window != sk.snd_wnd and sk.write_queue:
-        output.idle_check(sk)
+        idle_check(sk)
     sk.snd_wnd = window
     sk.max_window = max(sk.max_window, window)
     return True
@@ -110,61 +140,80 @@ def state_after_ack(sk: TcpSock) -> None:
 
 def clean_rtx_queue(sk: TcpSock, skb: SkBuff, ack: int, event: AckEvent) -> None:
     """tcp_clean_rtx_queue: forget what is acknowledged, and measure the round trip."""
-    first_ns = last_ns = 0
-    retransmitted = False
+    first_ns = last_ns = segments = 0
+    retransmitted = whole = prior_sacked = False
     while sk.rtx_queue:
         head = sk.rtx_queue[0]
-        if head.end_seq > ack:
-            if head.seq < ack and head.gso_segs > 1:
-                event.delivered += trim_head(sk, head, ack)
-                event.data_acked = True
+        whole = head.end_seq <= ack
+        if not whole and not (head.seq < ack and head.gso_segs > 1):
             break
-        if not head.sacked:
-            event.delivered += head.gso_segs
-            if head.retransmitted:
-                retransmitted = True
-            else:
-                first_ns, last_ns = first_ns or head.sent_ns, head.sent_ns
-                if head.end_seq <= sk.recovery.high_seq:
-                    event.original_sacked = True
-            sk.recovery.rack_advance(sk, head)
+        acked = head.gso_segs if whole else trim_head(sk, head, ack)
+        if not acked:
+            break
+        segments += acked
+        prior_sacked |= head.sacked
+        if head.retransmitted:
+            retransmitted = True
+        elif not head.sacked:
+            first_ns, last_ns = first_ns or head.sent_ns, head.sent_ns
+            if head.end_seq <= sk.recovery.high_seq:
+                event.original_sacked = True
+        if sk.sack and not head.sacked:
+            rate.count_delivered(sk, acked, marked=event.echo)
+            if whole:
+                sk.recovery.rack_advance(sk, head)
+        rate.delivered(sk, head, event.rate)
         event.data_acked = True
+        if not whole:
+            break
         clear_marks(sk, head)
         sk.packets_out -= head.gso_segs
         sk.wmem_queued -= head.truesize
         sk.rtx_queue.popleft()
         head.freed = True
-    if not sk.sack and event.data_acked:
-        _remove_reno_sacks(sk, event)
+    if not sk.sack and segments:
+        # One filled the hole; duplicate ACKs had told of the others (tcp_remove_reno_sacks).
+        rate.count_delivered(sk, max(segments - sk.sacked_out, 1), marked=event.echo)
+        sk.sacked_out = max(0, sk.sacked_out - (segments - 1))
     sk.send_bytes.release(ack)
-    _sample_round_trip(sk, skb, first_ns, last_ns, event, retransmitted=retransmitted)
-    event.rearm = event.data_acked
-
-
-def _remove_reno_sacks(sk: TcpSock, event: AckEvent) -> None:
-    """tcp_remove_reno_sacks: of what is acknowledged, one filled the hole; the rest had been counted before."""
-    acked = event.delivered
-    event.delivered = max(acked - sk.sacked_out, 1)
-    sk.sacked_out = max(0, sk.sacked_out - (acked - 1))
-
-
-def _sample_round_trip(
-    sk: TcpSock, skb: SkBuff, first_ns: int, last_ns: int, event: AckEvent, *, retransmitted: bool
-) -> None:
-    """tcp_ack_update_rtt: from what was acknowledged first, else SACKed, else from the echoed stamp (RFC 7323)."""
-    now_us = sk.host.now_ns // 1000
-    sample_us = -1
     if first_ns and not retransmitted:
-        sample_us = now_us - first_ns // 1000
-        rtt.update_min(sk, now_us - last_ns // 1000)
-    elif event.sack_sent_ns:
-        sample_us = now_us - event.sack_sent_ns // 1000
-        rtt.update_min(sk, sample_us)
-    elif event.data_acked and sk.timestamps and (echoed := _echoed(skb)):
-        delta_ms = (sk.ts_clock() - echoed) & 0xFFFFFFFF
-        sample_us = delta_ms * 1000 if delta_ms < 1 << 20 else -1
-    if sample_us >= 0:
-        rtt.estimate(sk, max(sample_us, 1))
+        alone = segments == 1 and whole and not prior_sacked
+        event.rate.ack_delayed = (
+            alone and event.rate.prior_delivered + 1 == sk.delivered and not _alarming(event)
+        )
+    else:
+        first_ns = last_ns = 0
+    _sample_round_trip(sk, skb, first_ns, last_ns, event)
+    event.rearm = event.data_acked
+    sk.congestion.pkts_acked(sk, event.rate)
+
+
+def _alarming(event: AckEvent) -> bool:
+    """FLAG_CA_ALERT."""
+    return event.data_sacked or event.echo or event.dsack
+
+
+def _sample_round_trip(sk: TcpSock, skb: SkBuff, first_ns: int, last_ns: int, event: AckEvent) -> None:
+    """tcp_ack_update_rtt: from what was acknowledged first, else SACKed, else from the echoed stamp (RFC 7323).
+
+    Congestion controls and the shortest round trip take the last one instead.
+    """
+    now_us = sk.host.now_ns // 1000
+    sample_us = now_us - first_ns // 1000 if first_ns else -1
+    last_us = now_us - last_ns // 1000 if last_ns else -1
+    if event.sack_sent_ns:
+        last_us = now_us - event.sack_last_ns // 1000
+        if sample_us < 0:
+            sample_us = now_us - event.sack_sent_ns // 1000
+    if sample_us < 0 and event.data_acked and sk.timestamps and (echo := _echoed(skb)):
+        delta_ms = (sk.ts_clock() - echo) & 0xFFFFFFFF
+        sample_us = last_us = max(delta_ms, 1) * 1000 if delta_ms < 1 << 20 else -1
+    event.rate.rtt_us = last_us
+    if sample_us < 0:
+        return
+    if not (event.rate.ack_delayed and last_us > sk.min_rtt_us):
+        rtt.update_min(sk, last_us)
+    rtt.estimate(sk, max(sample_us, 1))
 
 
 def trim_head(sk: TcpSock, head: SkBuff, ack: int) -> int:
@@ -192,13 +241,11 @@ def _loss_probe_ack(sk: TcpSock, ack: int, event: AckEvent) -> None:
     """tcp_process_tlp_ack: what the ACK of a loss probe tells (RFC 8985 section 7.4)."""
     if not sk.tlp_high_seq or ack < sk.tlp_high_seq:
         return
-    if not sk.recovery.tlp_retransmitted or event.dsack:
+    if not sk.recovery.tlp_retransmitted or event.probe_repeated:
         sk.tlp_high_seq = 0
     elif ack > sk.tlp_high_seq:
         # The probe repaired a loss that nobody else noticed.
-        recovery.enter_cwr(sk)
-        recovery.end_cwr(sk)
-        sk.tlp_high_seq = 0
+        recovery.probe_repaired(sk)
     elif not (event.advanced or event.not_dup or event.data_sacked):
         sk.tlp_high_seq = 0
 
@@ -221,6 +268,6 @@ def expand_send_buffer(sk: TcpSock) -> None:
     per_mss = max(sk.mss_clamp, sk.mss_cache) + 256 + 320
     per_mss = (1 << (per_mss - 1).bit_length()) + 256
     segments = max(10, sk.snd_cwnd, sk.recovery.reordering + 1)
-    memory = 2 * segments * per_mss
+    memory = sk.congestion.sndbuf_factor * segments * per_mss
     if sk.sndbuf < memory:
         sk.sndbuf = min(memory, sk.host.settings.tcp_wmem[2])

@@ -3,7 +3,7 @@
 Knows: what a SYN and a SYN-ACK offer, what a socket becomes when the handshake is over.
 Must not know: what programs do with the connection.
 Sources: RFC 9293 sections 3.5 and 3.10.7.3, RFC 7323; facts 14-19, 22, 28, 29.
-Leaves out: SYN cookies, Fast Open, simultaneous open, ECN, repetition of SYN and SYN-ACK (no link loses one).
+Leaves out: SYN cookies, Fast Open, simultaneous open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SendBuffer, SkBuff, TcpHeader
-from pcaptool.stack.tcp import output, rtt
+from pcaptool.stack.tcp import ecn, output, rtt
 from pcaptool.stack.tcp.ack import expand_send_buffer
 from pcaptool.stack.tcp.congestion import CONTROLS
 from pcaptool.stack.tcp.options import encode_options
@@ -60,6 +60,7 @@ class RequestSock:
     ts_offset: int
     flow_label: int
     mss: int
+    ecn_ok: bool = False
     synack_ns: int = 0
     repeats: int = 0
     timeouts: int = 0
@@ -127,7 +128,9 @@ def _establish(sk: TcpSock, *, handshake_repeats: int) -> None:
     sk.rcvq_seq = sk.copied_seq
     expand_send_buffer(sk)
     sync_mss(sk)
-    rtt.update_pacing_rate(sk)
+    if not sk.congestion.takes_control:
+        rtt.update_pacing_rate(sk)
+    sk.congestion.init(sk)
     sk.ack.receive_mss = min(sk.advmss, sk.mss_cache, 536)
 
 
@@ -184,7 +187,8 @@ def send_syn(sk: TcpSock) -> Step:
         timestamps=(sk.ts_clock(), 0) if sk.timestamps else None,
     )
     skb = SkBuff(host.buffers.take(), queued.number, seq=sk.iss, flags=int(TcpFlag.SYN))
-    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), int(TcpFlag.SYN), 0)
+    flags = ecn.syn_flags(sk, repeated=queued.retransmitted)
+    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), flags, 0)
     end_ns = host.ip.queue_xmit(sk, skb)
     yield end_ns - host.now_ns
     if host.softirq_follows and sk.owned:
@@ -223,6 +227,7 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     if sk.timestamps and offered.timestamps is not None:
         sk.ts_recent = offered.timestamps[0]
     sk.mss_clamp = offered.mss or 536
+    sk.ecn.ok &= header.flags & (TcpFlag.ECE | TcpFlag.CWR) == TcpFlag.ECE
     sk.snd_wnd = sk.max_window = header.window
     if not sent.retransmitted:
         rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
@@ -263,6 +268,7 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
         ts_offset=timestamp_offset(probe) if timestamps else 0,
         flow_label=_flow_label(probe),
         mss=mss,
+        ecn_ok=ecn.syn_asks(header.flags, ip.tos, settings.tcp_ecn),
     )
 
 
@@ -285,7 +291,7 @@ def send_synack(listener: TcpSock, request: RequestSock) -> Step:
         dstport=request.remote[1],
         seq=wire_seq(request.seq),
         ack=wire_seq(request.peer_seq + 1),
-        flags=int(TcpFlag.SYN | TcpFlag.ACK),
+        flags=int(TcpFlag.SYN | TcpFlag.ACK | (TcpFlag.ECE if request.ecn_ok else 0)),
         window=min(request.window, 65535),
         options=options,
         option_bytes=encode_options(options),
@@ -309,6 +315,7 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = sk.irs + 1
     sk.snd_wl1 = sk.irs
     sk.timestamps, sk.sack, sk.window_scaling = request.timestamps, request.sack, request.window_scaling
+    sk.ecn.ok = request.ecn_ok
     sk.ts_offset, sk.flow_label = request.ts_offset, request.flow_label
     if request.options.timestamps is not None:
         sk.ts_recent = request.options.timestamps[0]

@@ -55,6 +55,7 @@ def add_backlog(sk: TcpSock, skb: SkBuff) -> None:
                 tail.tcp.ack = skb.tcp.ack
             tail.tcp.window = skb.tcp.window
             tail.tcp.flags |= skb.tcp.flags & (TcpFlag.FIN | TcpFlag.PSH)
+            tail.gso_segs += skb.gso_segs
             return
     sk.backlog.append(skb)
 

@@ -1,10 +1,10 @@
 """Sending: which bytes leave now, in buffers of which size, under which header (net/ipv4/tcp_output.c).
 
-Knows: the write queue, Nagle with Minshall's change, congestion and receive window tests, TSO size and deferral, the
-window to advertise, header options; and the clone that goes to the network layer.
+Knows: the write queue, Nagle with Minshall's change, congestion and receive window tests, TSO size and deferral,
+header options; and the clone that goes to the network layer.
 Must not know: what an arriving ACK means (`input`), or what lies below TCP.
 Sources: RFC 9293 sections 3.7 and 3.8, RFC 7323; functions carry the kernel's names.
-Leaves out: MTU probing, urgent data, pacing by timer (only BBR asks for it here: fact 43).
+Leaves out: MTU probing, urgent data.
 
 Functions that send are generators of spent nanoseconds: a system call lets that time pass, softirq work adds it up.
 """
@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff, TcpHeader
+from pcaptool.stack.tcp import pacing, rate
+from pcaptool.stack.tcp.cwnd import cwnd_validate
+from pcaptool.stack.tcp.ecn import mark_segment
 from pcaptool.stack.tcp.options import established_options, sack_blocks
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock, wire_seq
+from pcaptool.stack.tcp.window import select_window
 from pcaptool.wire.tcp import TcpFlag
 
 __all__ = [
     "current_mss",
     "packet_count",
     "push_pending_frames",
-    "select_window",
     "size_goal",
     "tcp_push",
     "tcp_send_ack",
@@ -73,7 +76,7 @@ def tso_segs(sk: TcpSock, mss: int) -> int:
     shift = sk.min_rtt_us >> settings.tcp_tso_rtt_log
     if shift < 32:
         size += GSO_MAX_BYTES >> shift
-    return min(max(min(size, GSO_MAX_BYTES) // mss, settings.tcp_min_tso_segs), 65535)
+    return min(max(min(size, GSO_MAX_BYTES) // mss, sk.congestion.min_tso_segs(sk)), 65535)
 
 
 def cwnd_test(sk: TcpSock) -> int:
@@ -162,6 +165,7 @@ def fragment(sk: TcpSock, skb: SkBuff, size: int, mss: int) -> SkBuff:
         sacked=skb.sacked,
         lost=skb.lost,
         retransmission_out=skb.retransmission_out,
+        delivery_note=skb.delivery_note,
     )
     skb.length = size
     skb.flags &= ~(TcpFlag.PSH | TcpFlag.FIN)
@@ -199,6 +203,8 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
     limited_by_cwnd = False
     most = tso_segs(sk, mss)
     while sk.write_queue:
+        if pacing.must_wait(sk):
+            break
         skb = sk.write_queue[0]
         quota = cwnd_test(sk)
         if not quota:
@@ -252,61 +258,6 @@ def send_head(sk: TcpSock, skb: SkBuff) -> Step:
     sk.packets_out += skb.gso_segs
     if first_flight or sk.pending_timer == "tlp":
         sk.host.tcp.rearm_rto(sk)
-
-
-def cwnd_validate(sk: TcpSock, limited: bool) -> None:
-    """tcp_cwnd_validate: remember whether the congestion window was what held us back (RFC 7661)."""
-    if (
-        limited
-        or sk.snd_una >= sk.cwnd_usage_seq
-        or (not sk.is_cwnd_limited and sk.packets_out > sk.max_packets_out)
-    ):
-        sk.is_cwnd_limited = limited
-        sk.max_packets_out = sk.packets_out
-        sk.cwnd_usage_seq = sk.snd_nxt
-    jiffies = sk.host.jiffies.at(sk.host.now_ns)
-    if is_cwnd_limited(sk):
-        sk.snd_cwnd_used = 0
-        sk.snd_cwnd_stamp_jiffies = jiffies
-        return
-    sk.snd_cwnd_used = max(sk.snd_cwnd_used, sk.packets_out)
-    if sk.host.settings.tcp_slow_start_after_idle and jiffies - sk.snd_cwnd_stamp_jiffies >= sk.rto_jiffies:
-        application_limited(sk, jiffies)
-
-
-def application_limited(sk: TcpSock, jiffies: int) -> None:
-    """tcp_cwnd_application_limited: halve the way to the window that was really used."""
-    used = max(sk.snd_cwnd_used, sk.host.settings.initial_cwnd)
-    if used < sk.snd_cwnd:
-        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
-        sk.snd_cwnd = (sk.snd_cwnd + used) >> 1
-    sk.snd_cwnd_used = 0
-    sk.snd_cwnd_stamp_jiffies = jiffies
-
-
-def idle_check(sk: TcpSock) -> None:
-    """tcp_slow_start_after_idle_check: after an idle timeout begin with the initial window (fact 44)."""
-    settings = sk.host.settings
-    if not settings.tcp_slow_start_after_idle or sk.packets_out:
-        return
-    idle = sk.host.jiffies.at(sk.host.now_ns) - sk.last_send_jiffies
-    if sk.last_send_jiffies and idle > sk.rto_jiffies:
-        restart = min(settings.initial_cwnd, sk.snd_cwnd)
-        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
-        window, left = sk.snd_cwnd, idle - sk.rto_jiffies
-        while left > 0 and window > restart:
-            window >>= 1
-            left -= sk.rto_jiffies
-        sk.snd_cwnd = max(window >> 1, restart) if idle > sk.rto_jiffies else sk.snd_cwnd
-        sk.snd_cwnd_used = 0
-        sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
-
-
-def is_cwnd_limited(sk: TcpSock) -> bool:
-    """tcp_is_cwnd_limited: whether the window may grow."""
-    if sk.is_cwnd_limited:
-        return True
-    return sk.in_slow_start and sk.snd_cwnd < 2 * sk.max_packets_out
 
 
 def push_pending_frames(sk: TcpSock, mss: int, nonagle: int) -> Step:
@@ -366,16 +317,21 @@ def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
     )
     if skb.length:
         event_data_sent(sk)
+        sk.data_segs_out += skb.gso_segs
+        sk.bytes_sent += skb.length
     yield from send_with_header(sk, clone, flags)
     if clone.refused:
         host.tcp.enter_cwr(sk)
     if not clone.lost_whole:
-        host.tcp.update_after_send(sk, skb, prior_ns)
+        pacing.update_after_send(sk, skb, prior_ns)
+        rate.sent(sk, skb)
     return not clone.lost_whole
 
 
 def event_data_sent(sk: TcpSock) -> None:
     """tcp_event_data_sent: a reply within the delayed-ACK time makes this an interactive session."""
+    if not sk.packets_in_flight:
+        sk.congestion.transmission_starts(sk)
     jiffies = sk.host.jiffies.at(sk.host.now_ns)
     sk.last_send_jiffies = jiffies
     if jiffies - sk.ack.last_receive_jiffies < sk.ack.ato_jiffies:
@@ -385,8 +341,10 @@ def event_data_sent(sk: TcpSock) -> None:
 def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     """The header of a segment of an established connection, and the way down."""
     host = sk.host
+    sk.segs_out += clone.gso_segs
     options, raw = established_options(sk)
     sk.out_of_order.dsack = None
+    flags = mark_segment(sk, clone, flags)
     clone.tcp = TcpHeader(
         srcport=sk.local[1],
         dstport=sk.remote[1],
@@ -446,43 +404,3 @@ def tcp_send_ack(sk: TcpSock) -> Step:
     number = sk.host.buffers.take()
     skb = SkBuff(number, number, seq=sk.snd_nxt)
     yield from send_with_header(sk, skb, int(TcpFlag.ACK))
-
-
-def select_window(sk: TcpSock) -> int:
-    """tcp_select_window: the window field of a segment that leaves now."""
-    current = sk.receive_window
-    chosen = window_to_offer(sk)
-    if chosen < current:
-        # Never take back what was offered.
-        unit = 1 << sk.receive_wscale
-        chosen = (current + unit - 1) // unit * unit
-    sk.rcv_wnd = chosen
-    sk.rcv_wup = sk.rcv_nxt
-    return min(chosen, 65535 << sk.receive_wscale) >> sk.receive_wscale
-
-
-def window_to_offer(sk: TcpSock) -> int:
-    """__tcp_select_window: what the receive buffer allows."""
-    mss = sk.ack.receive_mss
-    free = sk.space
-    allowed = sk.full_space
-    full = min(sk.window_clamp, allowed)
-    if mss > full:
-        mss = full
-        if mss <= 0:
-            return 0
-    if free < full >> 1:
-        sk.ack.quick = 0
-        free = free >> sk.receive_wscale << sk.receive_wscale
-        if free < allowed >> 4 or free < mss:
-            return 0
-    free = min(free, sk.rcv_ssthresh)
-    if sk.receive_wscale:
-        unit = 1 << sk.receive_wscale
-        return (free + unit - 1) // unit * unit
-    window = sk.rcv_wnd
-    if window <= free - mss or window > free:
-        return free // mss * mss
-    if mss == full and free > window + (full >> 1):
-        return free
-    return window

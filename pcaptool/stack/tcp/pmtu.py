@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.stack.tcp import output, recovery
 from pcaptool.stack.tcp.handshake import sync_mss
+from pcaptool.stack.tcp.reduction import current_ssthresh, set_ca_state
 from pcaptool.stack.tcp.scoreboard import mark_lost
 from pcaptool.stack.tcp.sock import CaState, State, near
 
@@ -65,9 +66,9 @@ def simple_retransmit(sk: TcpSock) -> Step:
         return
     if sk.ca_state is not CaState.LOSS:
         sk.recovery.high_seq = sk.snd_nxt
-        sk.ssthresh = recovery.current_ssthresh(sk)
+        sk.ssthresh = current_ssthresh(sk)
         sk.recovery.prior_ssthresh = sk.recovery.undo_marker = 0
-        sk.ca_state = CaState.LOSS
+        set_ca_state(sk, CaState.LOSS)
     # Nothing refreshes the connection's clock here (tcp_mstamp), so that the stamps are those of what was sent last
     # (pmtu-v4:13-19).
     sk.stale_clock_ns = sk.write_stamp_ns

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, output, pacing, pmtu, recovery, small_queue, timers
+from pcaptool.stack.tcp import handshake, output, pmtu, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -79,7 +79,7 @@ class TcpProtocol:
     should_autocork = staticmethod(small_queue.should_autocork)
     small_queue_check = staticmethod(small_queue.small_queue_check)
     wfree = staticmethod(small_queue.wfree)
-    update_after_send = staticmethod(pacing.update_after_send)
+    send_more = staticmethod(recovery.send_more)
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -170,7 +170,7 @@ class TcpProtocol:
         elif (listener := self.listeners.get(header.dstport)) is not None:
             yield from self._listen_process(listener, key, skb)
         else:
-            yield from self._send_reset(skb)
+            yield from self.send_reset(skb)
 
     def icmp_error(self, key: Tuple4, seq: int, error: str) -> Step:
         """tcp_v4_err: ICMP says something about a segment of ours."""
@@ -192,7 +192,7 @@ class TcpProtocol:
                 request.timer = self._synack_timer(listener, key)
                 yield from handshake.send_synack(listener.sk, request)
         elif request is None or header.ack != wire_seq(request.seq + 1):
-            yield from self._send_reset(skb)
+            yield from self.send_reset(skb)
         elif header.flags & TcpFlag.RST:
             self._drop_request(listener, key)
         else:
@@ -249,7 +249,7 @@ class TcpProtocol:
             if skb.length:
                 waiting.expiry.cancel()
                 self._forget(key)
-                yield from self._send_reset(skb)
+                yield from self.send_reset(skb)
                 return
             if not header.flags & TcpFlag.FIN:
                 return
@@ -276,7 +276,7 @@ class TcpProtocol:
             waiting.flow_label,
         )
 
-    def _send_reset(self, skb: SkBuff) -> Step:
+    def send_reset(self, skb: SkBuff) -> Step:
         """tcp_v4_send_reset: nobody wants this segment (fact 59 a and c)."""
         header = skb.tcp
         if header is None or header.flags & TcpFlag.RST:

@@ -9,10 +9,11 @@ few of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import output
+from pcaptool.stack.tcp import output, rate
+from pcaptool.stack.tcp.rate import RateSample
 from pcaptool.stack.tcp.sock import TcpSock, near
 
 __all__ = ["AckEvent", "mark_lost", "mark_sacked", "tag_sack_blocks"]
@@ -34,14 +35,18 @@ class AckEvent:
         Bytes that were never sent again were newly acknowledged or SACKed.
     dsack : bool
         It said that something arrived twice.
+    probe_repeated : bool
+        What arrived twice is a loss probe (FLAG_DSACK_TLP).
+    echo : bool
+        It said that data came with a congestion mark (FLAG_ECE).
     lost_retransmission : bool
         A retransmission was found lost.
     rearm : bool
         The retransmission timer is to be set anew.
-    delivered : int
-        Segments newly acknowledged or SACKed.
-    sack_sent_ns : int
-        When the last newly SACKed buffer was sent, 0 if none was or it had been sent again.
+    rate : RateSample
+        What it says about the delivery rate.
+    sack_sent_ns, sack_last_ns : int
+        When the first and the last newly SACKed buffer were sent that had not been sent again; 0 if none.
     """
 
     advanced: bool = False
@@ -50,10 +55,13 @@ class AckEvent:
     data_sacked: bool = False
     original_sacked: bool = False
     dsack: bool = False
+    probe_repeated: bool = False
+    echo: bool = False
     lost_retransmission: bool = False
     rearm: bool = False
-    delivered: int = 0
     sack_sent_ns: int = 0
+    sack_last_ns: int = 0
+    rate: RateSample = field(default_factory=RateSample)
 
 
 def mark_lost(sk: TcpSock, skb: SkBuff) -> None:
@@ -63,9 +71,12 @@ def mark_lost(sk: TcpSock, skb: SkBuff) -> None:
     if skb.retransmission_out:
         skb.retransmission_out = False
         sk.retrans_out -= skb.gso_segs
+        if skb.lost:
+            sk.lost += skb.gso_segs
     if not skb.lost:
         skb.lost = True
         sk.lost_out += skb.gso_segs
+        sk.lost += skb.gso_segs
 
 
 def clear_marks(sk: TcpSock, skb: SkBuff) -> None:
@@ -91,7 +102,8 @@ def mark_sacked(sk: TcpSock, skb: SkBuff, event: AckEvent) -> None:
                 recovery.saw_reordering(skb, sk)
             if skb.end_seq <= recovery.high_seq:
                 event.original_sacked = True
-            event.sack_sent_ns = skb.sent_ns
+            event.sack_sent_ns = event.sack_sent_ns or skb.sent_ns
+            event.sack_last_ns = skb.sent_ns
         if skb.lost:
             skb.lost = False
             sk.lost_out -= skb.gso_segs
@@ -101,7 +113,8 @@ def mark_sacked(sk: TcpSock, skb: SkBuff, event: AckEvent) -> None:
     skb.sacked = True
     sk.sacked_out += skb.gso_segs
     event.data_sacked = True
-    event.delivered += skb.gso_segs
+    rate.count_delivered(sk, skb.gso_segs, marked=event.echo)
+    rate.delivered(sk, skb, event.rate)
     recovery.rack_advance(sk, skb)
     recovery.highest_sack_seq = max(recovery.highest_sack_seq, skb.end_seq)
 
@@ -109,12 +122,11 @@ def mark_sacked(sk: TcpSock, skb: SkBuff, event: AckEvent) -> None:
 def tag_sack_blocks(sk: TcpSock, blocks: tuple[tuple[int, int], ...], ack: int, event: AckEvent) -> None:
     """tcp_sacktag_write_queue: apply the SACK blocks of an ACK; the first may be a D-SACK (RFC 2883)."""
     edges = [(near(left, ack), near(right, ack)) for left, right in blocks]
-    if edges and _is_dsack(edges, ack):
-        left, right = edges.pop(0)
-        event.dsack = True
-        if sk.recovery.undo_marker and sk.recovery.undo_retrans > 0 and left >= sk.recovery.undo_marker:
-            sk.recovery.undo_retrans -= max(1, -(-(right - left) // sk.mss_cache))
-            sk.recovery.undo_retrans = max(0, sk.recovery.undo_retrans)
+    if edges and _is_dsack(edges, ack) and (repeats := _dsack_seen(sk, *edges[0], event)):
+        _, right = edges.pop(0)
+        recovery = sk.recovery
+        if recovery.undo_retrans > 0 and 0 < recovery.undo_marker < right <= sk.snd_una:
+            recovery.undo_retrans = max(0, recovery.undo_retrans - repeats)
     for left, right in sorted(edges):
         if ack <= left < right <= sk.snd_nxt:
             _tag_block(sk, left, right, event)
@@ -126,6 +138,23 @@ def _is_dsack(edges: list[tuple[int, int]], ack: int) -> bool:
     if left < ack:
         return True
     return len(edges) > 1 and edges[1][0] <= left and right <= edges[1][1]
+
+
+def _dsack_seen(sk: TcpSock, left: int, right: int, event: AckEvent) -> int:
+    """tcp_dsack_seen: how many segments arrived twice; 0 if that cannot be."""
+    if not left < right or right - left > sk.max_window:
+        return 0
+    repeats = max(1, -(-(right - left) // sk.mss_cache))
+    of_probe = repeats == 1 and sk.tlp_high_seq == right
+    sk.dsack_dups += repeats
+    if sk.dsack_dups > sk.total_retrans:
+        return 0
+    if sk.recovery.reordering_seen and not of_probe:
+        sk.recovery.rack_dsack_seen = True
+    event.dsack = True
+    event.probe_repeated |= of_probe
+    rate.count_delivered(sk, repeats, marked=event.echo)
+    return repeats
 
 
 def _tag_block(sk: TcpSock, left: int, right: int, event: AckEvent) -> None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.tcp import output
+from pcaptool.stack.tcp.cwnd import idle_check
 from pcaptool.stack.tcp.lock import lock_sock, release_sock
+from pcaptool.stack.tcp.rate import check_app_limited
 from pcaptool.stack.tcp.sock import Nagle, State, TcpSock
+from pcaptool.stack.tcp.window import window_to_offer
 from pcaptool.wire.tcp import TcpFlag
 
 __all__ = [
@@ -36,6 +39,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
     """
     view, at = memoryview(data), 0
     host = sk.host
+    check_app_limited(sk)
     mss = output.current_mss(sk)
     goal = output.size_goal(sk, mss)
     if not may_send(sk):
@@ -98,7 +102,7 @@ def _entail(sk: TcpSock) -> SkBuff:
     sk.write_queue.append(skb)
     sk.charge(skb)
     sk.nonagle &= ~Nagle.PUSH
-    output.idle_check(sk)
+    idle_check(sk)
     return skb
 
 
@@ -184,7 +188,7 @@ def cleanup_rbuf(sk: TcpSock, copied: int) -> Step:
     if copied > 0 and not now and not sk.receive_shutdown:
         window = sk.receive_window
         if 2 * window <= sk.window_clamp:
-            new = output.window_to_offer(sk)
+            new = window_to_offer(sk)
             now = new > 0 and new >= 2 * window
     if now:
         yield from output.tcp_send_ack(sk)

@@ -11,8 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import output
-from pcaptool.stack.tcp.sock import State
+from pcaptool.stack.tcp.pacing import tsq_write
 
 if TYPE_CHECKING:
     from pcaptool.sim.events import Step
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["should_autocork", "small_queue_check", "wfree"]
 
 PACING_SHIFT = 10  # sk_pacing_shift: about a millisecond of the pacing rate
-_SENDING = frozenset({State.ESTABLISHED, State.FIN_WAIT1, State.CLOSING, State.CLOSE_WAIT, State.LAST_ACK})
 
 
 def small_queue_check(sk: TcpSock, skb: SkBuff) -> bool:
@@ -56,12 +54,6 @@ def wfree(sk: TcpSock, truesize: int, now_ns: int) -> None:
 def _tasklet(sk: TcpSock) -> Step:
     """tcp_tasklet_func: now, or when the lock is released."""
     if sk.owned:
-        sk.deferred.append(_handler)
+        sk.deferred.append(tsq_write)
     else:
-        yield from _handler(sk)
-
-
-def _handler(sk: TcpSock) -> Step:
-    """tcp_tsq_handler."""
-    if sk.state in _SENDING:
-        yield from output.tcp_write_xmit(sk, output.current_mss(sk), sk.nonagle)
+        yield from tsq_write(sk)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import WaitQueue
 from pcaptool.stack.skbuff import SendBuffer, SkBuff
+from pcaptool.stack.tcp.ecn import Ecn
 from pcaptool.stack.tcp.ofo import OutOfOrder
 from pcaptool.stack.tcp.receive_queue import ReceiveQueue
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pcaptool.sim.events import Event, Step
     from pcaptool.stack.host import Host
     from pcaptool.stack.tcp.congestion import CongestionControl
-    from pcaptool.stack.tcp.recovery import Recovery
+    from pcaptool.stack.tcp.recovery_state import Recovery
     from pcaptool.stack.timers import KernelTimer
 
 __all__ = ["Acknowledgement", "CaState", "Nagle", "State", "TcpSock", "Tuple4", "near", "wire_seq"]
@@ -128,8 +129,11 @@ class TcpSock:
     ts_offset: int = 0
     ts_recent: int = 0
 
-    # identification and flow label of this socket's datagrams
+    ecn: Ecn = field(default_factory=Ecn)
+
+    # identification, type of service and flow label of this socket's datagrams
     inet_id: int = 0
+    tos: int = 0
     flow_label: int = 0
 
     # sending
@@ -153,11 +157,30 @@ class TcpSock:
     wmem_alloc: int = 0  # memory of its buffers that are below TCP (sk_wmem_alloc)
     tsq_throttled: bool = False  # waits for one of them to leave (TSQ_THROTTLED)
     paced_below: bool = False  # fq paces for it (SK_PACING_FQ)
-    data_segs_out: int = 0
     packets_out: int = 0
     sacked_out: int = 0
     lost_out: int = 0
     retrans_out: int = 0
+    lost: int = 0  # segments ever marked lost
+    total_retrans: int = 0
+    dsack_dups: int = 0
+    probes_out: int = 0
+    delivered: int = 1  # the SYN, or the SYN-ACK, was
+    delivered_ce: int = 0
+    delivered_us: int = 0
+    first_tx_us: int = 0
+    app_limited: int = 0  # delivered + in flight when the program had nothing to send; 0: it has
+    rate_delivered: int = 0
+    rate_interval_us: int = 0
+    rate_app_limited: bool = False
+    segs_out: int = 0
+    segs_in: int = 0
+    data_segs_out: int = 0
+    data_segs_in: int = 0
+    bytes_sent: int = 0
+    bytes_retrans: int = 0
+    bytes_acked: int = 0
+    bytes_received: int = 0
     last_send_jiffies: int = 0
     write_stamp_ns: int = 0  # tcp_wstamp_ns
 
@@ -170,6 +193,7 @@ class TcpSock:
     snd_cwnd_stamp_jiffies: int = 0
     ssthresh: int = 0x7FFFFFFF
     is_cwnd_limited: bool = False
+    pacing_event: Event | None = None
     max_packets_out: int = 0
     cwnd_usage_seq: int = 0
     pacing_rate: int = 1 << 62  # bytes a second
@@ -201,7 +225,7 @@ class TcpSock:
     receive_queue: ReceiveQueue = field(default_factory=ReceiveQueue)
     ack: Acknowledgement = field(default_factory=Acknowledgement)
     out_of_order: OutOfOrder = field(default_factory=OutOfOrder)
-    out_of_window_ack_ns: int = 0  # last_oow_ack_time
+    out_of_window_ack_jiffies: int | None = None  # last_oow_ack_time
     duplicate_acks_sent: int = 0
     duplicate_acks_for: int = 0
     compressed_acks: int = 0
@@ -234,9 +258,9 @@ class TcpSock:
     pending_timer: str = ""  # what the transmit timer is set for: rto, tlp, reo, probe
 
     def __post_init__(self) -> None:
-        from pcaptool.stack.tcp import recovery, timers  # noqa: PLC0415 - they act on sockets, sockets own them
+        from pcaptool.stack.tcp import recovery_state, timers  # noqa: PLC0415 - they act on sockets, sockets own them
 
-        self.recovery = recovery.Recovery()
+        self.recovery = recovery_state.Recovery()
         self.retransmit_timer = timers.write_timer(self)
         self.delack_timer = timers.delack_timer(self)
 
@@ -269,6 +293,11 @@ class TcpSock:
     def in_slow_start(self) -> bool:
         """tcp_in_slow_start."""
         return self.snd_cwnd < self.ssthresh
+
+    @property
+    def paced(self) -> bool:
+        """sk_pacing_status is not SK_PACING_NONE: the congestion control or a queueing discipline asks for pacing."""
+        return self.paced_below or self.congestion.needs_pacing
 
     @property
     def pingpong(self) -> bool:

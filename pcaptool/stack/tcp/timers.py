@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
-from pcaptool.stack.tcp import output, recovery
+from pcaptool.stack.tcp import give_up, output, recovery
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock
 from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import TcpFlag
@@ -32,7 +32,6 @@ __all__ = [
 SYN_RETRIES = 6  # sysctl tcp_syn_retries
 RTO_MAX_S = 120
 TIMEOUT_MIN_US = 2000
-MAX_RETRANSMITS = 15  # sysctl tcp_retries2
 
 
 def write_timer(sk: TcpSock) -> KernelTimer:
@@ -191,6 +190,8 @@ def _send_loss_probe(sk: TcpSock) -> Step:
             sk.rtx_queue.append(rest)
             last = rest
         last.retransmitted = True
+        sk.total_retrans += last.gso_segs
+        sk.bytes_retrans += last.length
         sk.recovery.tlp_retransmitted = True
         sk.tlp_high_seq = sk.snd_nxt
         yield from output.tcp_transmit_skb(sk, last)
@@ -200,8 +201,9 @@ def _send_loss_probe(sk: TcpSock) -> Step:
 
 def _retransmit_timeout(sk: TcpSock) -> Step:
     """tcp_retransmit_timer: what is in flight counts as lost, the oldest buffer is sent again (fact 61)."""
-    if sk.retransmits >= MAX_RETRANSMITS:
-        sk.host.tcp.reset(sk)
+    if give_up.timed_out(sk):
+        sk.error = "ETIMEDOUT"
+        sk.host.tcp.done(sk)
         return
     recovery.enter_loss(sk)
     sk.retransmits += 1
@@ -218,6 +220,10 @@ def _probe_window(sk: TcpSock) -> Step:
 
     The latter makes the peer say its window (fact 71).
     """
+    if sk.probes_out >= give_up.retries_allowed(sk, sk.rto_jiffies << sk.backoff):
+        sk.error = "ETIMEDOUT"
+        sk.host.tcp.done(sk)
+        return
     head = sk.write_queue[0]
     room = sk.window_end - head.seq
     if room > 0:
@@ -233,7 +239,8 @@ def _probe_window(sk: TcpSock) -> Step:
     number = sk.host.buffers.take()
     probe = SkBuff(number, number, seq=sk.snd_una - 1)
     yield from output.send_with_header(sk, probe, int(TcpFlag.ACK))
-    sk.backoff += 1
+    sk.probes_out += 1
+    sk.backoff = min(sk.backoff + 1, give_up.RETRIES)
     _set(sk, "probe", sk.rto_jiffies << sk.backoff)
 
 

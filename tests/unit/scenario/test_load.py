@@ -223,3 +223,24 @@ def test_every_bundled_scenario_can_be_run_by_the_model(fixtures):
     assert len(paths) > 20
     for path in paths:
         assert load_scenario(path).name
+
+
+def test_objects_are_held_against_the_same_rules_as_files(tmp_path):
+    from pcaptool.errors import ScenarioError
+    from pcaptool.generate import generate
+    from pcaptool.scenario import Client, Host, Hosts, Scenario, Server
+
+    for wrong, says in (
+        (
+            Scenario(server=Server(close_after=2)),
+            'server.close_after: the server ends nothing with close = "client"',
+        ),
+        (Scenario(host=Hosts(server=Host(mtu=20))), "host.server.mtu: 20 is"),
+        (Scenario(host=Hosts(server=Host(tcp_recovery=0))), "not available in the modelled stack yet"),
+        (Scenario(client=Client(connections="three")), "a value is of a wrong type"),
+    ):
+        with pytest.raises(ScenarioError) as caught:
+            generate(wrong, tmp_path / "x.pcapng")
+        assert says in str(caught.value)
+        assert not str(caught.value).startswith("scenario:")
+    assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +9,6 @@ from hypothesis import strategies as st
 from pcaptool.sim.events import Simulator
 from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SendBuffer, SkBuff
 from pcaptool.stack.stages import Stages
-from pcaptool.stack.tcp.congestion import CONTROLS, Cubic, Reno, avoid
 from pcaptool.stack.tcp.options import encode_options
 from pcaptool.stack.tcp.receive_queue import ReceiveQueue
 from pcaptool.stack.tcp.sock import near, wire_seq
@@ -121,57 +117,6 @@ def test_option_order_is_the_kernels(options, expected):
         kinds.append(raw[at])
         at += 1 if raw[at] == 1 else raw[at + 1]
     assert " ".join(f"{kind:02x}" for kind in kinds) == expected
-
-
-@dataclass
-class window:  # noqa: N801 - used like a function
-    """A socket as far as congestion control sees it."""
-
-    snd_cwnd: int = 10
-    snd_cwnd_cnt: int = 0
-    ssthresh: int = 1 << 30
-    min_rtt_us: int = 20_000
-    host: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(now_ns=10**9))
-
-    @property
-    def in_slow_start(self):
-        return self.snd_cwnd < self.ssthresh
-
-
-@pytest.mark.parametrize("name", sorted(CONTROLS))
-def test_slow_start_doubles_the_window(name):
-    sk = window()
-    CONTROLS[name]().cong_avoid(sk, 10)
-    assert sk.snd_cwnd == 20
-
-
-def test_reno_grows_by_one_segment_a_window_in_avoidance():
-    sk = window(ssthresh=10)
-    for _ in range(10):
-        Reno().cong_avoid(sk, 1)
-    assert sk.snd_cwnd == 11
-
-
-def test_cubic_returns_to_the_old_maximum_on_its_curve():
-    control, sk = Cubic(), window(snd_cwnd=100, min_rtt_us=200_000)  # long: above the Reno-friendly region
-    sk.ssthresh = control.ssthresh(sk)
-    assert sk.ssthresh == 70
-    sk.snd_cwnd = sk.ssthresh
-    # RFC 9438 section 4.2: K = cbrt(30 / 0.4) = 4.22 s; one segment short of the maximum it is there
-    # cbrt(1 / 0.4) = 1.36 s earlier, and the kernel computes one round trip ahead: 2.66 s.
-    start, reached = sk.host.now_ns, None
-    while reached is None and sk.host.now_ns - start < 20 * 10**9:
-        sk.host.now_ns += 200_000_000
-        control.cong_avoid(sk, sk.snd_cwnd)
-        if sk.snd_cwnd >= 99:
-            reached = (sk.host.now_ns - start) / 1e9
-    assert reached == pytest.approx(2.66, abs=0.25)
-
-
-def test_avoidance_keeps_what_is_left_over():
-    sk = window(snd_cwnd=4)
-    avoid(sk, 4, 6)
-    assert (sk.snd_cwnd, sk.snd_cwnd_cnt) == (5, 2)
 
 
 def test_stage_rows_use_the_tables_names():
