@@ -54,6 +54,10 @@ def diff(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the tables and the text.", metavar="DIR")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="A page to look at; it asks no network.", metavar="FILE.html"),
+    ] = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,6 +87,10 @@ def diff(
         )
     if out is not None:
         write_diff(found, out)
+    if html is not None:
+        from pcaptool.report.comparison import comparison_page
+
+        _write(html, comparison_page(found).encode())
     if as_json:
         typer.echo(found.to_json())
     else:
@@ -91,6 +99,8 @@ def diff(
         console().print(diff_renderable(found, packets=packets, differences=differences))
         if out is not None:
             console().print(f"written: {printable(str(out))}/diff.json, diff.txt, *.parquet", markup=False)
+        if html is not None:
+            console().print(f"written: {printable(str(html))}", markup=False)
     differs = found.exit_code == 1
     raise typer.Exit(found.exit_code if counted is None or not differs else int(found.differs_in(counted)))
 
@@ -133,7 +143,6 @@ def write_diff(found: Diff, folder: Path) -> None:
     """The result as files: diff.json, diff.txt, alignment.parquet, differences.parquet."""
     import io
 
-    from pcaptool.file.aside import AsideFile
     from pcaptool.report.diff import diff_text
 
     files = {
@@ -146,10 +155,17 @@ def write_diff(found: Diff, folder: Path) -> None:
         files[f"{name}.parquet"] = buffer.getvalue()
     make_folder(folder)
     for name, data in files.items():
-        file = AsideFile(folder / name)
-        try:
-            file.write(data)
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
+        _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A file, whole or not at all."""
+    from pcaptool.file.aside import AsideFile
+
+    file = AsideFile(path)
+    try:
+        file.write(data)
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise

@@ -273,8 +273,7 @@ CAUSES: tuple[Cause, ...] = (
         "packets of one direction in another order",
         by_field(
             ("order",),
-            "{count} stand elsewhere in their direction's order"
-            " (first {frames}: {value_a} in A, {value_b} in B).",
+            "Out of the direction's order: {count} (first {frames}: {value_a} in A, {value_b} in B).",
         ),
     ),
     Cause(

@@ -14,7 +14,18 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["ALIGNMENT_SCHEMA", "DIFFERENCE_SCHEMA", "Diff", "FieldResult", "LayerResult", "RuleUse", "Timing"]
+from pcaptool.diff.distributions import Distribution
+
+__all__ = [
+    "ALIGNMENT_SCHEMA",
+    "DIFFERENCE_SCHEMA",
+    "Diff",
+    "FieldResult",
+    "LayerResult",
+    "PacketBytes",
+    "RuleUse",
+    "Timing",
+]
 
 DIFFERENCE_SCHEMA: dict[str, Any] = {
     "layer": pl.String,
@@ -85,6 +96,31 @@ class RuleUse:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketBytes:
+    """The first bytes of two aligned packets.
+
+    Parameters
+    ----------
+    n_a, n_b : int or None
+        Packet numbers; None for a packet without counterpart.
+    fields : tuple of str
+        What differs.
+    a, b : bytes
+        Captured bytes, at most a bounded number.
+    headers_a, headers_b : tuple of (str, int, int)
+        Header name, first byte and the one behind the last.
+    """
+
+    n_a: int | None
+    n_b: int | None
+    fields: tuple[str, ...]
+    a: bytes
+    b: bytes
+    headers_a: tuple[tuple[str, int, int], ...]
+    headers_b: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Differences of times, B minus A, in nanoseconds: how many and their quantiles.
 
@@ -129,10 +165,16 @@ class Diff:
     differing : int
         Number of differences, also those that `differences` leaves out.
     timing : tuple of Timing
+    behaviour : polars.DataFrame
+        Rounds, bursts, flight, recovery and timers of both sides; see `diff.behaviour`. Does not count.
+    distributions : tuple of Distribution
+        Times of both sides, and whether they may come from one distribution. Do not count.
     listing : polars.DataFrame
         Aligned packets as people read them; see `diff.listing`.
     flows : polars.DataFrame
         Pairs of flows.
+    bytes_view : callable
+        Bytes of packets that differ, read when asked for; see `diff.bytes_view`.
     notes : tuple of str
         What was not compared, and why.
     set_aside : int
@@ -151,8 +193,11 @@ class Diff:
     differences: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIFFERENCE_SCHEMA))
     differing: int = 0
     timing: tuple[Timing, ...] = ()
+    behaviour: pl.DataFrame = field(default_factory=pl.DataFrame)
+    distributions: tuple[Distribution, ...] = ()
     listing: pl.DataFrame = field(default_factory=pl.DataFrame)
     flows: pl.DataFrame = field(default_factory=pl.DataFrame)
+    bytes_view: Callable[[], list[PacketBytes]] = field(default=list, repr=False)
     notes: tuple[str, ...] = ()
     set_aside: int = 0
 
@@ -211,6 +256,10 @@ class Diff:
             ],
             "rules": [asdict(r) for r in self.rules],
             "timing": [asdict(t) for t in self.timing],
+            "distributions": [
+                {k: v for k, v in asdict(d).items() if not k.startswith("curve")} for d in self.distributions
+            ],
+            "behaviour": self.behaviour.to_dicts(),
             "differing": self.differing,
             "set_aside": self.set_aside,
             "differences": self.differences.head(limit).drop("weight").to_dicts(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import polars as pl
 
 from pcaptool.diff.align import Alignment, align
 from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.behaviour import behaviour_of, distributions_of
+from pcaptool.diff.bytes_view import bytes_of
 from pcaptool.diff.causes import explain
 from pcaptool.diff.compare import Comparison, add_same, compare
 from pcaptool.diff.detail import with_bytes, with_echoes
@@ -120,8 +123,11 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         differences=differences,
         differing=found.differing,
         timing=tuple(_timing(ready, couples, relation, clocks)),
+        behaviour=_behaviour(ready, relation),
+        distributions=distributions_of(*wholes, ready.flows.matched.height, gaps=relation == "model"),
         listing=listing_of(rows(LISTED), packets, differences),
         flows=ready.flows.matched.drop("syn_0_a", "syn_0_b"),
+        bytes_view=partial(bytes_of, differences, sides, packets),
         notes=_notes(sides, ready, found, differences),
         set_aside=aside,
     )
@@ -286,6 +292,12 @@ def _timing(ready: Prepared, couples: Couples, relation: str, clocks: Clocks | N
         deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
         out += [quantiles("packet", deltas)] if len(deltas) else []
     return out + exchange_timing(a, b, ready.flows.matched.height)
+
+
+def _behaviour(ready: Prepared, relation: Relation) -> pl.DataFrame:
+    """Two runs behave; at two points of a path one run is seen."""
+    pairs = ready.flows.matched.height if relation == "model" else 0
+    return behaviour_of(ready.whole_a, ready.whole_b, pairs)
 
 
 def _notes(

@@ -36,6 +36,12 @@ _TIMES = {
     "one_way_fwd": "way of the client's packets, one point to the other",
     "one_way_rev": "way of the server's packets, one point to the other",
 }
+_SAMPLES = {
+    "server_time": "server's time to answer",
+    "transfer_time": "time to transfer a response",
+    "gap_fwd": "between the client's packets",
+    "gap_rev": "between the server's packets",
+}
 _CONTEXT = 2
 _ALIKE = 4
 _OF_A_RUN = 3
@@ -60,6 +66,10 @@ def diff_renderable(diff: Diff, *, packets: int = 60, differences: int = 20) -> 
         parts += [_layers(diff), Text(), *_rules(diff)]
     if diff.timing:
         parts += [_timing(diff), Text()]
+    if any(d.distance is not None for d in diff.distributions):
+        parts += [_distributions(diff), Text()]
+    if diff.behaviour.height and int(diff.behaviour["differing"].sum()):
+        parts += [_behaviour(diff), Text()]
     if diff.differences.height:
         parts += [_differences(diff, differences), Text()]
     if diff.set_aside:
@@ -247,6 +257,36 @@ def _timing(diff: Diff) -> RenderableType:
     for t in diff.timing:
         figures = [_milliseconds(v) for v in (t.min_ns, t.p50_ns, t.p95_ns, t.max_ns)]
         table.add_row(_TIMES.get(t.what, t.what), str(t.count), *figures)
+    return table
+
+
+def _distributions(diff: Diff) -> RenderableType:
+    table = _grid(
+        ("what", "left"), ("", "left"), ("count", "right"), ("5 %", "right"), ("25 %", "right"), ("median", "right"),
+        ("75 %", "right"), ("95 %", "right"), ("distance", "right"), ("p", "right"),
+        title="Times of each side in ms; p: how likely so great a distance is if both are alike (Kolmogorov-Smirnov)",
+    )  # fmt: skip
+    for d in diff.distributions:
+        if d.distance is None or d.probability is None:
+            continue
+        told = [("", ""), (f"{d.distance:.2f}", f"{d.probability:.2g}")]
+        sides = (("A", d.count_a, d.quantiles_a), ("B", d.count_b, d.quantiles_b))
+        for (side, count, quantiles), test in zip(sides, told, strict=True):
+            what = printable(_SAMPLES.get(d.what, d.what)) if side == "A" else ""
+            table.add_row(Text(what), side, str(count), *[_milliseconds(q) for q in quantiles], *test)
+    return table
+
+
+def _behaviour(diff: Diff) -> RenderableType:
+    table = _grid(
+        ("direction", "left"), ("measure", "left"), ("A", "right"), ("B", "right"), ("flows that differ", "right"),
+        ("first", "right"), title="Behaviour that differs, over all flows",
+    )  # fmt: skip
+    for row in diff.behaviour.filter(diff.behaviour["differing"] > 0).iter_rows(named=True):
+        table.add_row(
+            row["direction"], row["measure"], str(row["a"]), str(row["b"]), f"{row['differing']} of {row['flows']}",
+            f"flow {row['flow']}",
+        )  # fmt: skip
     return table
 
 

@@ -44,7 +44,11 @@ def check(full, quick):
 
 @pytest.mark.parametrize("path", SERVERS[::4], ids=lambda p: p.name)
 def test_a_capture_against_itself_and_against_the_other_end(path):
-    check(*answers(path, path))
+    full, quick = answers(path, path)
+    if quick is None:
+        assert path.name.startswith(("udp-", "pmtu-"))  # fragments
+        return
+    check(full, quick)
     other = path.with_name(path.name.replace(".server.", ".client."))
     if other.exists():
         for relation in ("path", "exact"):
