@@ -14,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,9 @@ from pcaptool.engine.calls import caller, flatten
 __all__ = ["Kernel", "kernel"]
 
 _log = logging.getLogger(__name__)
+
+# Folders older than this are removed when a new one is made; one still in use is compiled again.
+_KEPT_DAYS = 60
 
 
 class Kernel:
@@ -106,6 +111,14 @@ def _load(code: bytes) -> Any:
     return engine
 
 
+def _forget_old(base: Path) -> None:
+    """Machine code of sources that have changed since is never asked for again."""
+    oldest = time.time() - _KEPT_DAYS * 86_400
+    for folder in base.glob("kernels-*"):
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _read(place: Path) -> tuple[str, bytes] | None:
     """Name and object file; None where there is no whole one."""
     try:
@@ -122,7 +135,9 @@ def _read(place: Path) -> tuple[str, bytes] | None:
 def _write_whole(place: Path, content: bytes) -> None:
     """Another process may do the same at the same time; a file appears whole. No harm where it cannot."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not place.parent.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _forget_old(place.parent.parent)
         handle, aside = tempfile.mkstemp(dir=place.parent)
         try:
             with os.fdopen(handle, "wb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -54,8 +55,13 @@ def test_a_cache_that_cannot_be_written_only_costs_time(lab_captures):
 def test_machine_code_is_kept_and_needs_no_numba_afterwards(lab_captures, tmp_path):
     capture = lab_captures / "size-1.server.pcap"
     place = {"PCAPTOOL_CACHE_DIR": str(tmp_path)}
+    old, recent = tmp_path / "kernels-old", tmp_path / "kernels-recent"
+    for folder, days in ((old, 61), (recent, 59)):
+        folder.mkdir()
+        os.utime(folder, times=(time.time() - days * 86_400,) * 2)
     assert run(capture, "compiled", **place) == ["0", "True"]
     assert run(capture, "compiled", **place) == ["0", "False"]
+    assert (old.exists(), recent.exists()) == (False, True)
     for file in tmp_path.rglob(f"*{sources.SUFFIX}"):  # a file that was cut is compiled again, not loaded
         file.write_bytes(file.read_bytes()[:-1])
     assert run(capture, "compiled", **place) == ["0", "True"]
