@@ -48,6 +48,9 @@ def generate(
         Path | None,
         typer.Option(help="Costs of each step, as lab calibrate writes them.", metavar="COSTS.toml"),
     ] = None,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="A comment on each packet says what the stack did (pcapng).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
 ) -> None:
     """Run a scenario through the modelled Linux stack; write what tcpdump would have seen.
@@ -66,6 +69,7 @@ def generate(
             costs=costs,
             format=format.value if format else None,
             progress=say,
+            annotate=annotate,
         )
     if as_json:
         typer.echo(json.dumps(_as_dict(run), indent=1))

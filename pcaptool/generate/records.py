@@ -17,7 +17,9 @@ def tap_record(frame: TapFrame) -> Record:
     if frame.gso_segs > 1:
         bits |= PacketFlag.SEGMENTATION_OFFLOAD
     direction = Direction.OUTBOUND if frame.leaving else Direction.INBOUND
-    return Record(frame.time_ns, frame.data, frame.orig_len, flags=packet_flags(direction, bits))
+    comments = (frame.note,) if frame.note else ()
+    flags = packet_flags(direction, bits)
+    return Record(frame.time_ns, frame.data, frame.orig_len, flags=flags, comments=comments)
 
 
 def write_frames(writer: CaptureWriter, frames: Frames) -> None:
@@ -26,6 +28,8 @@ def write_frames(writer: CaptureWriter, frames: Frames) -> None:
         if isinstance(piece, TapBlock):
             direction = Direction.OUTBOUND if piece.leaving else Direction.INBOUND
             flags = packet_flags(direction, PacketFlag(0))
-            writer.write_rows(piece.rows, Record(piece.time_ns, b"", piece.orig_len, flags=flags))
+            comments = (piece.note,) if piece.note else ()
+            model = Record(piece.time_ns, b"", piece.orig_len, flags=flags, comments=comments)
+            writer.write_rows(piece.rows, model)
         else:
             writer.write(tap_record(piece))

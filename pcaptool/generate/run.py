@@ -69,6 +69,7 @@ def generate(
     costs: Costs | str | Path | None = None,
     format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
     progress: Callable[[str], None] | None = None,
+    annotate: bool = False,
 ) -> Run:
     """Run a scenario through the modelled stack and write what its taps saw.
 
@@ -88,6 +89,8 @@ def generate(
         Without: by the name, pcapng unless it ends in .pcap.
     progress : callable, optional
         Told what happens now.
+    annotate : bool
+        A comment on each packet says what the stack did with it; pcapng only.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def generate(
     OutputError
         A file cannot be written.
     UsageError
-        No tap, or an unknown one.
+        No tap, or an unknown one; comments in a pcap file.
 
     Examples
     --------
@@ -108,6 +111,8 @@ def generate(
     if not taps or (unknown := [tap for tap in taps if tap not in TAPS]):
         what = f"unknown tap {unknown[0]!r}" if taps else "no tap is given"
         raise UsageError(what, hint=f"taps are {', '.join(TAPS)}")
+    if annotate and (format or _format_of(Path(out))) == "pcap":
+        raise UsageError("a pcap file holds no comments", hint="write pcapng")
     plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     if seed is not None:
         plan = replace(plan, seed=seed)
@@ -118,7 +123,7 @@ def generate(
     say = progress or (lambda _text: None)
     say("running the model")
     with _no_collector():
-        result = run_scenario(plan, tuple(dict.fromkeys(taps)))
+        result = run_scenario(plan, tuple(dict.fromkeys(taps)), annotate=annotate)
         return _write(plan, result, Path(out), format, say)
 
 
@@ -148,7 +153,7 @@ def _write(
     say("writing")
     for tap, frames in result.frames.items():
         path = out if len(result.frames) == 1 else out.with_name(f"{stem}.{tap}{out.name[len(stem) :]}")
-        chosen = format or ("pcap" if ".pcap" in path.suffixes else "pcapng")
+        chosen = format or _format_of(path)
         device = (plan.host.client if tap == "client" else plan.host.server).device
         interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
         with open_writer(path, chosen, [interface]) as writer:
@@ -168,6 +173,10 @@ def _write(
         duration_ns=max(0, last_ns - plan.start_time_ns),
         notices=result.notices,
     )
+
+
+def _format_of(path: Path) -> Literal["pcap", "pcapng"]:
+    return "pcap" if ".pcap" in path.suffixes else "pcapng"
 
 
 def _stem(out: Path) -> str:

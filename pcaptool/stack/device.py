@@ -35,6 +35,7 @@ __all__ = ["Device", "FrameSink"]
 # Called for each frame that passes: (time, buffer, leaving).
 FrameSink = Callable[[int, SkBuff, bool], None]
 POLL_BUDGET = 64  # NAPI_POLL_WEIGHT
+NOTED_WAIT_US = 10  # what waits less has not really waited
 
 
 class Device:
@@ -86,6 +87,7 @@ class Device:
         if self.qdisc.bypass and not self._requeued and self.driver.ready:
             return self._direct_xmit(skb, now)
         now += host.costs.qdisc_enqueue_ns
+        skb.enqueued_ns = now
         verdict = self.qdisc.enqueue(skb, now)
         skb.refused = verdict is not NetXmit.SUCCESS
         if verdict is NetXmit.DROP:
@@ -150,6 +152,8 @@ class Device:
     def _start_xmit(self, skb: SkBuff, now_ns: int) -> int:
         """dev_hard_start_xmit: taps first, then the driver."""
         stages = self.host.stages
+        if self.host.annotate:
+            self._note_queue(skb, now_ns)
         for tap in self.taps:
             tap(now_ns, skb, True)  # noqa: FBT003 - leaving
         stages.pass_frame(skb, "net_dev_start_xmit", now_ns)
@@ -159,6 +163,14 @@ class Device:
         sent_ns = self.driver.start_xmit(skb, done)
         stages.pass_frame(skb, "wire", sent_ns)
         return done
+
+    def _note_queue(self, skb: SkBuff, now_ns: int) -> None:
+        """What a person wants to know of the way from TCP to the driver."""
+        waited_us = (now_ns - skb.enqueued_ns) // 1000 if skb.enqueued_ns else 0
+        if waited_us > NOTED_WAIT_US:
+            skb.note += f"; waited {waited_us} us in the queue"
+        if skb.origin != skb.number and skb.gso_segs == 1 and skb.ip is not None and skb.ip.fragment_offset:
+            skb.note += f"; fragment from byte {skb.ip.fragment_offset}"
 
     def on_the_wire(self, skb: SkBuff, sent_ns: int) -> None:
         """A frame's last bit has left."""
@@ -174,10 +186,13 @@ class Device:
             self._refuse(skb, arrived_ns)
             return
         fate = self.rules.judge(skb)
+        if self.host.annotate and (fate.lost or fate.extra_ns):
+            what = "lost on the link" if fate.lost else f"late on the link by {fate.extra_ns // 1000} us"
+            skb.note = f"{skb.note}; {what}" if skb.note else what
         same_machine = peer.host.processor is self.host.processor
         if fate.lost and not same_machine:
             return
-        arrived = replace(skb, owner=None, departure_ns=0)
+        arrived = replace(skb, owner=None, departure_ns=0, enqueued_ns=0, note="")
         if skb.tcp is not None:
             arrived.tcp = replace(skb.tcp)
         arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
@@ -241,6 +256,8 @@ class Device:
         for skb in lost:
             yield from self.receive(skb, lost=True)
         for skb in gro.join(frames) if self.offload.gro else frames:
+            if self.host.annotate and skb.gso_segs > 1 and self.offload.gro and not skb.note:
+                skb.note = f"GRO joined {skb.gso_segs} frames"
             yield from self.receive(skb)
 
     def receive(self, skb: SkBuff, *, lost: bool = False, tapped: bool = False) -> Step:

@@ -116,6 +116,7 @@ class Hooks:
 
 def _rewrite(skb: SkBuff, program: Hook) -> None:
     """Other values in the headers; checksums follow, as a program that does it right sees to."""
+    skb.note += f"; rewritten at {program.at}" if skb.note else ""
     if skb.ip is not None:
         ttl = skb.ip.ttl if program.ttl is None else program.ttl
         tos = skb.ip.tos if program.tos is None else program.tos

@@ -103,6 +103,7 @@ class Host:
         self.stages = Stages(name)
         self.hooks = Hooks(self.stages, hooks)
         self.frames_sent = 0
+        self.annotate = False  # whether buffers carry notes of what was done with them
         self.softirq_follows = False
         self.known: dict[tuple[bytes, int, bytes, int], KnownSocket] = {}
         address = ipaddress.ip_address(settings.ipv4 if family == 4 else settings.ipv6).packed

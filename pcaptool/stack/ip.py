@@ -70,6 +70,8 @@ class IpLayer:
 
     def queue_xmit(self, sk: TcpSock, skb: SkBuff) -> int:
         """__ip_queue_xmit: a socket's datagram; the ID counts wire segments (fact 7)."""
+        if self.host.annotate:
+            skb.note = self.host.tcp.segment_note(sk, skb)
         if skb.length:  # pure ACKs are not charged
             skb.owner = sk
             sk.wmem_alloc += skb.truesize
@@ -89,6 +91,8 @@ class IpLayer:
 
     def build_and_send(self, request: RequestSock, skb: SkBuff) -> int:
         """ip_build_and_send_pkt: a SYN-ACK; DF is set, so the ID may be 0, and is."""
+        if self.host.annotate:
+            skb.note = "SYN-ACK again" if request.repeats or request.timeouts else "SYN-ACK"
         skb.ip = Datagram(
             source=request.local[0],
             destination=request.remote[0],
@@ -102,6 +106,8 @@ class IpLayer:
     def unicast_reply(self, cause: Datagram, skb: SkBuff, flow_label: int) -> int:
         """ip_send_unicast_reply: a reply without a socket; IPv4's checksum is computed here (fact 33)."""
         version4 = len(cause.source) == 4
+        if self.host.annotate:
+            skb.note = "sent without a full socket: nobody wants this segment, or TIME_WAIT answers"
         skb.ip = Datagram(
             source=cause.destination,
             destination=cause.source,

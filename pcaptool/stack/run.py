@@ -56,7 +56,9 @@ class RunResult:
     notices: tuple[str, ...] = field(default_factory=tuple)
 
 
-def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunResult:
+def run_scenario(
+    scenario: Scenario, taps: Sequence[str] = ("server",), *, annotate: bool = False
+) -> RunResult:
     """Run a scenario to its end.
 
     Parameters
@@ -64,6 +66,8 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
     scenario : Scenario
     taps : sequence of str
         Where to capture, of `TAPS`.
+    annotate : bool
+        Whether frames carry a note of what the stack did with them.
 
     Raises
     ------
@@ -81,6 +85,7 @@ def run_scenario(scenario: Scenario, taps: Sequence[str] = ("server",)) -> RunRe
         raise ValueError(f"unknown tap {unknown[0]!r}")
     simulator = Simulator(scenario.start_time_ns)
     server, client = _hosts(scenario, simulator)
+    server.annotate = client.annotate = annotate
     recorders = _attach(taps, scenario.snaplen, server, client)
     if scenario.server.listen:
         server.spawn(SERVERS[scenario.server.profile](server, scenario))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, output, pmtu, recovery, small_queue, timers
+from pcaptool.stack.tcp import handshake, notes, output, pmtu, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -80,6 +80,7 @@ class TcpProtocol:
     small_queue_check = staticmethod(small_queue.small_queue_check)
     wfree = staticmethod(small_queue.wfree)
     send_more = staticmethod(recovery.send_more)
+    segment_note = staticmethod(notes.segment_note)
 
     def __init__(self, host: Host) -> None:
         self.host = host
