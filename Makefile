@@ -34,6 +34,7 @@ lint: .venv/.dev  ## ruff and mypy --strict
 bench: .venv/.dev tools  ## how fast: analyze against tshark, dpkt, tcpdump; writes reports/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tests/bench/analyze.py
 	PYTHONPATH=. $(BIN)/python tests/bench/memory.py
+	$(BIN)/python tests/bench/generate.py --write
 
 fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
 	$(BIN)/python tests/fuzz/captures.py --seconds 60 $(PCAPTOOL_CORPUS)

@@ -4,11 +4,11 @@
 
 Two workloads: one connection with a large response, and many connections with one response of 1,000 bytes each. The
 model runs each (`generate` with a wire tap, pcap and pcapng; stages are written, too). dpkt and scapy build as many
-full frames (1,448 bytes, timestamps, checksums) without any protocol behind them, and write pcap. Programs of one run follow
-each other; ratios are medians over the runs of pairs of one run. Seconds are of processors (user and system, children
-included): on a machine that others use, the clock says more about them. scapy is no dependency of this project: its row
-is there where `--scapy` names a Python that has it. With --write the section "generate" of reports/benchmarks.md is
-written anew.
+full frames (1,448 bytes, timestamps, checksums) without any protocol behind them, and write pcap. Programs of one run
+follow each other; ratios are medians over the runs of pairs of one run. Seconds are of processors (user and system,
+children included): on a machine that others use, the clock says more about them. scapy is no dependency of this
+project: its row is there where `--scapy` names a Python that has it. With --write the section "generate" of
+reports/benchmarks.md is written anew.
 """
 
 from __future__ import annotations
