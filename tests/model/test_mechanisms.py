@@ -261,3 +261,36 @@ def test_tcp_info_follows_the_connection():
     host.inject(host.segment(ACK | PSH, payload=b"x" * 700, options=host.stamped()))
     info = tcp_info(sk)
     assert (info.bytes_received, info.data_segs_in) == (700, 1)
+
+
+# --- the backlog
+
+
+def test_acks_of_one_batch_merge_and_those_that_come_while_it_is_processed_do_not():
+    """__release_sock takes the list away first (a captured ECN exchange on veth shows it)."""
+    from pcaptool.stack.tcp import lock
+
+    host = lone()
+    sk = host.established()
+    start = write(host, sk, 14_600)[0].tcp.seq
+    processed = []
+
+    def process(sk, skb):
+        processed.append((skb.tcp.ack - start) & SEQ_MASK)
+        if len(processed) == 1:
+            lock.add_backlog(sk, host.segment(ACK, ack=start + 4 * 1460))
+        yield 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lock, "rcv_state_process", process)
+        sk.owned = True
+        lock.add_backlog(sk, host.segment(ACK, ack=start + 1460))
+        lock.add_backlog(
+            sk, host.segment(ACK, ack=start + 2 * 1460)
+        )  # the same but for the number: one segment
+        lock.add_backlog(
+            sk, host.segment(ACK | ECE, ack=start + 3 * 1460)
+        )  # another flag: a segment of its own
+        for _ in lock.release_sock(sk):
+            pass
+    assert processed == [1460, 3 * 1460, 4 * 1460]

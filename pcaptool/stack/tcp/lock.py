@@ -8,6 +8,8 @@ It is why an ACK that is on the wire before a frame may be unprocessed when that
 
 from __future__ import annotations
 
+from collections import deque
+
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.tcp import output
@@ -30,8 +32,7 @@ def lock_sock(sk: TcpSock) -> Step:
 
 def release_sock(sk: TcpSock) -> Step:
     """Process the backlog, then what was deferred, then let others have the socket."""
-    while sk.backlog:
-        yield from rcv_state_process(sk, sk.backlog.popleft())
+    yield from _process_backlog(sk)
     deferred, sk.deferred = sk.deferred, []
     for work in deferred:
         yield from work(sk)
@@ -40,10 +41,17 @@ def release_sock(sk: TcpSock) -> Step:
         if sk.ack.scheduled:
             yield from output.tcp_send_ack(sk)
     # Sending let softirqs run: what they left in the backlog must not wait for the next call.
-    while sk.backlog:
-        yield from rcv_state_process(sk, sk.backlog.popleft())
+    yield from _process_backlog(sk)
     sk.owned = False
     sk.unlocked.wake()
+
+
+def _process_backlog(sk: TcpSock) -> Step:
+    """__release_sock: batch after batch; what arrives meanwhile begins the next one, and is merged into that only."""
+    while sk.backlog:
+        batch, sk.backlog = sk.backlog, deque()
+        for skb in batch:
+            yield from rcv_state_process(sk, skb)
 
 
 def add_backlog(sk: TcpSock, skb: SkBuff) -> None:
