@@ -284,13 +284,11 @@ def test_acks_of_one_batch_merge_and_those_that_come_while_it_is_processed_do_no
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lock, "rcv_state_process", process)
         sk.owned = True
-        lock.add_backlog(sk, host.segment(ACK, ack=start + 1460))
+        lock.add_backlog(sk, host.segment(ACK | ECE, ack=start + 1460))
+        lock.add_backlog(sk, host.segment(ACK, ack=start + 2 * 1460))  # another flag: a segment of its own
         lock.add_backlog(
-            sk, host.segment(ACK, ack=start + 2 * 1460)
+            sk, host.segment(ACK, ack=start + 3 * 1460)
         )  # the same but for the number: one segment
-        lock.add_backlog(
-            sk, host.segment(ACK | ECE, ack=start + 3 * 1460)
-        )  # another flag: a segment of its own
         for _ in lock.release_sock(sk):
             pass
     assert processed == [1460, 3 * 1460, 4 * 1460]
