@@ -33,6 +33,7 @@ class Processor:
         self.lead_ns = 0
         self.idle = WaitQueue(keeps_processor=True)
         self._queue: deque[Callable[[], Step]] = deque()
+        self._tasklets: deque[Callable[[], Step]] = deque()
         self._raised = 0
         self._free_ns = simulator.now_ns
         self._running = False
@@ -53,6 +54,23 @@ class Processor:
         self._queue.append(work)
         self._schedule()
 
+    def raise_tasklet(self, time_ns: int, work: Callable[[], Step]) -> None:
+        """Have `work` run at `time_ns` or later: when nothing raised by then, or by what that raises, is left.
+
+        The kernel's tasklets run behind the packets that a softirq receives, and those that they make others send.
+        """
+        self.simulator.at(time_ns, self._tasklet_arrived, work)
+
+    def _tasklet_arrived(self, work: Callable[[], Step]) -> None:
+        self._tasklets.append(work)
+        self._run_tasklets()
+
+    def _run_tasklets(self) -> None:
+        if self._tasklets and not self._queue and not self._raised and not self._scheduled:
+            self._queue.extend(self._tasklets)
+            self._tasklets.clear()
+            self._schedule()
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -61,6 +79,9 @@ class Processor:
     def _run_next(self) -> None:
         self._scheduled = False
         self.run(self._queue.popleft()())
+        self._run_tasklets()
+        if self._scheduled:
+            return
         if self._queue:
             self._schedule()
         else:
@@ -83,7 +104,7 @@ class Processor:
 
     def drain(self) -> Step:
         """Wait until all raised work has run: where a system call re-enables softirqs after sending."""
-        while self._queue or self._raised:
+        while self._queue or self._raised or self._tasklets:
             yield self.idle
         if self._free_ns > self.simulator.now_ns:
             yield self._free_ns - self.simulator.now_ns

@@ -56,7 +56,7 @@ RACY = {
     "off-tso-100k": "the client read while the server went on to close()",
     "python-100k": "the last cut of a body above 100 kB: not explained",
     "qdisc-pfifo-100k": "the client acknowledged the server's FIN before its own: who acknowledges the client's FIN",
-    "raw-100k-tbf": "the window after the first response: HyStart sees the ACKs' spacing",
+    "raw-100k-tbf": _PACE,
     "reorder-small": _RELAY,
     "size-100k": "the client acknowledged the server's FIN before its own: who acknowledges the client's FIN",
     "size-10m": _READS,

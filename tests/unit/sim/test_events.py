@@ -125,6 +125,26 @@ def test_softirq_work_runs_in_order_and_its_time_adds_up():
     assert log == [("a", 0), ("a", 10), ("b", 10), ("b", 20)]
 
 
+def test_a_tasklet_runs_behind_all_packets_that_are_on_their_way():
+    sim, log = Simulator(), []
+    processor = Processor(sim)
+
+    def work(name, then=None):
+        log.append((name, processor.now_ns))
+        if then is not None:
+            processor.raise_softirq(processor.now_ns + 4, lambda: work(then))
+        yield 10
+
+    processor.raise_softirq(0, lambda: work("a", "c"))
+    processor.raise_tasklet(1, lambda: work("tasklet"))
+    processor.raise_softirq(2, lambda: work("b"))
+    sim.run()
+    assert [name for name, _ in log] == ["a", "b", "c", "tasklet"]
+    processor.raise_tasklet(sim.now_ns + 5, lambda: work("alone"))
+    sim.run()
+    assert log[-1][0] == "alone"
+
+
 def test_draining_waits_for_work_that_is_still_on_its_way():
     sim, log = Simulator(), []
     processor = Processor(sim)
