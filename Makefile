@@ -9,6 +9,9 @@ BIN := .venv/bin
 TOOLS := tshark=tshark tcpdump=tcpdump curl=curl wrk=wrk
 LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \
 	nginx=nginx node=nodejs npm=npm
+# Which random scenarios fidelity-live draws: make fidelity-live SEED=7 draws others.
+COUNT ?= 100
+SEED ?= 1
 NODE_MODULES := $(or $(PCAPTOOL_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pcaptool)/node
 
 .PHONY: help demo test quick lint bench fuzz fidelity diff-proof docs lock clean tools
@@ -46,7 +49,7 @@ diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures (min
 	PYTHONPATH=. $(BIN)/python tests/proof/prove.py
 
 fidelity-live: .venv/.run  ## root: random scenarios on this kernel against the model; writes reports/fidelity-live.md
-	$(BIN)/pcaptool lab matrix --count 100 --seed 1 -o reports/fidelity-live.md
+	$(BIN)/pcaptool lab matrix --count $(COUNT) --seed $(SEED) -o reports/fidelity-live.md
 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md

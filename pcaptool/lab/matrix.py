@@ -19,10 +19,12 @@ from pcaptool.diff import Diff, diff
 from pcaptool.errors import CaptureError, PcapToolError
 from pcaptool.file import open_capture
 from pcaptool.generate import generate
+from pcaptool.lab.commands import need
 from pcaptool.lab.frames import frame_kinds
+from pcaptool.lab.namespaces import Namespace, namespaces, require_root
 from pcaptool.lab.owner import scratch_folder
 from pcaptool.lab.run import lab_run
-from pcaptool.lab.sample import Sample, samples
+from pcaptool.lab.sample import QUEUES, Sample, samples
 from pcaptool.lab.session import needs_relay
 from pcaptool.predict import predict
 from pcaptool.scenario import Scenario, dump_scenario, load_scenario
@@ -101,8 +103,9 @@ def matrix(
         As `lab_run`, at the first scenario; later ones have it in their row.
     """
     rows = []
+    without = lacking_queues()
     with scratch_folder("matrix") as folder:
-        for number, sample in enumerate(samples(count, seed), 1):
+        for number, sample in enumerate(samples(count, seed, without), 1):
             try:
                 row = compare(number, sample, (keep or folder) / f"{number:03}")
             except PcapToolError as error:
@@ -113,6 +116,32 @@ def matrix(
             if progress is not None:
                 progress(row)
     return rows
+
+
+def lacking_queues() -> list[str]:
+    """Families of queueing disciplines that this kernel was built without.
+
+    Raises
+    ------
+    SystemRefusedError
+        Not root, or a program is missing.
+    """
+    require_root()
+    need(["ip", "tc"])
+    with namespaces() as (namespace, _):
+        return [
+            name
+            for name, words in QUEUES.items()
+            if "noqueue" in _queue_of_loopback(namespace, words[0].split())
+        ]
+
+
+def _queue_of_loopback(namespace: Namespace, words: list[str]) -> str:
+    """What the loopback of a namespace has after it was asked for a discipline."""
+    namespace.run("tc", "qdisc", "replace", "dev", "lo", "root", *words, check=False)
+    found = namespace.run("tc", "qdisc", "show", "dev", "lo")
+    namespace.run("tc", "qdisc", "del", "dev", "lo", "root", check=False)
+    return found
 
 
 def compare(number: int, sample: Sample, folder: Path) -> Row:
@@ -202,6 +231,9 @@ def _lines(all_rows: Sequence[Row], seed: int) -> Iterator[str]:
     yield 'Where the closed run differs, the scenario was run on the kernel once more. "same": the kernel did the same'
     yield f'again, so the model is wrong ({len(steady)} scenarios); "differs": two runs on the kernel differ from each'
     yield 'other, too; "equals the model": the second run is what the model says.\n'
+    drawn = {name for r in all_rows for name in r.sample.families}
+    if missing := sorted(set(QUEUES) - drawn):
+        yield f"Not drawn: {', '.join(missing)} (this kernel may be built without).\n"
     if refused := [r for r in all_rows if not r.ran]:
         yield f"{len(refused)} of the {len(all_rows)} scenarios drawn could not be run on this kernel:\n"
         yield from sorted({f"* {', '.join(r.sample.families)}: {r.first}" for r in refused})

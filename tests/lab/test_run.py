@@ -16,7 +16,7 @@ import pytest
 
 from pcaptool.errors import SystemRefusedError
 from pcaptool.lab import trace
-from pcaptool.lab.matrix import compare, dropped_behind_tap, matrix
+from pcaptool.lab.matrix import compare, dropped_behind_tap, lacking_queues, matrix
 from pcaptool.lab.owner import is_leftover
 from pcaptool.lab.run import lab_run
 from pcaptool.lab.sample import Sample
@@ -203,6 +203,12 @@ def test_an_mtu_below_that_of_ipv6(tmp_path):
     made = lab_run(parse_scenario("host.server.mtu = 576\nhost.client.mtu = 576"), tmp_path, trace=False)
     assert max(eth.data.len for eth in frames(made.client) if isinstance(eth.data, dpkt.ip.IP)) > 576  # TSO
     assert made.notes == ()
+
+
+def test_what_this_kernel_was_built_without_is_found():
+    before = network()
+    assert set(lacking_queues()) <= {"tbf", "fq", "fq_codel"}
+    assert network() == before
 
 
 def test_random_scenarios_are_run_and_compared(tmp_path):

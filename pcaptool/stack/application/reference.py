@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 from pcaptool.sim.events import Sleep, Step
+from pcaptool.stack.application.listening import listen
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
 
@@ -18,12 +19,7 @@ READ_BYTES = 65536
 
 def reference_server(host: Host, scenario: Scenario) -> Step:
     """The main thread: accept connections for ever."""
-    listening = Socket(host)
-    if scenario.server.sndbuf:
-        listening.set_send_buffer(scenario.server.sndbuf)
-    if scenario.server.rcvbuf:
-        listening.set_receive_buffer(scenario.server.rcvbuf)
-    listening.listen(scenario.server.port)
+    listening = listen(host, scenario)
     while True:
         connection = yield from listening.accept()
         host.spawn(_serve(connection, host, scenario))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcaptool.lab.matrix import Row, page
-from pcaptool.lab.sample import FAMILIES, Sample, available, samples
+from pcaptool.lab.sample import FAMILIES, PROGRAMS, Sample, available, samples
 from pcaptool.scenario import Scenario, dump_scenario, parse_scenario
 
 
@@ -29,6 +29,13 @@ def test_every_family_comes_up_and_changes_something():
         )
         if len(sample.families) == 1 and sample.families[0] not in plain | {"head, body"}:
             assert sample.scenario != kept, sample.families
+
+
+def test_a_scenario_has_one_program_and_no_family_that_is_left_out():
+    drawn = list(samples(150, 5, without=["fq", "tbf"]))
+    for sample in drawn:
+        assert len(PROGRAMS.intersection(sample.families)) <= 1
+        assert not {"fq", "tbf"}.intersection(sample.families)
 
 
 def row(number, families, frames, equal, again="", first="", driven=-1):
