@@ -8,7 +8,7 @@ Memory: one run of the capture and the slot that is being filled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,17 @@ class Counts:
     completed: int = 0
     refused: Counter[int] = field(default_factory=Counter)
 
+    def times(self, rounds: int) -> Counts:
+        """So many rounds of the same."""
+        return Counts(
+            packets=rounds * self.packets,
+            filtered=rounds * self.filtered,
+            segmented=rounds * self.segmented,
+            padded=rounds * self.padded,
+            completed=rounds * self.completed,
+            refused=Counter({reason: rounds * count for reason, count in self.refused.items()}),
+        )
+
 
 class Planner:
     """Fills slots until the capture ends.
@@ -102,6 +113,8 @@ class Planner:
         How often the capture is sent.
     digest : bool
         Whether digests of frames are wanted.
+    keep : int
+        Slots that the caller can keep filled, to send them again (`repeats`).
 
     Examples
     --------
@@ -124,6 +137,7 @@ class Planner:
         limit: int | None = None,
         rounds: int = 1,
         digest: bool = False,
+        keep: int = 0,
     ) -> None:
         self.counts = Counts()
         self.source = source
@@ -142,8 +156,23 @@ class Planner:
             np.zeros(FRAME_SIZE, np.int64),
         )
         self._state = np.zeros(5, np.int64)
-        self._chosen = self._choose()
+        self._chosen: Generator[_Chosen] = self._choose()
         self._now: _Chosen | None = next(self._chosen, None)
+        self._can_repeat = rounds > 1 and limit is None and pace.kind in ("recorded", "topspeed")
+        self._keep = keep
+        self._first_round = 0  # slots that the first round filled, 0 while it is not over
+        self._first_counts = Counts()
+        self._filled = 0
+        self._refilled = 0
+        self._round_ns = 0
+
+    @property
+    def repeats(self) -> int:
+        """Slots that hold the whole capture: more than one, sent several times, and kept by the caller; else 0.
+
+        Who has kept them calls `repeat` instead of `fill` from then on: nothing must be planned again.
+        """
+        return self._first_round if 1 < self._first_round <= self._keep else 0
 
     def fill(self, slot: Slot) -> bool:
         """Fill a slot; False where nothing is left."""
@@ -155,9 +184,33 @@ class Planner:
                 if rows or slot.count:
                     break
                 raise AssertionError("a packet does not fit an empty slot")
-            self._now = next(self._chosen, None)
+            before, self._now = self._now, next(self._chosen, None)
             self._state[pk.NEXT] = 0
+            if self._can_repeat and before.round == 0 and self._now is not None and self._now.round:
+                self._first_round = self._filled + 1
+                self._round_ns = int(slot.due_ns[slot.count - 1])
+                if self.repeats:
+                    self._chosen.close()
+                    break  # rounds begin with a slot of their own
+        self._filled += 1
         return slot.count > 0
+
+    def repeat(self, slot: Slot) -> bool:
+        """The slot, which was filled in the first round, as it is to be sent in the next one; False: it was the last.
+
+        To be called for the slots of the first round in turn.
+        """
+        number, at = divmod(self._refilled, self._first_round)
+        if number + 1 >= self._rounds:
+            return False
+        if at == 0:
+            self.counts = self._first_counts.times(number + 2)
+        slot.round[: slot.count] = number + 1
+        slot.due_ns[: slot.count] += self._round_ns
+        slot.sent_ns[:] = -1
+        slot.error[:] = 0
+        self._refilled += 1
+        return True
 
     def _plan(self, chosen: _Chosen, slot: Slot) -> int:
         first = slot.count
@@ -191,11 +244,13 @@ class Planner:
         self.counts.completed = int(self._state[pk.COMPLETED])
         return count
 
-    def _choose(self) -> Iterator[_Chosen]:
+    def _choose(self) -> Generator[_Chosen]:
         """The packets that are wanted, round by round."""
         for number in range(self._rounds):
             if number:
                 self.clockwork.next_round()
+            if number == 1:
+                self._first_counts = self.counts.times(1)
             before = self.counts.packets
             for packets in self.source.packets():
                 left = None if self._limit is None else self._limit - self.counts.packets

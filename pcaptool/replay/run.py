@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,8 @@ from pcaptool.replay.pace import Pace
 from pcaptool.replay.packets import Source
 from pcaptool.replay.plan import Planner, Target
 from pcaptool.replay.rewriting import Rewriting
-from pcaptool.replay.sending import Sender, Thread
-from pcaptool.replay.slots import Slot
+from pcaptool.replay.sending import NICE, Sender, Thread
+from pcaptool.replay.slots import SLOTS, Slot
 from pcaptool.replay.watching import Watcher
 from pcaptool.tables import REPLAY
 
@@ -133,6 +134,7 @@ def replay(
         limit=wish.limit,
         rounds=wish.rounds,
         digest=bool(wish.verify),
+        keep=0 if wish.dry else SLOTS,
     )
     with _table(out, command) as table:
         tally = Tally(
@@ -224,6 +226,7 @@ class _Run:
         self._names, self._planner, self._tally, self._wish = names, planner, tally, wish
         self._progress, self._say = progress, say or (lambda _text: None)
         self._next_word = 0.0
+        self._repeats = False
 
     def run(self) -> None:
         """Send everything, or as much as can be."""
@@ -238,7 +241,8 @@ class _Run:
             self._fill(sender)
             watchers = [Watcher(_far_side(name)) for name in far]
             try:
-                self._send(sender)
+                with _first_in_line():
+                    self._send(sender)
             finally:
                 seen = self._settle(watchers)
             if sender.fault() is not None:
@@ -250,15 +254,24 @@ class _Run:
     def _fill(self, sender: Sender) -> bool:
         """Plan as much as there is room for; False where nothing is left."""
         while sender.room:
-            if not self._planner.fill(sender.next_slot()):
+            slot = sender.next_slot()
+            if not (self._planner.repeat(slot) if self._repeats else self._planner.fill(slot)):
                 sender.end()
                 return False
             sender.put()
+            if self._planner.repeats and not self._repeats:
+                # The ring holds the whole capture: it stays there, and nothing is planned again.
+                self._repeats = True
+                sender.keep(self._planner.repeats)
         return True
 
     def _send(self, sender: Sender) -> None:
         outcome = self._tally.outcome
         try:
+            with contextlib.suppress(
+                OSError
+            ):  # planning must not wait for other programs where sending does not
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
             sender.begin()
             more = True
             while sender.alive:
@@ -304,6 +317,22 @@ class _Run:
                 break
             time.sleep(0.02)
         return [watcher.finish() for watcher in watchers]
+
+
+@contextlib.contextmanager
+def _first_in_line() -> Iterator[None]:
+    """Planning does not wait for other programs where sending does not; only where that is allowed."""
+    me = threading.get_native_id()
+    before = os.getpriority(os.PRIO_PROCESS, me)
+    try:
+        os.setpriority(os.PRIO_PROCESS, me, NICE)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, me, before)
 
 
 def _far_side(name: str) -> socket.socket:

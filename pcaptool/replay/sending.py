@@ -29,6 +29,7 @@ SPIN_NS = 150_000
 RETRY_NS = 1_000_000_000
 BATCH = 64
 BEHIND_NS = 1_000_000
+NICE = -20
 _PR_SET_TIMERSLACK = 29
 
 
@@ -39,7 +40,7 @@ class Thread:
     Parameters
     ----------
     priority : int
-        SCHED_FIFO priority 1 to 99; 0: as other programs.
+        SCHED_FIFO priority 1 to 99; 0: an ordinary thread, of the least niceness that is allowed.
     cpu : int or None
         The one processor it runs on.
     """
@@ -75,6 +76,7 @@ class Sender:
         self._behind_ns = BEHIND_NS if timed else 0
         self._control = np.zeros(sk.CONTROL_SIZE, np.int64)
         self._collected = 0
+        self._slots = SLOTS
         self._kernel = engine.flat(sk.__name__, "send_frames")
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._ready, self._go = threading.Event(), threading.Event()
@@ -87,7 +89,7 @@ class Sender:
         control[sk.ENDED] |= int(ended)
         self._kernel(
             control,
-            np.array([SLOTS, SLOT_ROWS, BATCH, self._behind_ns, SPIN_NS, RETRY_NS], np.int64),
+            np.array([self._slots, SLOT_ROWS, BATCH, self._behind_ns, SPIN_NS, RETRY_NS], np.int64),
             handles,
             ring.headers.ctypes.data,
             ring.counts,
@@ -124,9 +126,11 @@ class Sender:
             self._fault = error
 
     def _take_place(self) -> None:
-        """Priority and processor of this thread; timers without slack."""
+        """Priority and processor of this thread; timers without slack; before other programs where that is allowed."""
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         wish = self._thread_wish
         if wish.cpu is not None:
             try:
@@ -150,17 +154,21 @@ class Sender:
     @property
     def room(self) -> bool:
         """Whether a slot is free to be filled."""
-        return int(self._control[sk.FILLED]) - self._collected < SLOTS
+        return int(self._control[sk.FILLED]) - self._collected < self._slots
 
     def next_slot(self) -> Slot:
         """The slot to fill next; `room` must be true."""
-        return self.ring.slots[int(self._control[sk.FILLED]) % SLOTS]
+        return self.ring.slots[int(self._control[sk.FILLED]) % self._slots]
 
     def put(self) -> None:
         """The slot of `next_slot` is filled."""
         filled = int(self._control[sk.FILLED])
-        self.ring.close_slot(filled % SLOTS)
+        self.ring.close_slot(filled % self._slots)
         self._control[sk.FILLED] = filled + 1
+
+    def keep(self, slots: int) -> None:
+        """Use so many slots from now on, all of which are filled; to be called before `begin`."""
+        self._slots = slots
 
     def end(self) -> None:
         """No further slot will come."""
@@ -217,7 +225,7 @@ class Sender:
         limit = int(self._control[sk.FILLED if everything else sk.DONE])
         if self._collected >= limit:
             return None
-        slot = self.ring.slots[self._collected % SLOTS]
+        slot = self.ring.slots[self._collected % self._slots]
         self._collected += 1
         return slot
 
