@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
+from pcaptool.file.packet_filter import PacketFilter
 from pcaptool.replay import Options, Pace, Rewriting, replay
 from pcaptool.replay.outcome import Quantiles
-from pcaptool.replay.packet_filter import PacketFilter
 from pcaptool.replay.packets import Source
 from pcaptool.replay.plan import Planner, Target
 from pcaptool.replay.slots import SLOTS, Slot
