@@ -29,7 +29,7 @@ def run(capture, mode, **variables):
         capture_output=True,
         text=True,
         env=os.environ | variables,
-        timeout=120,
+        timeout=900,  # a loaded machine compiles for minutes
         check=False,
     )
     assert done.returncode == 0, done.stderr
