@@ -7,8 +7,8 @@ installed, they hold real traffic (`traffic`); else, or with --synthetic, downlo
 loss.
 Every run takes all programs one after the other; a ratio is the median over the runs of (their time / ours) of one
 run. One run of ours before them warms the caches. tshark prints 25 fields that our tables hold as well; peak memory is
-the kernel's ru_maxrss, the highest of all runs. Writes the sections `decode` and `analyze` of reports/benchmarks.md;
-other sections stay.
+the kernel's ru_maxrss, the highest of all runs. Writes the sections `decode`, `analyze` and `selection` of
+reports/benchmarks.md; other sections stay.
 """
 
 from __future__ import annotations
@@ -45,8 +45,19 @@ DPKT_LOOP = """
 import sys, dpkt
 for ts, raw in dpkt.pcap.Reader(open(sys.argv[1], "rb")):
     ip = dpkt.ethernet.Ethernet(raw).data
+    if not isinstance(ip, dpkt.ip.IP) or not isinstance(ip.data, dpkt.tcp.TCP):
+        continue
     tcp = ip.data
     row = (ts, ip.src, ip.dst, ip.ttl, tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.flags, tcp.win)
+"""
+ROW_COUNT = """
+import sys, polars as pl, pcaptool
+print(pcaptool.scan_pcap(sys.argv[1]).select(pl.len()).collect(engine="streaming").item())
+"""
+TWO_COLUMNS = """
+import sys, polars as pl, pcaptool
+tcp = pcaptool.scan_pcap(sys.argv[1], "tcp").group_by("srcport").agg(pl.col("len").sum())
+print(tcp.collect(engine="streaming").height)
 """
 MSS, BODY_BYTES = 1448, 1 << 20
 REQUEST = b"GET /object HTTP/1.1\r\nHost: server.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
@@ -141,7 +152,12 @@ def measure(capture: Path, runs: int) -> dict[str, Result]:
         ],
         "dpkt": [sys.executable, "-c", DPKT_LOOP, str(capture)],
         "tcpdump": ["tcpdump", "-nn", "-r", str(capture)],
+        "flows": [*ours, "--tables", "flows"],
+        "row count": [sys.executable, "-c", ROW_COUNT, str(capture)],
+        "two columns": [sys.executable, "-c", TWO_COLUMNS, str(capture)],
     }
+    if shutil.which("tcptrace"):
+        commands["tcptrace"] = ["tcptrace", "-n", "-l", str(capture)]
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     peak = dict.fromkeys(commands, 0.0)
     run(ours)
@@ -179,6 +195,28 @@ def section(which: str, cases: list[tuple[Case, float, dict[str, Result]]]) -> l
             lines.append(
                 f"| {case.title} | {megabytes:.0f} | {'**ours**' if name == which else name} | {median:.2f} | "
                 f"{case.packets / median / 1e3:,.0f} | {result.peak_mib:.0f} | {ratio} | {goal} |"
+            )
+    return lines
+
+
+def selection(cases: list[tuple[Case, float, dict[str, Result]]]) -> list[str]:
+    """Lines of the table of what takes less than a whole report."""
+    lines = ["| capture | what | seconds | peak MiB | against | theirs / ours | goal |"]
+    lines += ["| --- | --- | ---: | ---: | --- | ---: | ---: |"]
+    wanted = (
+        ("flows", "`analyze --tables flows`", "tcptrace", "`tcptrace -n -l`", "1.5 at 1 M"),
+        ("row count", "`scan_pcap(F).select(pl.len())`", "all", "`analyze`", "4"),
+        ("two columns", '`scan_pcap(F, "tcp")`, sum of one column by another', "all", "`analyze`", "4"),
+    )
+    for case, _, results in cases:
+        for name, what, other, theirs, goal in wanted:
+            if other not in results:
+                continue
+            mine, against = results[name], results[other]
+            ratio = statistics.median(t / m for t, m in zip(against.seconds, mine.seconds, strict=True))
+            median = statistics.median(mine.seconds)
+            lines.append(
+                f"| {case.title} | {what} | {median:.2f} | {mine.peak_mib:.0f} | {theirs} | {ratio:.2f} | {goal} |"
             )
     return lines
 
@@ -251,8 +289,10 @@ def main() -> None:
         *section("layers", done),
     ]
     analyze = ["The same runs; `pcaptool analyze`, all tables.", "", *section("all", done)]
-    write_sections(chosen.report, {"decode": "\n".join(decode), "analyze": "\n".join(analyze)})
-    print("\n".join([*decode, "", *analyze]))
+    less = ["The same runs.", "", *selection(done)]
+    sections = {"decode": decode, "analyze": analyze, "selection": less}
+    write_sections(chosen.report, {name: "\n".join(lines) for name, lines in sections.items()})
+    print("\n\n".join("\n".join(lines) for lines in sections.values()))
 
 
 if __name__ == "__main__":
