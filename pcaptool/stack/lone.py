@@ -25,7 +25,7 @@ from pcaptool.stack.tcp.options import encode_options
 from pcaptool.stack.tcp.sock import TcpSock
 from pcaptool.wire.ethernet import EtherType
 from pcaptool.wire.ip import IpProtocol
-from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
+from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions, seq_diff
 
 __all__ = ["LoneHost", "Sent"]
 
@@ -116,7 +116,9 @@ class LoneHost:
         """What was sent since the last time, in order; the peer's ACK number follows it."""
         sent, self._sent = self._sent, []
         for one in sent:
-            self.peer_ack = (one.tcp.seq + one.skb.length + (one.tcp.flags & 3 > 0)) & SEQ_MASK
+            end = one.tcp.seq + one.skb.length + (one.tcp.flags & 3 > 0)
+            if one.tcp.flags & TcpFlag.SYN or seq_diff(end & SEQ_MASK, self.peer_ack) > 0:
+                self.peer_ack = end & SEQ_MASK
         return sent
 
     def spawn(self, program: Step) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pcaptool.sim.events import RESCHEDULE, Step
 from pcaptool.stack.host import Host
-from pcaptool.stack.tcp import handshake, sendmsg
+from pcaptool.stack.tcp import handshake, keepalive, sendmsg
 from pcaptool.stack.tcp.lock import lock_sock, release_sock
 from pcaptool.stack.tcp.protocol import Listener
 from pcaptool.stack.tcp.sock import State, TcpSock
@@ -215,6 +215,10 @@ class Socket:
         """setsockopt(SO_RCVBUF): twice the value, and no autotuning from then on (__sock_set_rcvbuf)."""
         self.sk.rcvbuf = max(2 * min(size, self.host.settings.rmem_max), MIN_RCVBUF)
         self.sk.rcvbuf_locked = True
+
+    def set_keepalive(self, *, idle_ms: int = 7_200_000, interval_ms: int = 75_000, probes: int = 9) -> None:
+        """setsockopt(SO_KEEPALIVE), with TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT."""
+        keepalive.start(self.sk, idle_ms=idle_ms, interval_ms=interval_ms, probes=probes)
 
     def set_linger_zero(self) -> None:
         """setsockopt(SO_LINGER, on, 0 s): close() resets."""

@@ -244,6 +244,38 @@ def test_an_orphan_gives_up_sooner_than_a_connection_with_a_program():
     assert 90 < ends[1] < 120  # eight repetitions
 
 
+# --- keepalive
+
+
+def test_a_silent_peer_is_probed_and_given_up():
+    host = lone()
+    sk = host.established()
+    Socket(host.host, sk).set_keepalive(idle_ms=10_000, interval_ms=3_000, probes=4)
+    begin = host.simulator.now_ns
+    host.run(60_000 * MS)
+    sent = host.take()
+    *probes, last = sent
+    assert [(s.tcp.flags, s.skb.length, (sk.snd_una - s.tcp.seq) & SEQ_MASK) for s in probes] == [
+        (ACK, 0, 1)
+    ] * 4
+    assert (last.tcp.flags, sk.state, sk.error) == (RST | ACK, State.CLOSE, "ETIMEDOUT")
+    times = [(s.time_ns - begin) / 1e9 for s in sent]
+    assert times == pytest.approx(
+        [10, 13, 16, 19, 22], abs=0.6
+    )  # the wheel fires up to a quarter second late
+
+
+def test_an_answer_puts_the_next_probe_off():
+    host = lone()
+    sk = host.established()
+    Socket(host.host, sk).set_keepalive(idle_ms=1_000, interval_ms=300, probes=2)
+    for _ in range(5):
+        host.run(1_100 * MS)
+        assert len(host.take()) == 1
+        host.inject(host.segment(ACK))
+    assert (sk.state, tcp_info(sk).probes) == (State.ESTABLISHED, 0)
+
+
 # --- TCP_INFO
 
 

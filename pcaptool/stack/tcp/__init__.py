@@ -13,6 +13,7 @@
     input           what an arriving segment changes      give_up         when TCP stops to try
     ack             what an acknowledgement changes       pmtu            what "too big" changes
     acknowledge     when an ACK leaves                    info            TCP_INFO
+    keepalive       whether an idle peer is still there
     challenge       answers to what does not fit          lock            the socket's owner, and its backlog
     ofo             what waits behind a hole              protocol        which socket a segment belongs to
     receive_queue   bytes that nobody has read yet        congestion      Reno, CUBIC, BBR: a file each

@@ -56,6 +56,7 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         sk.retransmits = 0
         sk.neighbour_confirmed = True
     sk.probes_out = 0
+    sk.last_ack_jiffies = sk.host.jiffies.at(sk.host.now_ns)
     if header.flags & TcpFlag.CWR:
         sk.ecn.demand_cwr = False
         sk.ack.now |= skb.length > 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, notes, output, pmtu, recovery, small_queue, timers
+from pcaptool.stack.tcp import handshake, keepalive, notes, output, pmtu, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -119,6 +119,7 @@ class TcpProtocol:
         sk.state = State.CLOSE
         sk.retransmit_timer.cancel()
         sk.delack_timer.cancel()
+        keepalive.stop(sk)
         self.established.pop(sk.key, None)
         for queue in (sk.readable, sk.writable, sk.connected):
             queue.wake(self.host.costs.wakeup_ns)

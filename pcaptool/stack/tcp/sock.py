@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pcaptool.sim.events import Event, Step
     from pcaptool.stack.host import Host
     from pcaptool.stack.tcp.congestion import CongestionControl
+    from pcaptool.stack.tcp.keepalive import Keepalive
     from pcaptool.stack.tcp.recovery_state import Recovery
     from pcaptool.stack.timers import KernelTimer
 
@@ -165,6 +166,8 @@ class TcpSock:
     total_retrans: int = 0
     dsack_dups: int = 0
     probes_out: int = 0
+    last_ack_jiffies: int = 0  # rcv_tstamp
+    keepalive: Keepalive | None = None
     delivered: int = 1  # the SYN, or the SYN-ACK, was
     delivered_ce: int = 0
     delivered_us: int = 0

@@ -20,9 +20,11 @@ from pcaptool.wire.tcp import TcpFlag
 __all__ = [
     "check_probe_timer",
     "delack_timer",
+    "fire",
     "rearm_rto",
     "restart_rto",
     "schedule_loss_probe",
+    "send_probe",
     "set_reordering_timer",
     "set_transmit_timer",
     "stop_probe_timer",
@@ -36,15 +38,15 @@ TIMEOUT_MIN_US = 2000
 
 def write_timer(sk: TcpSock) -> KernelTimer:
     """icsk_retransmit_timer: one timer for retransmission, loss probe and zero-window probe."""
-    return KernelTimer(sk.host.simulator, sk.host.jiffies, lambda: _fire(sk, _write_timer_handler))
+    return KernelTimer(sk.host.simulator, sk.host.jiffies, lambda: fire(sk, _write_timer_handler))
 
 
 def delack_timer(sk: TcpSock) -> KernelTimer:
     """icsk_delack_timer."""
-    return KernelTimer(sk.host.simulator, sk.host.jiffies, lambda: _fire(sk, _delack_handler))
+    return KernelTimer(sk.host.simulator, sk.host.jiffies, lambda: fire(sk, _delack_handler))
 
 
-def _fire(sk: TcpSock, handler: Callable[[TcpSock], Step]) -> None:
+def fire(sk: TcpSock, handler: Callable[[TcpSock], Step]) -> None:
     """Run a handler as softirq work; a socket that a system call owns gets it when the lock is released."""
 
     def work() -> Step:
@@ -236,12 +238,17 @@ def _probe_window(sk: TcpSock) -> Step:
         output.packet_count(head, mss)
         yield from output.send_head(sk, head)
         return
-    number = sk.host.buffers.take()
-    probe = SkBuff(number, number, seq=sk.snd_una - 1)
-    yield from output.send_with_header(sk, probe, int(TcpFlag.ACK))
+    yield from send_probe(sk)
     sk.probes_out += 1
     sk.backoff = min(sk.backoff + 1, give_up.RETRIES)
     _set(sk, "probe", sk.rto_jiffies << sk.backoff)
+
+
+def send_probe(sk: TcpSock) -> Step:
+    """tcp_xmit_probe_skb: an old sequence number, which the peer has to answer."""
+    number = sk.host.buffers.take()
+    probe = SkBuff(number, number, seq=sk.snd_una - 1)
+    yield from output.send_with_header(sk, probe, int(TcpFlag.ACK))
 
 
 def _delack_handler(sk: TcpSock) -> Step:
