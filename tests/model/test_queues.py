@@ -15,7 +15,8 @@ import fidelity
 
 from pcaptool.file import open_capture
 from pcaptool.generate import generate
-from pcaptool.scenario import load_scenario
+from pcaptool.scenario import load_scenario, parse_scenario
+from pcaptool.stack.run import run_scenario
 
 SERVER = bytes((192, 0, 2, 1))
 
@@ -80,3 +81,27 @@ def test_gro_restores_the_senders_super_packets(made):
     cut = [size for _, size, _ in made("gro-100k", "server")]
     assert max(cut) == 1448
     assert len(cut) > 3 * len(model)
+
+
+def gaps_us(qdisc, congestion):
+    plan = parse_scenario(
+        f'[client]\nrequests = ["/bytes/300000"]\n[link]\ndelay_ms = 10\n'
+        f'[host.server]\ncongestion = "{congestion}"\nqdisc = "{qdisc}"\n'
+    )
+    result = run_scenario(plan, ("server",), annotate=False)
+    times = [f.time_ns for f in result.frames["server"] if f.leaving and f.orig_len > 100]
+    return [(b - a) // 1000 for a, b in pairwise(times)]
+
+
+def test_fq_spreads_what_cubic_sends_in_bursts():
+    """Without fq a window leaves in bursts (fact 43); with it, at the pacing rate after the first ten segments."""
+    bursts, paced = sorted(gaps_us("noqueue", "cubic")), sorted(gaps_us("fq", "cubic"))
+    assert bursts[len(bursts) // 2] < 10
+    assert paced[len(paced) // 2] > 300
+    assert max(gaps_us("fq", "cubic")[:3]) < 10  # the first window is not paced
+
+
+def test_bbr_is_paced_alike_by_its_own_timer_and_by_fq():
+    own, by_fq = (sorted(gaps_us(qdisc, "bbr")) for qdisc in ("noqueue", "fq"))
+    middle = len(own) // 2, len(by_fq) // 2
+    assert own[middle[0]] == pytest.approx(by_fq[middle[1]], rel=0.25)
