@@ -137,11 +137,19 @@ TITLES = {
 }
 
 
+def _command() -> list[str]:
+    """How this was called, without the place of anything on this machine."""
+    words = ["tests/bench/generate.py", *sys.argv[1:]]
+    if "--scapy" in words:
+        words[words.index("--scapy") + 1] = "PYTHON"
+    return words
+
+
 def section(found: dict[str, list[Cost]], megabytes: int, connections: int) -> str:
     """The figures as Markdown."""
     machine = f"Python {platform.python_version()}, {os.cpu_count()} processors"
     lines = [
-        f"`python {shlex.join(['tests/bench/generate.py', *sys.argv[1:]])}`: wire frames a second of processor time,",
+        f"`python {shlex.join(_command())}`: wire frames a second of processor time,",
         f"start-up included; median of {len(found['dpkt'])} runs, {machine}. The machine was used by others.\n",
         "| what | frames | cpu s | frames/s | clock s | model's bulk / this |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
