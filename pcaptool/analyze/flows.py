@@ -43,7 +43,7 @@ class FlowAnalysis:
         "tcp": (
             *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
             *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
-            *("window_size_value", "options_sack_le", "options_sack_re"),
+            *("window_size_value", "options_sack_le", "options_sack_re", "options_timestamp_tsecr"),
         ),
         "udp": ("n", "depth", "srcport", "dstport", "payload_bytes"),
     }
@@ -78,7 +78,7 @@ class FlowAnalysis:
         """The flows table."""
         flows = self._flows[: self.flow_count]
         columns = flow_columns(flows, self._addresses.words)
-        return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM])}
+        return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])}
 
     def _grow(self) -> None:
         count = self.flow_count

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pcaptool.tables.columns import ColumnData, Columns, Masked, Texts
 
-__all__ = ["WordIds", "index", "integers", "put"]
+__all__ = ["WordIds", "grown", "index", "integers", "put"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,6 +63,24 @@ def put(height: int, rows: Any, values: Any, dtype: str) -> ColumnData:
     full[rows] = values
     valid[rows] = True
     return Masked(full, valid)
+
+
+def grown(state: Ints, index: int) -> Ints:
+    """An array whose first axis holds an index; at least doubled, with zeros behind, where it did not.
+
+    Zeroed memory that is not touched costs nothing, so doubling is cheap until it is used.
+
+    Examples
+    --------
+    >>> grown(np.ones((2, 1), np.int64), 2)[:, 0].tolist()
+    [1, 1, 0, 0]
+    """
+    count = len(state)
+    if index < count:
+        return state
+    out = np.zeros((max(index + 1, 2 * count), *state.shape[1:]), state.dtype)
+    out[:count] = state
+    return out
 
 
 class WordIds:

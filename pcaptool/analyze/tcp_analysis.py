@@ -2,18 +2,20 @@
 
 Knows: how columns become the kernel's rows, and its output becomes columns; the room for its state.
 Must not know: the rules (`analyze.tcp_kernel`), which conversation a segment belongs to (`analyze.flows`).
-Memory: 50 * 8 bytes a TCP conversation and 20 * 8 for its sums, 40 bytes a segment that is not acknowledged.
-Medians and other quantiles of round-trip times are left to queries over `tcp.analysis_ack_rtt_ns`.
+What follows from its output: `analyze.tcp_sums` (each flow's sums), `analyze.tcp_senders` (what senders did).
+Memory: 50 * 8 bytes a TCP conversation, 40 bytes a segment that is not acknowledged.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, index, integers
+from pcaptool.analyze.take import Ints, grown, index, integers
+from pcaptool.analyze.tcp_senders import Senders
+from pcaptool.analyze.tcp_sums import FlowSums
 from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Lists, Masked, row_count
 from pcaptool.tables.tcp_analysis import TCP_FLAGS
@@ -22,8 +24,6 @@ __all__ = ["Segments", "TcpAnalyzer"]
 
 FIRST_CAPACITY = 1024
 MASK32 = 0xFFFFFFFF
-# Sums of a side, in the order of `tables.tcp_analysis.TCP_CONVERSATION`; then what the means need.
-REXMIT, REXMIT_BYTES, REORDERED, LOST, DUPLICATES, ZERO, RTTS, RTT_MIN, RTT_SUM, RTT_MAX, SUMS = range(11)
 
 
 class Segments(NamedTuple):
@@ -59,7 +59,8 @@ class TcpAnalyzer:
         self._state = np.zeros((FIRST_CAPACITY, tk.WIDTH), np.int64)
         self._segments = np.zeros((0, tk.SEG_WIDTH), np.int64)
         self._free = np.full(1, -1, np.int64)
-        self._sums = np.zeros((FIRST_CAPACITY, 2, SUMS), np.int64)
+        self._sums = FlowSums(engine)
+        self._senders = Senders(engine)
 
     def feed(self, tcp: Columns, found: Segments) -> None:
         """Adds the analysis columns to a batch's tcp table."""
@@ -70,32 +71,20 @@ class TcpAnalyzer:
             self._grow(int(rows[done, tk.IN_STREAM]))
             done = self._kernel(rows, done, self._state, self._segments, self._free, out)
         _fill(tcp, found.at, rows, out)
-        self._add(rows, out)
+        self._sums.add(rows, out)
+        self._senders.feed(tcp, found.at, rows, out)
 
-    def flow_columns(self, streams: Ints) -> Columns:
-        """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
-        self._room(int(streams.max(initial=-1)))
-        sums = self._sums[np.maximum(streams, 0)]
-        sums[streams < 0] = 0
-        columns: Columns = {}
-        for side, name in ((0, "fwd"), (1, "rev")):
-            mine = sums[:, side]
-            for column, kind, what in (
-                (REXMIT, "u4", "retransmissions"),
-                (REXMIT_BYTES, "u8", "retransmitted_bytes"),
-                (REORDERED, "u4", "out_of_order"),
-                (LOST, "u4", "lost_segments"),
-                (DUPLICATES, "u4", "duplicate_acks"),
-                (ZERO, "u4", "zero_windows"),
-                (RTTS, "u4", "rtts"),
-            ):
-                columns[f"{what}_{name}"] = mine[:, column].astype(kind)
-            measured = mine[:, RTTS] > 0
-            mean = mine[:, RTT_SUM] // np.maximum(mine[:, RTTS], 1)
-            columns[f"rtt_min_ns_{name}"] = Masked(mine[:, RTT_MIN].copy(), measured)
-            columns[f"rtt_mean_ns_{name}"] = Masked(mean, measured)
-            columns[f"rtt_max_ns_{name}"] = Masked(mine[:, RTT_MAX].copy(), measured)
-        return columns
+    def flow_columns(self, streams: Ints, last_ts: Ints) -> Columns:
+        """Columns of the flows table.
+
+        Parameters
+        ----------
+        streams : int64 array
+            Each flow's TCP number, -1 for UDP.
+        last_ts : int64 array
+            Time of each flow's last packet.
+        """
+        return self._sums.flow_columns(streams, last_ts) | self._senders.flow_columns(streams)
 
     def _grow(self, stream: int) -> None:
         """Room for the conversation and the segment that the kernel stopped at."""
@@ -110,49 +99,7 @@ class TcpAnalyzer:
         self._free[0] = used
 
     def _room(self, stream: int) -> None:
-        count = len(self._state)
-        if stream >= count:
-            room = max(stream + 1, 2 * count)
-            # Zeroed memory that is not touched costs nothing, so doubling is cheap until it is used.
-            state, sums = np.zeros((room, tk.WIDTH), np.int64), np.zeros((room, 2, SUMS), np.int64)
-            state[:count], sums[:count] = self._state, self._sums
-            self._state, self._sums = state, sums
-
-    def _add(self, rows: Ints, out: Ints) -> None:
-        """Sums of each flow and side."""
-        stream, side, flags = rows[:, tk.IN_STREAM], rows[:, tk.IN_SIDE], out[:, tk.OUT_FLAGS]
-        if not len(stream):
-            return
-        self._room(int(stream.max()))
-        repeats = flags & (tk.RETRANSMISSION | tk.FAST | tk.SPURIOUS)
-        one = np.ones(len(rows), np.int64)
-        for column, chosen, amount in (
-            (REXMIT, repeats, one),
-            (REXMIT_BYTES, repeats, np.maximum(rows[:, tk.IN_SIZE], 0)),
-            (REORDERED, flags & tk.OUT_OF_ORDER, one),
-            (LOST, flags & tk.LOST, one),
-            (DUPLICATES, flags & tk.DUPLICATE_ACK, one),
-            (ZERO, flags & tk.ZERO_WINDOW, one),
-        ):
-            at = np.flatnonzero(chosen)
-            if len(at):
-                where: Any = (stream[at], side[at], column)
-                np.add.at(self._sums, where, amount[at])
-        self._add_rtts(stream, side, out)
-
-    def _add_rtts(self, stream: Ints, side: Ints, out: Ints) -> None:
-        at = np.flatnonzero(out[:, tk.OUT_ACKS_FRAME])
-        flow, sender, rtt = stream[at], 1 - side[at], out[at, tk.OUT_ACK_RTT]
-        fresh = self._sums[flow, sender, RTTS] == 0
-        self._sums[flow[fresh], sender[fresh], RTT_MIN] = np.iinfo(np.int64).max
-        combine: tuple[tuple[Any, int, Any], ...] = (
-            (np.add, RTTS, 1),
-            (np.add, RTT_SUM, rtt),
-            (np.minimum, RTT_MIN, rtt),
-            (np.maximum, RTT_MAX, rtt),
-        )
-        for operation, column, values in combine:
-            operation.at(self._sums, (flow, sender, column), values)
+        self._state = grown(self._state, stream)
 
 
 def _rows(tcp: Columns, found: Segments) -> Ints:

@@ -8,7 +8,7 @@ Wireshark's (`tests/oracle`), with lengths in bytes.
 from __future__ import annotations
 
 from pcaptool.tables.definition import Column, Table
-from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_NUMBERS
+from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_NUMBERS, TCP_SENDER
 
 __all__ = ["ARP", "ICMP", "IGMP", "IP", "LINK", "TCP", "UDP"]
 
@@ -201,6 +201,7 @@ TCP = Table(
         _QUOTED,
         *TCP_NUMBERS,
         *TCP_ANALYSIS,
+        *TCP_SENDER,
     ),
 )
 

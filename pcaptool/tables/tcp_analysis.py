@@ -1,14 +1,14 @@
 """Columns of the tcp table that need the conversation, not just the header.
 
 Knows: their names, meaning and Wireshark names. `tables.headers` appends them to the header's columns;
-`analyze` fills them. Values are Wireshark 4.0's, in one pass; times are in nanoseconds.
+`analyze` fills them. Values with Wireshark names are Wireshark 4.0's, in one pass; times are in nanoseconds.
 """
 
 from __future__ import annotations
 
 from pcaptool.tables.definition import Column
 
-__all__ = ["TCP_ANALYSIS", "TCP_CONVERSATION", "TCP_FLAGS", "TCP_NUMBERS"]
+__all__ = ["CAUSES", "TCP_ANALYSIS", "TCP_CONVERSATION", "TCP_FLAGS", "TCP_NUMBERS", "TCP_SENDER"]
 
 
 def _flag(name: str, doc: str) -> Column:
@@ -77,20 +77,73 @@ TCP_ANALYSIS: tuple[Column, ...] = (
     _value("rto_frame", "u32", "packet that began to wait then"),
 )
 
+# Ours, in the order of the kernel's causes (`analyze.sender_kernel`), the first being 1.
+CAUSES = ("rto", "fast", "tlp", "after_rto")
+
+TCP_SENDER: tuple[Column, ...] = (
+    Column(
+        "retransmission_cause",
+        "text",
+        "why its sender repeats it: rto (timer), fast (SACK, duplicate ACKs), tlp (loss probe), after_rto"
+        " (clocked by ACKs behind one); estimated",
+        nullable=True,
+        low_cardinality=True,
+    ),
+    Column(
+        "needless_n",
+        "u32",
+        "packet whose repetition this ACK shows to have been needless, by D-SACK or timestamps",
+        nullable=True,
+    ),
+    Column(
+        "cwnd_estimate_bytes",
+        "u32",
+        "most that its sender let fly in this or the last round trip: a lower bound of its congestion window; null"
+        " while repetitions are on their way",
+        nullable=True,
+    ),
+    Column(
+        "pacing_gap_ns",
+        "i64",
+        "time since the data packet before it, for each wire segment of that one; null after an idle time",
+        nullable=True,
+    ),
+    Column(
+        "gso_segments",
+        "u16",
+        "wire segments that its payload makes, by the MSS of the handshake",
+        nullable=True,
+        low_cardinality=True,
+    ),
+)
+
 # Columns of the flows table.
 TCP_CONVERSATION: tuple[Column, ...] = tuple(
-    Column(f"{name}_{side}", kind, f"{doc} the {who}", nullable=nullable)
+    Column(f"{name}_{side}", kind, f"{doc} the {who}", nullable=nullable, low_cardinality=kind == "text")
     for name, kind, doc, nullable in (
         ("retransmissions", "u32", "retransmitted segments from", False),
         ("retransmitted_bytes", "u64", "payload of retransmitted segments from", False),
         ("out_of_order", "u32", "segments out of order from", False),
+        ("out_of_order_bytes", "u64", "payload of segments out of order from", False),
         ("lost_segments", "u32", "holes in what was captured of", False),
         ("duplicate_acks", "u32", "duplicate ACKs from", False),
         ("zero_windows", "u32", "segments with a closed window from", False),
+        ("zero_window_ns", "i64", "how long the window was closed, all in all, of", False),
         ("rtts", "u32", "measured times between a segment and its ACK, data of", False),
         ("rtt_min_ns", "i64", "shortest of these, data of", True),
         ("rtt_mean_ns", "i64", "mean of these, data of", True),
+        ("rtt_median_ns", "i64", "median of these (of more than 8 within 1/16), data of", True),
+        ("rtt_p95_ns", "i64", "what 95 % of these do not exceed (likewise), data of", True),
         ("rtt_max_ns", "i64", "longest of these, data of", True),
+        ("rtos", "u32", "repetitions by the timer (estimated) from", False),
+        ("fast_retransmissions", "u32", "repetitions by SACK or duplicate ACKs (estimated) from", False),
+        ("tlps", "u32", "repetitions as a loss probe (estimated) from", False),
+        ("needless_retransmissions", "u32", "repetitions that ACKs show to be needless, from", False),
+        ("idle_ns", "i64", "time with nothing in flight before more was sent, of", False),
+        ("application_limited_ns", "i64", "time in which all that was written was in flight, of", False),
+        ("rwnd_limited_ns", "i64", "time in which the receive window held back (estimated)", False),
+        ("cwnd_limited_ns", "i64", "time in which congestion window or pacing held back (estimated)", False),
+        ("limited_by", "text", "what took the most of these times: idle, application, rwnd, cwnd; of", True),
     )
     for side, who in (("fwd", "originator"), ("rev", "responder"))
 )

@@ -18,11 +18,29 @@ CORPUS = os.environ.get("PCAPTOOL_CORPUS")
 FIELDS = [
     *("frame.number", "frame.time_epoch", "frame.len", "ip.src", "tcp.stream", "tcp.srcport", "tcp.len"),
     *("tcp.analysis.initial_rtt", "tcp.analysis.retransmission", "tcp.analysis.ack_rtt"),
+    *("tcp.analysis.out_of_order", "tcp.analysis.zero_window", "tcp.window_size_value", "tcp.flags.reset"),
 ]
 
 
+def closed(rows):
+    """How long a side's window was closed, by the frames that say so."""
+    total, since = 0, None
+    for row in rows:
+        ts = nanoseconds(row["frame.time_epoch"])
+        if row["tcp.analysis.zero_window"]:
+            since = ts if since is None else since
+        elif since is not None and row["tcp.window_size_value"] != "0" and row["tcp.flags.reset"] == "0":
+            total, since = total + ts - since, None
+    assert since is None, "a window that stays closed is for the unit tests"
+    return total
+
+
 @pytest.mark.parametrize(
-    "name", ["concurrent-4.client", "half-close.server", "busy-8s.client", "keepalive-5.server"]
+    "name",
+    [
+        *("concurrent-4.client", "half-close.server", "busy-8s.client", "keepalive-5.server"),
+        *("zero-window.server", "loss-mid-reno.server"),
+    ],
 )
 def test_lab_flows_are_sums_over_frames(lab_captures, name):
     path = lab_captures / f"{name}.pcap"
@@ -42,12 +60,20 @@ def test_lab_flows_are_sums_over_frames(lab_captures, name):
             assert flow[f"retransmissions_{side}"] == sum(
                 bool(row["tcp.analysis.retransmission"]) for row in rows
             )
+            late = [row for row in rows if row["tcp.analysis.out_of_order"]]
+            assert flow[f"out_of_order_{side}"] == len(late)
+            assert flow[f"out_of_order_bytes_{side}"] == sum(int(row["tcp.len"]) for row in late)
+            assert flow[f"zero_window_ns_{side}"] == closed(rows)
         for side, acks in (("fwd", rev), ("rev", fwd)):
             times = [nanoseconds(row["tcp.analysis.ack_rtt"]) for row in acks if row["tcp.analysis.ack_rtt"]]
             assert flow[f"rtts_{side}"] == len(times)
             assert flow[f"rtt_min_ns_{side}"] == min(times)
             assert flow[f"rtt_max_ns_{side}"] == max(times)
             assert flow[f"rtt_mean_ns_{side}"] == sum(times) // len(times)
+            for what, percent in (("median", 50), ("p95", 95)):
+                exact = sorted(times)[-(-len(times) * percent // 100) - 1]
+                allowed = exact / 16 if len(times) > 8 else 0
+                assert abs(flow[f"rtt_{what}_ns_{side}"] - exact) <= allowed
         assert (flow["first_n"], flow["last_n"]) == (
             int(mine[0]["frame.number"]),
             int(mine[-1]["frame.number"]),

@@ -37,6 +37,7 @@ class Segment:
     wscale: int | None = None
     sack_permitted: bool = False
     tsval: int | None = None
+    tsecr: int | None = None
     window: int = 1000
     sack: tuple[tuple[int, int], ...] = ()
 
@@ -93,6 +94,7 @@ def make_batch(segments: list[Segment], first_n: int = 1) -> Batch:
         "options_wscale_shift": _masked([s.wscale for _, s in tcp], "u1"),
         "options_sack_perm": np.array([s.sack_permitted for _, s in tcp], np.bool_),
         "options_timestamp_tsval": _masked([s.tsval for _, s in tcp], "u4"),
+        "options_timestamp_tsecr": _masked([s.tsecr for _, s in tcp], "u4"),
         "options_sack_le": _edges([s.sack for _, s in tcp], 0),
         "options_sack_re": _edges([s.sack for _, s in tcp], 1),
     }
@@ -132,6 +134,7 @@ def read_lab(path: Path) -> list[Segment]:
                     wscale=options[3][0] if 3 in options else None,
                     sack_permitted=4 in options,
                     tsval=int.from_bytes(options[8][:4], "big") if 8 in options else None,
+                    tsecr=int.from_bytes(options[8][4:], "big") if 8 in options else None,
                     window=tcp.win,
                 )
             )

@@ -1,0 +1,337 @@
+"""Kernel: why the sender of a segment repeats it, how much it lets fly, what it waits for.
+
+Wireshark has none of this; the rules are ours, after what Linux 6.x does.
+
+Knows: RFC 6298 (smoothed round-trip time, RTO of at least 200 ms as in Linux), RFC 8985 (tail loss probe), RFC 6675
+(loss by SACK), RFC 2883 and 3708 (D-SACK), RFC 3522 (Eifel: an echo older than the retransmission).
+Must not know: columns, tables. The same source runs as plain Python and compiled; the whole call tree stands here.
+
+It takes the capture to be the sender's: at the receiver, what was sent before an acknowledgement arrived looks as if it
+came after it, and what was lost on the way is never seen.
+
+Why a segment repeats bytes: RTO when it comes after at least RTO_MIN without anything sent or received, or repeats a
+SYN; FAST when more was SACKed than it, or three duplicates came, or it follows such a one in the same recovery; TLP
+when it is the tail, the first to be repeated since data was acknowledged, with SACK and no loss reported; AFTER_RTO
+when it follows an RTO, clocked by acknowledgements. Otherwise it is not told (0).
+What a sender waits for: IDLE with nothing in flight; RECEIVER when the window has no room for another segment;
+APPLICATION when its last segment was not full, so that there was no more to send; else CONGESTION (or pacing). A full
+send buffer looks like APPLICATION, or CONGESTION.
+What flies is no more than the congestion window; while repetitions are on their way it is not known.
+Of the last RING repetitions of a direction it is noted when an acknowledgement shows that one was needless.
+
+Memory: WIDTH * 8 bytes a TCP conversation (864). Time: O(1) a segment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcaptool.analyze.tcp_kernel import (
+    FAST,
+    IN_ACK,
+    IN_FLAGS,
+    IN_N,
+    IN_SACK,
+    IN_SEQ,
+    IN_SIDE,
+    IN_SIZE,
+    IN_STREAM,
+    IN_TS,
+    KEEP_ALIVE,
+    OUT_ACK_RTT,
+    OUT_FLAGS,
+    OUT_SCALE,
+    OUT_WINDOW,
+    PROBE,
+    RETRANSMISSION,
+    SPURIOUS,
+)
+
+__all__ = ["WIDTH", "follow"]
+
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+MASK32 = 0xFFFFFFFF
+HALF = 0x80000000
+RTO_MIN_NS = 200_000_000
+RTO_FIRST_NS = 1_000_000_000  # RFC 6298 (2.1)
+TIMER_NS = 180_000_000  # what waited so long was sent by the timer: the least RTO, less a clock tick
+
+# Causes of a repetition.
+C_RTO, C_FAST, C_TLP, C_AFTER_RTO = 1, 2, 3, 4
+# Phases of recovery.
+OPEN, RECOVERY, LOSS = 0, 1, 2
+# What a sender waits for, and where its time is added up: SPENT + one of these.
+NOTHING, IDLE, APPLICATION, RECEIVER, CONGESTION = 0, 1, 2, 3, 4
+
+# Columns beside the rows of `tcp_kernel`: -1 where the segment has none.
+X_TSVAL, X_TSECR, X_MSS, X_SACK_PERMITTED, X_LEFT, X_RIGHT, X_LEFT2, X_RIGHT2, X_HIGHEST, X_WIDTH = (
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+)  # fmt: skip
+# Output columns; 0 where absent, the gap -1.
+OUT_CAUSE, OUT_NEEDLESS, OUT_CWND, OUT_GAP, OUT_SEGMENTS, OUT_WIDTH = 0, 1, 2, 3, 4, 5
+
+# ROUND_MAX is what flew in this round trip, -1 while that is not known.
+# Columns of a direction, and of its ring of repetitions. OPTIONS: 1 SACK, 2 timestamps, once both sides have spoken.
+KNOWN, UNA, NXT, HOLES, SEND_TS, SEND_SEGMENTS, ACK_TS, DUPLICATES, HIGHEST, SACKED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
+REPEATED, PHASE, PHASE_END, SRTT, RTTVAR, WRITTEN, ROUND_END, ROUND_MAX, ROUND_BEFORE = (
+    10, 11, 12, 13, 14, 15, 16, 17, 18,
+)  # fmt: skip
+WINDOW, MSS, OPTIONS, WAITS, EVENT_TS, PENDING, SPENT = 19, 20, 21, 22, 23, 24, 25
+COUNTED, NEEDLESS = 30, 35  # how many of each cause; how many were needless
+RING, RING_AT, RING_FIRST, RING_WIDTH = 4, 36, 37, 4
+R_SEQ, R_END, R_N, R_TSVAL = 0, 1, 2, 3
+SIDE_WIDTH = RING_FIRST + RING * RING_WIDTH + 1
+WIDTH = 2 * SIDE_WIDTH
+
+
+def before(a: int, b: int) -> bool:
+    """Whether `a` lies before `b`, modulo 2**32."""
+    return ((a - b) & MASK32) >= HALF
+
+
+def pass_time(mine: Any, at: int, now: int) -> None:
+    """Add the time since the last event to what the sender waited for."""
+    waited = now - mine[at + EVENT_TS]
+    if mine[at + WAITS] != NOTHING and waited > 0:
+        if mine[at + WAITS] == IDLE:
+            mine[at + PENDING] += waited  # counts only if more is sent
+        else:
+            mine[at + SPENT + mine[at + WAITS]] += waited
+    mine[at + EVENT_TS] = now
+
+
+def classify(mine: Any, at: int) -> None:
+    """What the sender waits for from now on."""
+    if mine[at + SEND_TS] == 0:
+        mine[at + WAITS] = NOTHING
+        return
+    flight = (mine[at + NXT] - mine[at + UNA]) & MASK32
+    segment = mine[at + MSS] if mine[at + MSS] > 0 else 1460
+    if flight == 0 or flight >= HALF:
+        mine[at + WAITS] = IDLE
+    elif mine[at + WINDOW] >= 0 and mine[at + WINDOW] - flight < segment:
+        mine[at + WAITS] = RECEIVER
+    elif mine[at + WRITTEN] != 0:
+        mine[at + WAITS] = APPLICATION
+    else:
+        mine[at + WAITS] = CONGESTION
+
+
+def measured(mine: Any, at: int, rtt: int) -> None:
+    """RFC 6298 (2.2) and (2.3)."""
+    if mine[at + SRTT] == 0:
+        mine[at + SRTT], mine[at + RTTVAR] = rtt, rtt >> 1
+        return
+    error = mine[at + SRTT] - rtt
+    mine[at + RTTVAR] += (max(error, -error) - mine[at + RTTVAR]) >> 2
+    mine[at + SRTT] -= error >> 3
+
+
+def needless(mine: Any, at: int, left: int, right: int, ack: int, echo: int) -> int:
+    """Packet of a repetition that this acknowledgement shows to be needless, or 0.
+
+    `left` to `right` is what it says has come twice (-1: nothing); `echo` its timestamp echo (-1: none).
+    """
+    shown = 0
+    for k in range(RING):
+        entry = at + RING_FIRST + k * RING_WIDTH
+        if mine[entry + R_N] == 0:
+            continue
+        twice = left >= 0 and before(mine[entry + R_SEQ], right) and before(left, mine[entry + R_END])
+        covered = before(mine[entry + R_SEQ], ack)
+        stamp = mine[entry + R_TSVAL]
+        first_arrived = covered and echo > 0 and stamp >= 0 and before(echo, stamp)
+        if twice or first_arrived:
+            if shown == 0 or mine[entry + R_N] < shown:
+                shown = mine[entry + R_N]
+            mine[at + NEEDLESS] += 1
+            mine[entry + R_N] = 0
+        elif covered:
+            mine[entry + R_TSVAL] = -1  # later echoes say nothing about it
+    return shown
+
+
+def acknowledge(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
+    """What an acknowledgement tells the sender at `at`."""
+    ack = row[IN_ACK]
+    if mine[at + KNOWN] == 0:
+        mine[at + KNOWN] = 1
+        mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = ack
+    fresh = before(mine[at + UNA], ack) and not before(mine[at + NXT], ack)
+    if found[OUT_ACK_RTT] > 0 and fresh and mine[at + REPEATED] == 0:
+        measured(mine, at, found[OUT_ACK_RTT])
+    left, right = -1, -1
+    if extra[X_LEFT] >= 0:
+        inner = extra[X_LEFT2] >= 0 and not before(extra[X_LEFT], extra[X_LEFT2])
+        inner = inner and not before(extra[X_RIGHT2], extra[X_RIGHT])
+        if inner or not before(ack, extra[X_RIGHT]):
+            left, right = extra[X_LEFT], extra[X_RIGHT]
+        if before(mine[at + HIGHEST], extra[X_HIGHEST]):
+            mine[at + HIGHEST] = extra[X_HIGHEST]
+    if fresh or left >= 0:
+        out[OUT_NEEDLESS] = needless(mine, at, left, right, ack, extra[X_TSECR] if fresh else -1)
+    mine[at + SACKED] = row[IN_SACK] if left < 0 else 0
+    mine[at + ACK_TS] = row[IN_TS]
+    if fresh:
+        mine[at + UNA] = ack
+        mine[at + DUPLICATES] = mine[at + REPEATED] = 0
+        if before(mine[at + HIGHEST], ack):
+            mine[at + HIGHEST] = ack
+        if mine[at + PHASE] != OPEN and not before(ack, mine[at + PHASE_END]):
+            mine[at + PHASE] = OPEN
+        if not before(ack, mine[at + ROUND_END]):
+            mine[at + ROUND_BEFORE], mine[at + ROUND_MAX] = max(mine[at + ROUND_MAX], 0), 0
+            mine[at + ROUND_END] = mine[at + NXT]
+    elif (
+        ack == mine[at + UNA]
+        and row[IN_SIZE] == 0
+        and mine[at + NXT] != ack
+        and row[IN_FLAGS] & (SYN | FIN) == 0
+    ):
+        mine[at + DUPLICATES] += 1
+
+
+def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
+    """The cause of a repetition; notes the phase that begins with it."""
+    waited = now - max(mine[at + SEND_TS], mine[at + ACK_TS])
+    timer = waited >= TIMER_NS
+    if mine[at + PHASE] == LOSS and before(seq, mine[at + PHASE_END]):
+        return C_RTO if timer else C_AFTER_RTO
+    lost = before(seq, mine[at + HIGHEST]) or mine[at + DUPLICATES] >= 3
+    limit = mine[at + SRTT] + max(RTO_MIN_NS, 4 * mine[at + RTTVAR]) if mine[at + SRTT] > 0 else RTO_FIRST_NS
+    if not timer or 10 * waited < 9 * limit:
+        if lost:
+            mine[at + PHASE], mine[at + PHASE_END] = RECOVERY, mine[at + NXT]
+            return C_FAST
+        if mine[at + PHASE] == RECOVERY and not timer:
+            return C_FAST
+    tail = not before(end, mine[at + NXT]) and mine[at + REPEATED] == 0 and mine[at + PHASE] == OPEN
+    probes = (
+        mine[at + OPTIONS] & 1 != 0 and 10 * waited >= 18 * mine[at + SRTT]
+    )  # two round trips, less a tenth
+    if tail and probes and not lost:
+        return C_TLP
+    if timer:
+        mine[at + PHASE], mine[at + PHASE_END] = LOSS, mine[at + NXT]
+        return C_RTO
+    return 0
+
+
+def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
+    """A segment with data or FIN."""
+    seq, now = row[IN_SEQ], row[IN_TS]
+    end = (seq + row[IN_SIZE] + (row[IN_FLAGS] & FIN)) & MASK32
+    if mine[at + KNOWN] == 0:
+        mine[at + KNOWN] = 1
+        mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = seq
+    mine[at + SPENT + IDLE] += mine[at + PENDING]
+    mine[at + PENDING] = 0
+    flying = mine[at + NXT] != mine[at + UNA]
+    if mine[at + SEND_TS] != 0 and flying:
+        out[OUT_GAP] = max(now - mine[at + SEND_TS], 0) // mine[at + SEND_SEGMENTS]
+    segments = 1
+    if mine[at + MSS] > 0:
+        segments = max((row[IN_SIZE] + mine[at + MSS] - 1) // mine[at + MSS], 1)
+        out[OUT_SEGMENTS] = segments
+    repeats = found[OUT_FLAGS] & (RETRANSMISSION | FAST | SPURIOUS) != 0
+    # Where the capture has no holes, bytes behind the front were sent before, whatever Wireshark calls them.
+    if before(seq, mine[at + NXT]) and (repeats or mine[at + HOLES] == 0):
+        cause = why(mine, at, seq, end, now)
+        out[OUT_CAUSE] = cause
+        mine[at + COUNTED + cause] += 1
+        mine[at + REPEATED] += 1
+        # What flies and what is lost cannot be told apart until all this is acknowledged.
+        mine[at + ROUND_MAX], mine[at + ROUND_END] = -1, mine[at + NXT]
+        entry = at + RING_FIRST + mine[at + RING_AT] * RING_WIDTH
+        mine[at + RING_AT] = (mine[at + RING_AT] + 1) % RING
+        mine[entry + R_SEQ], mine[entry + R_END], mine[entry + R_N] = seq, end, row[IN_N]
+        mine[entry + R_TSVAL] = extra[X_TSVAL]
+    if before(mine[at + NXT], end):
+        if before(mine[at + NXT], seq):
+            mine[at + HOLES] = 1
+        mine[at + NXT] = end
+        # A segment that is not full ends what was written. PSH does not tell: Linux sets it on every super-packet.
+        short = row[IN_SIZE] % mine[at + MSS] != 0 if mine[at + MSS] > 0 else row[IN_FLAGS] & PSH != 0
+        mine[at + WRITTEN] = 1 if short or row[IN_FLAGS] & FIN else 0
+    mine[at + SEND_TS], mine[at + SEND_SEGMENTS] = now, segments
+    flight = ((mine[at + NXT] - mine[at + UNA]) & MASK32) - mine[at + SACKED]
+    if mine[at + ROUND_MAX] >= 0:
+        if 0 < flight < HALF:
+            mine[at + ROUND_MAX] = max(mine[at + ROUND_MAX], flight)
+        out[OUT_CWND] = max(mine[at + ROUND_MAX], mine[at + ROUND_BEFORE])
+
+
+def synchronize(mine: Any, at: int, other: int, row: Any, extra: Any, out: Any) -> None:
+    """A SYN: where the direction begins, and what both sides agreed on."""
+    after, now = (row[IN_SEQ] + 1) & MASK32, row[IN_TS]
+    again = mine[at + KNOWN] != 0 and mine[at + NXT] == after and mine[at + SEND_TS] == 0
+    # A SYN-ACK that comes at once answers a SYN that was repeated.
+    if again and now - mine[at + ACK_TS] >= TIMER_NS:
+        out[OUT_CAUSE] = C_RTO
+        mine[at + COUNTED + C_RTO] += 1
+    mine[other + ACK_TS] = now
+    mine[at + KNOWN] = 1
+    mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = mine[at + ROUND_END] = after
+    mine[at + MSS] = max(extra[X_MSS], 0)
+    mine[at + OPTIONS] = extra[X_SACK_PERMITTED] + (2 if extra[X_TSVAL] >= 0 else 0)
+    if row[IN_FLAGS] & ACK:
+        mine[at + OPTIONS] &= mine[other + OPTIONS]
+        mine[other + OPTIONS] = mine[at + OPTIONS]
+        # Both take the smaller of the two sizes, less what timestamps need (RFC 6691).
+        size = min(mine[at + MSS], mine[other + MSS]) - (12 if mine[at + OPTIONS] & 2 else 0)
+        mine[at + MSS] = mine[other + MSS] = max(size, 0)
+
+
+def follow(rows: Any, found: Any, extra: Any, start: int, state: Any, out: Any) -> int:
+    """Follow the senders of segments in capture order.
+
+    Parameters
+    ----------
+    rows, found : int64 arrays
+        Input and output of `tcp_kernel.analyze`.
+    extra : (segments, X_WIDTH) int64
+    start : int
+        First row to do.
+    state : (streams, WIDTH) int64
+        Zero where not used yet.
+    out : (segments, OUT_WIDTH) int64
+        Output columns, OUT_*; zero before, OUT_GAP -1.
+
+    Returns
+    -------
+    int
+        Rows done: all.
+    """
+    for i in range(start, len(rows)):
+        row, mine = rows[i], state[rows[i, IN_STREAM]]
+        at, other = row[IN_SIDE] * SIDE_WIDTH, (1 - row[IN_SIDE]) * SIDE_WIDTH
+        if row[IN_SIZE] < 0:
+            continue
+        flags = row[IN_FLAGS]
+        pass_time(mine, at, row[IN_TS])
+        pass_time(mine, other, row[IN_TS])
+        if flags & RST:
+            mine[at + WAITS] = mine[other + WAITS] = NOTHING
+            continue
+        if flags & SYN:
+            synchronize(mine, at, other, row, extra[i], out[i])
+        if flags & ACK:
+            acknowledge(mine, other, row, found[i], extra[i], out[i])
+        mine[other + WINDOW] = found[i, OUT_WINDOW] if found[i, OUT_SCALE] != -1 else -1
+        plain = flags & SYN == 0 and found[i, OUT_FLAGS] & (KEEP_ALIVE | PROBE) == 0
+        if plain and (row[IN_SIZE] > 0 or flags & FIN):
+            send(mine, at, row, found[i], extra[i], out[i])
+        classify(mine, at)
+        classify(mine, other)
+    return len(rows)

@@ -1,0 +1,113 @@
+"""What senders did, as columns: causes of repetitions, windows, gaps, and what each direction waited for.
+
+Knows: how columns become the kernel's rows, and its output becomes columns. Must not know: the rules
+(`analyze.sender_kernel`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pcaptool.analyze import sender_kernel as nk
+from pcaptool.analyze import tcp_kernel as tk
+from pcaptool.analyze.take import Ints, grown, integers
+from pcaptool.engine import Engine
+from pcaptool.tables.columns import Columns, Lists, Masked, Texts
+from pcaptool.tables.tcp_analysis import CAUSES
+
+__all__ = ["LIMITS", "Senders"]
+
+LIMITS = ("idle", "application", "rwnd", "cwnd")
+MASK32 = 0xFFFFFFFF
+_SPENT = ("idle_ns", "application_limited_ns", "rwnd_limited_ns", "cwnd_limited_ns")
+_COUNTED = ((nk.C_RTO, "rtos"), (nk.C_FAST, "fast_retransmissions"), (nk.C_TLP, "tlps"))
+
+
+class Senders:
+    """Follows the senders of all segments.
+
+    Parameters
+    ----------
+    engine : Engine, optional
+        How the kernel runs; plain Python without it.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._kernel = engine.function(nk.__name__, "follow") if engine else nk.follow
+        self._state = np.zeros((1024, nk.WIDTH), np.int64)
+
+    def feed(self, tcp: Columns, at: Ints, rows: Ints, found: Ints) -> None:
+        """Adds columns to a batch's tcp table.
+
+        Parameters
+        ----------
+        tcp : Columns
+        at : int64 array
+            Row of the tcp table of each segment.
+        rows, found : int64 arrays
+            Input and output of `tcp_kernel.analyze`.
+        """
+        self._state = grown(self._state, int(rows[:, tk.IN_STREAM].max(initial=-1)))
+        out = np.zeros((len(rows), nk.OUT_WIDTH), np.int64)
+        out[:, nk.OUT_GAP] = -1
+        self._kernel(rows, found, _extra(tcp, at), 0, self._state, out)
+        wide = np.zeros((len(integers(tcp, "n")), nk.OUT_WIDTH), np.int64)
+        wide[:, nk.OUT_GAP] = -1
+        wide[at] = out
+        tcp["retransmission_cause"] = Texts((wide[:, nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
+        tcp["pacing_gap_ns"] = Masked(wide[:, nk.OUT_GAP].copy(), wide[:, nk.OUT_GAP] >= 0)
+        for name, column, dtype in (
+            ("needless_n", nk.OUT_NEEDLESS, "u4"),
+            ("cwnd_estimate_bytes", nk.OUT_CWND, "u4"),
+            ("gso_segments", nk.OUT_SEGMENTS, "u2"),
+        ):
+            tcp[name] = Masked(wide[:, column].astype(dtype), wide[:, column] > 0)
+
+    def flow_columns(self, streams: Ints) -> Columns:
+        """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
+        self._state = grown(self._state, int(streams.max(initial=-1)))
+        columns: Columns = {}
+        for side, name in ((0, "fwd"), (1, "rev")):
+            begin = side * nk.SIDE_WIDTH
+            mine = self._state[np.maximum(streams, 0), begin : begin + nk.SIDE_WIDTH]
+            mine[streams < 0] = 0
+            for cause, what in _COUNTED:
+                columns[f"{what}_{name}"] = mine[:, nk.COUNTED + cause].astype("u4")
+            columns[f"needless_retransmissions_{name}"] = mine[:, nk.NEEDLESS].astype("u4")
+            spent = mine[:, nk.SPENT + nk.IDLE : nk.SPENT + nk.CONGESTION + 1]
+            for k, what in enumerate(_SPENT):
+                columns[f"{what}_{name}"] = spent[:, k].copy()
+            most = np.where(spent.max(axis=1) > 0, spent.argmax(axis=1), -1)
+            columns[f"limited_by_{name}"] = Texts(most.astype(np.int32), LIMITS)
+        return columns
+
+
+def _extra(tcp: Columns, at: Ints) -> Ints:
+    extra = np.full((len(at), nk.X_WIDTH), -1, np.int64)
+    for column, name in (
+        (nk.X_TSVAL, "options_timestamp_tsval"),
+        (nk.X_TSECR, "options_timestamp_tsecr"),
+        (nk.X_MSS, "options_mss_val"),
+        (nk.X_SACK_PERMITTED, "options_sack_perm"),
+    ):
+        extra[:, column] = integers(tcp, name)[at]
+    left, right = tcp["options_sack_le"], tcp["options_sack_re"]
+    if not isinstance(left, Lists) or not isinstance(right, Lists):
+        raise TypeError("SACK edges are lists")
+    begin, end = left.offsets[at].astype(np.int64), left.offsets[at + 1].astype(np.int64)
+    with_blocks = np.flatnonzero(end > begin)
+    if not len(with_blocks):
+        return extra
+    ack = integers(tcp, "ack_raw")[at]
+    lefts, rights = left.values.astype(np.int64), right.values.astype(np.int64)
+    highest = np.zeros(len(at), np.int64)
+    for k in range(4):
+        mine = with_blocks[end[with_blocks] - begin[with_blocks] > k]
+        here = begin[mine] + k
+        if k < 2:
+            columns = (nk.X_LEFT, nk.X_RIGHT) if k == 0 else (nk.X_LEFT2, nk.X_RIGHT2)
+            extra[mine, columns[0]], extra[mine, columns[1]] = lefts[here], rights[here]
+        ahead = (rights[here] - ack[mine]) & MASK32
+        highest[mine] = np.maximum(highest[mine], np.where(ahead < nk.HALF, ahead, 0))
+    extra[with_blocks, nk.X_HIGHEST] = (ack[with_blocks] + highest[with_blocks]) & MASK32
+    return extra
