@@ -74,7 +74,7 @@ class DnsAnalysis(StreamAnalysis):
         self._records = np.zeros((4096, dk.RECORD_WIDTH), np.int64)
         self._text = np.zeros(1 << 18, np.uint8)
 
-    def make(self) -> DnsConnection:
+    def make(self, flow: int) -> DnsConnection:  # noqa: ARG002 - others name files by it
         """A reader for one connection."""
         return DnsConnection()
 

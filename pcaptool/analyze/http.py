@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pcaptool.analyze.bodies import Bodies
 from pcaptool.analyze.http_pairing import HttpConnection
 from pcaptool.analyze.http_rows import exchange_columns
 from pcaptool.analyze.segments import Bools, Start
@@ -39,9 +40,17 @@ class HttpAnalysis(StreamAnalysis):
 
     table = "http"
 
-    def make(self) -> HttpConnection:
+    def __init__(self) -> None:
+        super().__init__()
+        self._bodies: Bodies | None = None
+
+    def extract(self, bodies: Bodies) -> None:
+        """Write bodies, too. Then every byte of them is looked at, which takes more time."""
+        self._bodies = bodies
+
+    def make(self, flow: int) -> HttpConnection:
         """A reader for one conversation."""
-        return HttpConnection()
+        return HttpConnection(flow, self._bodies)
 
     def marks(self, batch: Batch, start: Start) -> Bools:  # noqa: ARG002 - others look at the batch
         """Segments with which the reading of a conversation may begin."""

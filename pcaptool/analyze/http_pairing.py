@@ -12,8 +12,9 @@ Memory: the heads of exchanges that are not finished, at most PENDING of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pcaptool.analyze.bodies import Bodies, Body
 from pcaptool.analyze.http_head import (
     Framing,
     RequestHead,
@@ -31,6 +32,7 @@ from pcaptool.analyze.streams import Piece, StreamReassembler
 __all__ = ["PENDING", "Exchange", "HttpConnection", "Message"]
 
 PENDING = 1024  # unanswered requests; a connection of which one direction was captured would pile them up
+TRAILERS = 100  # fields of a trailer that are kept
 UNASKED = 16  # responses that wait for a request which the capture has behind them
 
 
@@ -52,6 +54,9 @@ class Message:
     complete: bool = False
     over: bool = False  # nothing more will come for it
     trouble: str | None = None
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: Body | None = None  # the file that it goes to
+    asked: bool = False  # whether a file was asked for
 
 
 @dataclass(slots=True)
@@ -88,9 +93,11 @@ class HttpConnection:
     [('GET', 204, 5)]
     """
 
-    __slots__ = ("_client", "_count", "_ended", "_open", "_sides", "seen_http", "streams")
+    __slots__ = ("_client", "_count", "_ended", "_open", "_sides", "bodies", "flow", "seen_http", "streams")
 
-    def __init__(self) -> None:
+    def __init__(self, flow: int = 0, bodies: Bodies | None = None) -> None:
+        self.flow = flow
+        self.bodies = bodies
         self.streams = (StreamReassembler(), StreamReassembler())
         self.seen_http = False  # a whole head was found
         self._client = -1
@@ -117,9 +124,12 @@ class HttpConnection:
         if other.has_hole:
             for event in other.acknowledged(ack, n, ts):
                 self._sides[1 - side].reader.feed(event)
-        reader = self._sides[side].reader
-        for event in self.streams[side].push(seq, data, n, ts, missing=missing, fin=fin, ack=ack):
+        reader, stream = self._sides[side].reader, self.streams[side]
+        before = stream.conflicting_bytes
+        for event in stream.push(seq, data, n, ts, missing=missing, fin=fin, ack=ack):
             reader.feed(event)
+        if stream.conflicting_bytes != before:
+            self._sides[side].on_conflict()
         return self._ended
 
     def body_room(self, side: int) -> int:
@@ -186,6 +196,15 @@ class HttpConnection:
         """All that are left, finished or not."""
         out, self._open = self._open, []
         return out
+
+    def place_of(self, message: Message) -> tuple[int, str] | None:
+        """Number of the exchange that a message belongs to, and which of its messages it is."""
+        for exchange in reversed(self._open):
+            if exchange.response is message:
+                return exchange.number, "response"
+            if exchange.request is message:
+                return exchange.number, "request"
+        return None
 
     def is_client(self, side: int) -> bool:
         """Whether a direction carries requests."""
@@ -268,7 +287,7 @@ class _Side:
     def __init__(self, connection: HttpConnection, side: int) -> None:
         self._connection = connection
         self._side = side
-        self.reader = MessageReader(self)
+        self.reader = MessageReader(self, keeps=connection.bodies is not None)
         self._message: Message | None = None
 
     def on_start(self, piece: Piece, at: int) -> None:
@@ -302,10 +321,46 @@ class _Side:
     def on_body_gap(self, size: int) -> None:
         if self._message is not None:
             self._message.gap_bytes += size
+            body = self._body(self._message)
+            if body is not None and self._connection.bodies is not None:
+                self._connection.bodies.gap(body, size)
+
+    def on_data(self, data: memoryview | bytes) -> None:
+        if self._message is not None:
+            body = self._body(self._message)
+            if body is not None and self._connection.bodies is not None:
+                self._connection.bodies.add(body, data)
+
+    def _body(self, message: Message) -> Body | None:
+        """The file of a message's body, begun with the first bytes."""
+        bodies = self._connection.bodies
+        if bodies is None or message.head is None or message.asked:
+            return message.body
+        place = self._connection.place_of(message)
+        if place is not None:
+            message.asked = True
+            kinds = (message.head.first(b"content-type"), message.head.first(b"content-encoding"))
+            message.body = bodies.begin(self._connection.flow, *place, *kinds)
+        return message.body
+
+    def _finish_body(self, message: Message) -> None:
+        if message.body is not None and self._connection.bodies is not None:
+            self._connection.bodies.end(message.body, complete=message.complete)
+
+    def on_trailer(self, line: bytes) -> None:
+        if self._message is not None and len(self._message.trailers) < TRAILERS:
+            name, _, value = line.partition(b":")
+            self._message.trailers.append((name, value.strip(b" \t")))
+
+    def on_conflict(self) -> None:
+        """Bytes came twice, and not the same."""
+        if self._message is not None:
+            self._message.trouble = self._message.trouble or "overlapping segments differ"
 
     def on_end(self) -> None:
         if self._message is not None:
             self._message.complete = self._message.over = True
+            self._finish_body(self._message)
             self._message = None
             self._connection.note_end()
 
@@ -313,6 +368,7 @@ class _Side:
         if self._message is not None:
             self._message.trouble = self._message.trouble or why
             self._message.over = True
+            self._finish_body(self._message)
             self._message = None
             self._connection.note_end()
 

@@ -44,6 +44,12 @@ class Listener(Protocol):
     def on_body(self, size: int, n: int, ts: int) -> None:
         """Body bytes, transfer coding removed; 0 for the last byte of the coding itself."""
 
+    def on_data(self, data: memoryview | bytes) -> None:
+        """These bytes, before `on_body` counts them; only where they are kept."""
+
+    def on_trailer(self, line: bytes) -> None:
+        """A trailer field, without its line end."""
+
     def on_body_gap(self, size: int) -> None:
         """Body bytes that the capture lacks, counted by `on_body` too."""
 
@@ -82,12 +88,15 @@ class MessageReader:
     Parameters
     ----------
     listener : Listener
+    keeps : bool
+        Whether the listener wants the bytes of bodies (`on_data`); then none can be skipped.
     """
 
-    __slots__ = ("_buffer", "_left", "_listener", "_state")
+    __slots__ = ("_buffer", "_keeps", "_left", "_listener", "_state")
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, keeps: bool = False) -> None:
         self._listener = listener
+        self._keeps = keeps
         self._state = _State.HEAD
         self._buffer = bytearray()  # an unfinished head, line or trailer
         self._left = 0  # bytes of body or chunk still to come
@@ -112,6 +121,8 @@ class MessageReader:
     @property
     def room(self) -> int:
         """How many of the next bytes are body and do not end it, so that their content is not looked at."""
+        if self._keeps:
+            return 0
         if self._state is _State.CLOSE:
             return _ENDLESS
         return self._left - 1 if self._state in (_State.LENGTH, _State.CHUNK_DATA) else 0
@@ -176,10 +187,14 @@ class MessageReader:
         while at < size and self._state is not _State.OPAQUE:
             if self._state in (_State.LENGTH, _State.CHUNK_DATA):
                 step = min(size - at, self._left)
+                if self._keeps:
+                    self._listener.on_data(piece.data[at : at + step])
                 self._body(step, piece.n, piece.ts)
                 at += step
                 continue
             if self._state is _State.CLOSE:
+                if self._keeps:
+                    self._listener.on_data(piece.data[at:])
                 self._listener.on_body(size - at, piece.n, piece.ts)
                 return
             if raw is None:
@@ -291,10 +306,12 @@ class MessageReader:
         return at
 
     def _trailer(self, raw: bytes, at: int, piece: Piece) -> int:
-        """Trailer fields up to the empty line; they are not kept."""
+        """Trailer fields up to the empty line."""
         line, at = self._line(raw, at)
         if line == b"":
             self._state = _State.HEAD
             self._listener.on_body(0, piece.n, piece.ts)
             self._listener.on_end()
+        elif line:
+            self._listener.on_trailer(line)
         return at

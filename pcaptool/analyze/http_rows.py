@@ -25,6 +25,8 @@ _NO_HEAD = RequestHead("")
 _OF_MESSAGE: dict[str, Callable[[Message], Any]] = {
     "header_names": lambda m: [text(key) for key, _ in _fields(m)],
     "header_values": lambda m: [text(value) for _, value in _fields(m)],
+    "trailer_names": lambda m: [text(key) for key, _ in m.trailers],
+    "trailer_values": lambda m: [text(value) for _, value in m.trailers],
     "head_bytes": lambda m: m.head.size if m.head else 0,
     "body_bytes": lambda m: m.body_bytes,
     "gap_bytes": lambda m: m.gap_bytes,

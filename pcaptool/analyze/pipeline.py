@@ -6,6 +6,7 @@ Memory: one batch, one row group of each table, and the analyses' state.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pcaptool.analyze.bodies import Bodies
+from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
 from pcaptool.engine import Engine
@@ -44,6 +47,7 @@ def analyze(
     *,
     tables: Iterable[str] | None = None,
     analyses: Sequence[Entry] | None = None,
+    extract: str | Path | None = None,
     progress: Progress | None = None,
     command: str = "",
     engine: Engine | None = None,
@@ -61,6 +65,8 @@ def analyze(
         Tables to make; all without.
     analyses : sequence of Entry, optional
         Instead of those registered.
+    extract : path, optional
+        Folder, new or empty, for the bodies of HTTP messages (`analyze.bodies`).
     progress : callable, optional
         Called now and then with bytes read, bytes there are (None if unknown), packets decoded.
     command : str
@@ -85,7 +91,10 @@ def analyze(
     """
     names = _chosen(tables, analyses)
     line = _Line(_sources(paths), names, analyses, engine, progress, only=_filter(packet_filter))
-    with ReportWriter(out, [_definition(name, analyses) for name in names]) as writer:
+    with contextlib.ExitStack() as stack:
+        if extract is not None:
+            line.bodies = stack.enter_context(Bodies(extract))
+        writer = stack.enter_context(ReportWriter(out, [_definition(name, analyses) for name in names]))
         for part in line.parts():
             for name, columns in part.items():
                 if name in writer.rows:
@@ -214,12 +223,18 @@ class _Line:
     only: PacketFilter | None = None
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
+    bodies: Bodies | None = None
 
     def parts(self) -> Iterator[dict[str, Columns]]:
         """Columns of all tables, batch by batch."""
         engine = self.engine or Engine()
-        chosen = wanted(self.names, ANALYSES if self.entries is None else self.entries)
+        tables = self.names if self.bodies is None else [*self.names, "http"]
+        chosen = wanted(tables, ANALYSES if self.entries is None else self.entries)
         running = [entry.make(engine) for entry in chosen]
+        if self.bodies is not None:
+            for analysis in running:
+                if isinstance(analysis, HttpAnalysis):
+                    analysis.extract(self.bodies)
         needed = {table for analysis in running for table in analysis.needs}
         decoder = Decoder(engine, {*self.names, *needed})
         packets = 0

@@ -88,7 +88,7 @@ class StreamAnalysis:
         self._connections: dict[int, Any] = {}
         self._last = (0, 0)
 
-    def make(self) -> Connection:
+    def make(self, flow: int) -> Connection:
         """A reader for one conversation."""
         raise NotImplementedError
 
@@ -161,7 +161,7 @@ class StreamAnalysis:
         return np.flatnonzero(wanted), marks
 
     def _begin(self, row: Row, start: Start, is_first: bool) -> Connection:
-        connection = self._connections[row.flow] = self.make()
+        connection = self._connections[row.flow] = self.make(row.flow)
         self._state[row.flow] = _READ
         # Data that came before its turn waits for the first; one joined later begins with this row.
         connection.streams[row.side].begin(1 if is_first else row.seq)

@@ -12,7 +12,8 @@ Choices: the bytes that came first are kept where segments overlap. A hole is gi
 `Gap`, when the other side has acknowledged beyond it, when more than HOLD_BYTES or HOLD_SEGMENTS wait behind
 it, or when the stream ends. Bytes cut off by the snap length are a Gap at once. A stream that was joined in
 the middle begins with the first data segment that is seen.
-Left out: overlapping segments with other content are not compared.
+Bytes that come again while the first ones still wait behind a hole are compared (`conflicting_bytes`).
+Left out: what was handed on is not kept, so a repetition of it with other content is not noticed.
 
 Memory: at most HOLD_BYTES and HOLD_SEGMENTS waiting in a direction; without holes nothing is held.
 Time: O(1) a segment in order; a segment behind a hole costs a binary search and a list insertion.
@@ -125,6 +126,7 @@ class StreamReassembler:
         "_keys",
         "_next_seq",
         "_started",
+        "conflicting_bytes",
         "ended",
         "gap_bytes",
         "position",
@@ -135,6 +137,7 @@ class StreamReassembler:
         self.position = 0
         self.repeated_bytes = 0
         self.gap_bytes = 0
+        self.conflicting_bytes = 0
         self.ended = False
         self._started = False
         self._next_seq = 0
@@ -266,6 +269,7 @@ class StreamReassembler:
         """Keep the parts of a segment that no held one covers."""
         where = bisect_left(self._keys, at)
         if where and at < (end := self._keys[where - 1] + self._held[where - 1].size):
+            self._compare(self._held[where - 1].data[at - self._keys[where - 1] :], new.data)
             at, new = self._cut_front(new, at, end - at)
         while where < len(self._keys) and new.size:
             room = self._keys[where] - at
@@ -275,6 +279,7 @@ class StreamReassembler:
                 beyond = max(room - len(new.data), 0)
                 self._insert(where, at, replace(new, data=new.data[:room], missing=beyond, fin=False))
                 where += 1
+            self._compare(self._held[where].data, new.data[max(room, 0) :])
             at, new = self._cut_front(new, at, room + self._held[where].size, counted=max(room, 0))
             where += 1
         if new.size:
@@ -289,6 +294,12 @@ class StreamReassembler:
         data = segment.data[cut:]
         missing = segment.missing - max(cut - len(segment.data), 0)
         return at + cut, _Held(data, missing, segment.fin, segment.carrier, segment.ack)
+
+    def _compare(self, kept: bytes, again: bytes) -> None:
+        """Count the bytes in which two pieces from the same position differ."""
+        size = min(len(kept), len(again))
+        if kept[:size] != again[:size]:
+            self.conflicting_bytes += sum(a != b for a, b in zip(kept[:size], again[:size], strict=True))
 
     def _insert(self, where: int, at: int, segment: _Held) -> None:
         self._keys.insert(where, at)

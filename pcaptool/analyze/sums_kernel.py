@@ -6,7 +6,7 @@ The same source runs as plain Python and compiled by numba; the whole call tree 
 Round-trip times: the first EXACT of a direction are kept as they are; more of them go into a histogram of BINS
 buckets, eight to a power of two from 1,024 ns up to 2**36 ns (69 s), which the direction gets from a pool. A bucket is
 an eighth of its lower bound wide, so what is read from its middle is wrong by 1/16 at most.
-Memory: WIDTH * 8 bytes a direction (176), 848 more where it has more than EXACT measured times.
+Memory: WIDTH * 8 bytes a direction (176), 864 more where it has more than EXACT measured times.
 Time: O(1) a segment.
 """
 

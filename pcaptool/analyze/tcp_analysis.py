@@ -8,7 +8,7 @@ Memory: 50 * 8 bytes a TCP conversation, 40 bytes a segment that is not acknowle
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from pcaptool.analyze import sender_kernel as nk
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, grown, integers
+from pcaptool.analyze.take import Ints, grown, index, integers
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Lists, Masked, Texts
+from pcaptool.tables.columns import Columns, Lists, Masked, Texts, row_count
 from pcaptool.tables.tcp_analysis import CAUSES
 
 __all__ = ["LIMITS", "Senders"]
@@ -51,9 +51,13 @@ class Senders:
         out = np.zeros((len(rows), nk.OUT_WIDTH), np.int64)
         out[:, nk.OUT_GAP] = -1
         self._kernel(rows, found, _extra(tcp, at), 0, self._state, out)
-        wide = np.zeros((len(integers(tcp, "n")), nk.OUT_WIDTH), np.int64)
-        wide[:, nk.OUT_GAP] = -1
-        wide[at] = out
+        height = row_count(tcp["n"])
+        if isinstance(index(at, height), slice):
+            wide = out
+        else:
+            wide = np.zeros((height, nk.OUT_WIDTH), np.int64)
+            wide[:, nk.OUT_GAP] = -1
+            wide[at] = out
         tcp["retransmission_cause"] = Texts((wide[:, nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
         tcp["pacing_gap_ns"] = Masked(wide[:, nk.OUT_GAP].copy(), wide[:, nk.OUT_GAP] >= 0)
         for name, column, dtype in (
@@ -84,13 +88,14 @@ class Senders:
 
 def _extra(tcp: Columns, at: Ints) -> Ints:
     extra = np.full((len(at), nk.X_WIDTH), -1, np.int64)
+    rows = index(at, row_count(tcp["n"]))
     for column, name in (
         (nk.X_TSVAL, "options_timestamp_tsval"),
         (nk.X_TSECR, "options_timestamp_tsecr"),
         (nk.X_MSS, "options_mss_val"),
         (nk.X_SACK_PERMITTED, "options_sack_perm"),
     ):
-        extra[:, column] = integers(tcp, name)[at]
+        extra[:, column] = integers(tcp, name)[rows]
     left, right = tcp["options_sack_le"], tcp["options_sack_re"]
     if not isinstance(left, Lists) or not isinstance(right, Lists):
         raise TypeError("SACK edges are lists")

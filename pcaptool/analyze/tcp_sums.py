@@ -1,7 +1,7 @@
 """Each flow's sums of TCP analysis, and quantiles of its round-trip times.
 
 Knows: how the kernel's counts become columns. Must not know: what is counted (`analyze.sums_kernel`).
-Memory: 352 bytes a TCP flow; 848 more for each direction with more than 8 measured times.
+Memory: 352 bytes a TCP flow; 864 more for each direction with more than 8 measured times.
 """
 
 from __future__ import annotations

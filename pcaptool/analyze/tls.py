@@ -34,7 +34,7 @@ class TlsAnalysis(StreamAnalysis):
 
     table = "tls"
 
-    def make(self) -> TlsConnection:
+    def make(self, flow: int) -> TlsConnection:  # noqa: ARG002 - others name files by it
         """A reader for one connection."""
         return TlsConnection()
 

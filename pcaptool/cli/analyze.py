@@ -35,12 +35,20 @@ def analyze(
             metavar="EXPRESSION",
         ),
     ] = None,
+    extract: Annotated[
+        Path | None,
+        typer.Option(help="Write the bodies of HTTP messages into this folder, new or empty.", metavar="DIR"),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to look at, too.", metavar="FILE.html")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
 ) -> None:
     """Decode captures into columns; write one Parquet file a layer, and say what is in them.
 
     A capture that is cut is analyzed up to the cut, and the summary says so. Tables: pcaptool schema.
+    Bodies are written as they came: chunks joined, gzip and the like not undone; bodies.json says which is which.
     """
     from pcaptool.analyze.pipeline import analyze as run_analyze
 
@@ -50,10 +58,15 @@ def analyze(
             captures,
             out,
             tables=wanted,
+            extract=extract,
             progress=tell,
             command=command_line(),
             packet_filter=packet_filter,
         )
+    if html is not None:
+        from pcaptool.cli.report import write_page
+
+        write_page(report, html)
     if as_json:
         typer.echo(json.dumps(_as_dict(report), indent=1))
     elif not quiet:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pcaptool.cli.terminal import command_line, progress
 from pcaptool.errors import printable
 
-__all__ = ["report"]
+if TYPE_CHECKING:
+    from pcaptool.tables.report import Report
+
+__all__ = ["report", "write_page"]
 
 
 def report(
@@ -25,8 +28,6 @@ def report(
     It asks no network. Of large captures it shows a sample, and says so.
     """
     from pcaptool.analyze.pipeline import analyze
-    from pcaptool.file.aside import AsideFile
-    from pcaptool.report.page import html_page
     from pcaptool.tables.report import open_report
 
     with tempfile.TemporaryDirectory(prefix="pcaptool-") as folder:
@@ -35,7 +36,17 @@ def report(
         else:
             with progress("analyzing") as tell:
                 opened = analyze(source, Path(folder) / "report", progress=tell, command=command_line())
-        page = html_page(opened, title).encode()
+        written = write_page(opened, out, title)
+    if not quiet:
+        typer.echo(f"{printable(str(out))}: {written / 1e6:.1f} MB")
+
+
+def write_page(report: Report, out: Path, title: str = "") -> int:
+    """Write a report's page, whole or not at all; its bytes."""
+    from pcaptool.file.aside import AsideFile
+    from pcaptool.report.page import html_page
+
+    page = html_page(report, title).encode()
     file = AsideFile(out)
     try:
         file.write(page)
@@ -43,5 +54,4 @@ def report(
         file.discard()
         raise
     file.commit()
-    if not quiet:
-        typer.echo(f"{printable(str(out))}: {len(page) / 1e6:.1f} MB")
+    return len(page)
