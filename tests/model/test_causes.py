@@ -47,7 +47,7 @@ class Watch:
                     self.windows.setdefault(seq, []).append(sk.snd_cwnd * mss)
                     if skb.retransmitted:
                         self.causes.append((seq, self.running.get(id(sk)) or after))
-            yield from transmit(sk, skb)
+            return (yield from transmit(sk, skb))
 
         patch.setattr(output, "tcp_transmit_skb", watched)
         self.mark(patch, "_send_loss_probe", "tlp")
