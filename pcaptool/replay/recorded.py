@@ -78,7 +78,7 @@ class _Recorder(HttpAnalysis):
         super().__init__()
         self.found: list[tuple[int, Exchange]] = []
 
-    def make(self) -> RecordingConnection:
+    def make(self, flow: int) -> RecordingConnection:  # noqa: ARG002 - a connection does not know its number
         return RecordingConnection()
 
     def columns(self, found: list[tuple[int, Any]]) -> Columns:
