@@ -10,6 +10,8 @@ headers have no flow, and neither have headers that an ICMP error quotes (Wiresh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +27,7 @@ __all__ = ["FlowAnalysis"]
 
 TCP, UDP = 6, 17
 FIRST_CAPACITY = 1024
+PART_ROWS = 65_536
 END_WORDS = ("open", "half", "fin", "rst")
 
 
@@ -76,8 +79,17 @@ class FlowAnalysis:
 
     def finish(self) -> dict[str, Columns]:
         """The flows table."""
-        flows = self._flows[: self.flow_count]
+        return self._part(0, self.flow_count)
+
+    def parts(self) -> Iterator[dict[str, Columns]]:
+        """The flows table in parts: its columns together would take as much memory as the state."""
+        for first in range(0, max(self.flow_count, 1), PART_ROWS):
+            yield self._part(first, min(first + PART_ROWS, self.flow_count))
+
+    def _part(self, first: int, end: int) -> dict[str, Columns]:
+        flows = self._flows[first:end]
         columns = flow_columns(flows, self._addresses.words)
+        columns["flow"] = np.arange(first, end, dtype="u4")
         return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])}
 
     def _grow(self) -> None:

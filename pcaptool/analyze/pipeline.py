@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pcaptool.analyze.bodies import Bodies
+from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
@@ -253,7 +254,10 @@ class _Line:
                     self.notices.append(str(capture.cut))
                 self.sources.append(digest.about(capture.path, capture.packets))
         for analysis in running:
-            yield analysis.finish()
+            if isinstance(analysis, FlowAnalysis):
+                yield from analysis.parts()
+            else:
+                yield analysis.finish()
 
 
 class _Digest:

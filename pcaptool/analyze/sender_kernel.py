@@ -19,7 +19,7 @@ send buffer looks like APPLICATION, or CONGESTION.
 What flies is no more than the congestion window; while repetitions are on their way it is not known.
 Of the last RING repetitions of a direction it is noted when an acknowledgement shows that one was needless.
 
-Memory: WIDTH * 8 bytes a TCP conversation (864). Time: O(1) a segment.
+Memory: 68 bytes a TCP conversation, WIDTH * 8 (864) more when it has data. Time: O(1) a segment.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ RING, RING_AT, RING_FIRST, RING_WIDTH = 4, 36, 37, 4
 R_SEQ, R_END, R_N, R_TSVAL = 0, 1, 2, 3
 SIDE_WIDTH = RING_FIRST + RING * RING_WIDTH + 1
 WIDTH = 2 * SIDE_WIDTH
+# Columns of what the SYN of each side says. H_SEQ is the number behind it, one more than 32 bits hold where it wraps.
+H_SEQ, H_TS, H_MSS, H_OPTIONS, H_WIDTH = 0, 1, 2, 3, 4
 
 
 def before(a: int, b: int) -> bool:
@@ -272,28 +274,36 @@ def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None
         out[OUT_CWND] = max(mine[at + ROUND_MAX], mine[at + ROUND_BEFORE])
 
 
-def synchronize(mine: Any, at: int, other: int, row: Any, extra: Any, out: Any) -> None:
-    """A SYN: where the direction begins, and what both sides agreed on."""
-    after, now = (row[IN_SEQ] + 1) & MASK32, row[IN_TS]
-    again = mine[at + KNOWN] != 0 and mine[at + NXT] == after and mine[at + SEND_TS] == 0
+def greet(hello: Any, side: int, row: Any, extra: Any) -> int:
+    """A SYN: what both sides say they can; the cause if it comes again, or 0."""
+    again = hello[side, H_SEQ] == row[IN_SEQ] + 1
     # A SYN-ACK that comes at once answers a SYN that was repeated.
-    if again and now - mine[at + ACK_TS] >= TIMER_NS:
-        out[OUT_CAUSE] = C_RTO
-        mine[at + COUNTED + C_RTO] += 1
-    mine[other + ACK_TS] = now
-    mine[at + KNOWN] = 1
-    mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = mine[at + ROUND_END] = after
-    mine[at + MSS] = max(extra[X_MSS], 0)
-    mine[at + OPTIONS] = extra[X_SACK_PERMITTED] + (2 if extra[X_TSVAL] >= 0 else 0)
-    if row[IN_FLAGS] & ACK:
-        mine[at + OPTIONS] &= mine[other + OPTIONS]
-        mine[other + OPTIONS] = mine[at + OPTIONS]
-        # Both take the smaller of the two sizes, less what timestamps need (RFC 6691).
-        size = min(mine[at + MSS], mine[other + MSS]) - (12 if mine[at + OPTIONS] & 2 else 0)
-        mine[at + MSS] = mine[other + MSS] = max(size, 0)
+    timer = row[IN_TS] - hello[1 - side, H_TS] >= TIMER_NS
+    hello[side, H_SEQ], hello[side, H_TS] = row[IN_SEQ] + 1, row[IN_TS]
+    hello[side, H_MSS] = max(extra[X_MSS], 0)
+    hello[side, H_OPTIONS] = max(extra[X_SACK_PERMITTED], 0) + (2 if extra[X_TSVAL] >= 0 else 0)
+    return C_RTO if again and (timer or row[IN_FLAGS] & ACK == 0) else 0
 
 
-def follow(rows: Any, found: Any, extra: Any, start: int, state: Any, out: Any) -> int:
+def settle(hello: Any, mine: Any) -> None:
+    """What both sides agreed on, once there is data: the smaller size, less what timestamps need (RFC 6691)."""
+    options = hello[0, H_OPTIONS] & hello[1, H_OPTIONS]
+    size = 0
+    if hello[0, H_MSS] > 0 and hello[1, H_MSS] > 0:
+        size = max(min(hello[0, H_MSS], hello[1, H_MSS]) - (12 if options & 2 else 0), 0)
+    for side in range(2):
+        at = side * SIDE_WIDTH
+        mine[at + MSS], mine[at + OPTIONS] = size, options
+        mine[at + WINDOW] = -1
+        if hello[side, H_SEQ] != 0:
+            mine[at + KNOWN] = 1
+            first = hello[side, H_SEQ] & MASK32
+            mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = mine[at + ROUND_END] = first
+
+
+def follow(
+    rows: Any, found: Any, extra: Any, start: int, hello: Any, slots: Any, state: Any, used: Any, out: Any
+) -> int:
     """Follow the senders of segments in capture order.
 
     Parameters
@@ -303,33 +313,47 @@ def follow(rows: Any, found: Any, extra: Any, start: int, state: Any, out: Any) 
     extra : (segments, X_WIDTH) int64
     start : int
         First row to do.
-    state : (streams, WIDTH) int64
-        Zero where not used yet.
+    hello : (streams, 2, H_WIDTH) int64 and slots : (streams,) int32
+        What SYNs said; row of `state` + 1, or 0.
+    state : (room, WIDTH) int64
+        Conversations with data; zero where not used yet.
+    used : (1,) int64
+        How many rows of it are.
     out : (segments, OUT_WIDTH) int64
         Output columns, OUT_*; zero before, OUT_GAP -1.
 
     Returns
     -------
     int
-        Rows done: all.
+        The first row that was not done: all are, or `state` must grow.
     """
     for i in range(start, len(rows)):
-        row, mine = rows[i], state[rows[i, IN_STREAM]]
-        at, other = row[IN_SIDE] * SIDE_WIDTH, (1 - row[IN_SIDE]) * SIDE_WIDTH
+        row = rows[i]
+        stream, side, flags = row[IN_STREAM], row[IN_SIDE], row[IN_FLAGS]
         if row[IN_SIZE] < 0:
             continue
-        flags = row[IN_FLAGS]
+        if flags & SYN:
+            out[i, OUT_CAUSE] = greet(hello[stream], side, row, extra[i])
+            continue
+        if slots[stream] == 0:
+            if row[IN_SIZE] == 0 and flags & FIN == 0:
+                continue
+            if used[0] >= len(state):
+                return i
+            used[0] += 1
+            slots[stream] = used[0]
+            settle(hello[stream], state[used[0] - 1])
+        mine = state[slots[stream] - 1]
+        at, other = side * SIDE_WIDTH, (1 - side) * SIDE_WIDTH
         pass_time(mine, at, row[IN_TS])
         pass_time(mine, other, row[IN_TS])
         if flags & RST:
             mine[at + WAITS] = mine[other + WAITS] = NOTHING
             continue
-        if flags & SYN:
-            synchronize(mine, at, other, row, extra[i], out[i])
         if flags & ACK:
             acknowledge(mine, other, row, found[i], extra[i], out[i])
         mine[other + WINDOW] = found[i, OUT_WINDOW] if found[i, OUT_SCALE] != -1 else -1
-        plain = flags & SYN == 0 and found[i, OUT_FLAGS] & (KEEP_ALIVE | PROBE) == 0
+        plain = found[i, OUT_FLAGS] & (KEEP_ALIVE | PROBE) == 0
         if plain and (row[IN_SIZE] > 0 or flags & FIN):
             send(mine, at, row, found[i], extra[i], out[i])
         classify(mine, at)

@@ -65,7 +65,7 @@ def put(height: int, rows: Any, values: Any, dtype: str) -> ColumnData:
     return Masked(full, valid)
 
 
-def grown(state: Ints, index: int) -> Ints:
+def grown(state: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
     """An array whose first axis holds an index; at least doubled, with zeros behind, where it did not.
 
     Zeroed memory that is not touched costs nothing, so doubling is cheap until it is used.

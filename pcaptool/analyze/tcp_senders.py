@@ -34,7 +34,10 @@ class Senders:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self._kernel = engine.function(nk.__name__, "follow") if engine else nk.follow
+        self._hello = np.zeros((1024, 2, nk.H_WIDTH), np.int64)
+        self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, nk.WIDTH), np.int64)
+        self._used = np.zeros(1, np.int64)
 
     def feed(self, tcp: Columns, at: Ints, rows: Ints, found: Ints) -> None:
         """Adds columns to a batch's tcp table.
@@ -47,10 +50,16 @@ class Senders:
         rows, found : int64 arrays
             Input and output of `tcp_kernel.analyze`.
         """
-        self._state = grown(self._state, int(rows[:, tk.IN_STREAM].max(initial=-1)))
+        self._room(int(rows[:, tk.IN_STREAM].max(initial=-1)))
         out = np.zeros((len(rows), nk.OUT_WIDTH), np.int64)
         out[:, nk.OUT_GAP] = -1
-        self._kernel(rows, found, _extra(tcp, at), 0, self._state, out)
+        extra, done = _extra(tcp, at), 0
+        while True:
+            known = (self._hello, self._slots, self._state, self._used)
+            done = self._kernel(rows, found, extra, done, *known, out)
+            if done == len(rows):
+                break
+            self._state = grown(self._state, len(self._state))
         height = row_count(tcp["n"])
         if isinstance(index(at, height), slice):
             wide = out
@@ -69,12 +78,13 @@ class Senders:
 
     def flow_columns(self, streams: Ints) -> Columns:
         """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
-        self._state = grown(self._state, int(streams.max(initial=-1)))
+        self._room(int(streams.max(initial=-1)))
+        slots = np.where(streams >= 0, self._slots[np.maximum(streams, 0)], 0)
         columns: Columns = {}
         for side, name in ((0, "fwd"), (1, "rev")):
             begin = side * nk.SIDE_WIDTH
-            mine = self._state[np.maximum(streams, 0), begin : begin + nk.SIDE_WIDTH]
-            mine[streams < 0] = 0
+            mine = self._state[np.maximum(slots - 1, 0), begin : begin + nk.SIDE_WIDTH]
+            mine[slots == 0] = 0
             for cause, what in _COUNTED:
                 columns[f"{what}_{name}"] = mine[:, nk.COUNTED + cause].astype("u4")
             columns[f"needless_retransmissions_{name}"] = mine[:, nk.NEEDLESS].astype("u4")
@@ -84,6 +94,9 @@ class Senders:
             most = np.where(spent.max(axis=1) > 0, spent.argmax(axis=1), -1)
             columns[f"limited_by_{name}"] = Texts(most.astype(np.int32), LIMITS)
         return columns
+
+    def _room(self, stream: int) -> None:
+        self._hello, self._slots = grown(self._hello, stream), grown(self._slots, stream)
 
 
 def _extra(tcp: Columns, at: Ints) -> Ints:

@@ -135,7 +135,7 @@ TCP_CONVERSATION: tuple[Column, ...] = tuple(
         ("rtt_median_ns", "i64", "median of these (of more than 8 within 1/16), data of", True),
         ("rtt_p95_ns", "i64", "what 95 % of these do not exceed (likewise), data of", True),
         ("rtt_max_ns", "i64", "longest of these, data of", True),
-        ("rtos", "u32", "repetitions by the timer (estimated) from", False),
+        ("rtos", "u32", "repetitions of data by the timer (estimated) from", False),
         ("fast_retransmissions", "u32", "repetitions by SACK or duplicate ACKs (estimated) from", False),
         ("tlps", "u32", "repetitions as a loss probe (estimated) from", False),
         ("needless_retransmissions", "u32", "repetitions that ACKs show to be needless, from", False),
