@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from pcaptool.scenario import Scenario
 from pcaptool.stack.lone import LoneHost
-from pcaptool.stack.syscalls import Socket
+from pcaptool.stack.syscalls import Socket, SocketError
 from pcaptool.stack.tcp.info import tcp_info
 from pcaptool.stack.tcp.sock import CaState, State
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
@@ -242,6 +244,49 @@ def test_an_orphan_gives_up_sooner_than_a_connection_with_a_program():
         ends.append((host.simulator.now_ns - start) / 1e9)
     assert 900 < ends[0] < 1000  # tcp_retries2 15: 924.6 s at the least timeout
     assert 90 < ends[1] < 120  # eight repetitions
+
+
+# --- sysctls
+
+
+@pytest.mark.parametrize("dsack", [True, False])
+def test_tcp_dsack_says_whether_repeats_are_told(dsack):
+    host = lone(tcp_dsack=dsack)
+    host.established()
+    first = host.segment(ACK | PSH, payload=b"x" * 100)
+    seq = first.seq
+    host.inject(first)
+    host.take()
+    host.inject(host.segment(ACK | PSH, seq=seq, payload=b"x" * 100))
+    (answer,) = host.take()
+    assert answer.tcp.options.sack_blocks == (((seq, seq + 100),) if dsack else ())
+
+
+@pytest.mark.parametrize(("early", "first_ms"), [(3, 220), (0, 240)])
+def test_tcp_early_retrans_says_whether_a_loss_probe_comes_first(early, first_ms):
+    host = lone(tcp_early_retrans=early)
+    sk = host.established()
+    write(host, sk, 100)
+    host.run(first_ms * MS)
+    assert len(host.take()) == 1
+    assert sk.retransmits == (0 if early == 3 else 1)  # a probe is no timeout
+
+
+def refused(call):
+    """A program that minds no error."""
+    with contextlib.suppress(SocketError):
+        yield from call
+
+
+@pytest.mark.parametrize(("linear", "gaps"), [(4, [1, 1, 1, 1, 1, 2]), (1, [1, 1, 2, 4, 8, 16])])
+def test_tcp_syn_linear_timeouts_says_when_the_timeout_doubles(linear, gaps):
+    host = lone(tcp_syn_linear_timeouts=linear)
+    host.spawn(refused(Socket(host.host).connect(host.peer, 80)))
+    host.run(60_000 * MS)
+    times = [s.time_ns / 1e9 for s in host.take()]
+    assert len(times) == 7
+    found = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert found == pytest.approx(gaps, rel=0.15)
 
 
 # --- keepalive

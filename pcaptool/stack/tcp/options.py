@@ -55,7 +55,8 @@ def sack_blocks(sk: TcpSock) -> tuple[tuple[int, int], ...]:
     if not sk.sack:
         return ()
     queue = sk.out_of_order
-    blocks = ([queue.dsack] if queue.dsack is not None else []) + queue.blocks
+    repeated = [queue.dsack] if queue.dsack is not None and sk.host.settings.tcp_dsack else []
+    blocks = repeated + queue.blocks
     room = (40 - (12 if sk.timestamps else 0) - 4) // 8
     return tuple((left & SEQ_MASK, right & SEQ_MASK) for left, right in blocks[:room])
 
