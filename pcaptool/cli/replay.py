@@ -89,9 +89,16 @@ def replay(
     timeout: Annotated[
         float, typer.Option(min=0.001, help="With --http: seconds to wait for each answer.")
     ] = 30,
+    model: Annotated[
+        bool,
+        typer.Option(
+            "--model", help="Give the requests to the modelled server; -o names the capture to write."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan only; needs no permission.")] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the `replay` table.", metavar="DIR")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for the table; with --model a capture.", metavar="DIR"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
@@ -99,18 +106,24 @@ def replay(
 
     Exit code 0: everything planned was sent (with --verify: and arrived); 1: not everything; 2: trouble.
     With --http, real connections ask a server the capture's requests; 0: all answers are the recorded ones.
+    With --model the modelled server answers them, as in predict: a capture to compare with this one.
     """
     from pcaptool.replay import Options, Pace, Rewriting, Thread
 
     pace = Pace.of(speed=speed, pps=pps, mbps=mbps, topspeed=topspeed)
+    elsewhere = {
+        "-i": interface, "--filter": only, "--map": addresses, "--mac": mac, "--port": port, "--vlan": vlan,
+        "--ttl": ttl, "--fix-checksums": fix_checksums, "--pad": pad, "--no-segment": no_segment,
+        "--verify": verify, "--priority": priority, "--cpu": cpu is not None, "--bypass": bypass,
+        "--dry-run": dry_run, "--loop": loop > 1,
+    }  # fmt: skip
+    if model:
+        timing = {"--http": http, "--speed": speed, "--pps": pps, "--mbps": mbps, "--topspeed": topspeed}
+        _alone("--model", elsewhere | timing | {"--limit": limit, "--host": host})
+        _model(capture, out, as_json=as_json)
+        return
     if http is not None:
-        others = {
-            "-i": interface, "--filter": only, "--map": addresses, "--mac": mac, "--port": port, "--vlan": vlan,
-            "--ttl": ttl, "--fix-checksums": fix_checksums, "--pad": pad, "--no-segment": no_segment,
-            "--verify": verify, "--priority": priority, "--cpu": cpu is not None, "--bypass": bypass,
-            "--dry-run": dry_run, "--loop": loop > 1,
-        }  # fmt: skip
-        _alone("--http", others)
+        _alone("--http", elsewhere)
         _ask(capture, http, host or [], pace, limit=limit, timeout=timeout, out=out, as_json=as_json)
     if host:
         raise UsageError("--host goes with --http only")
@@ -144,6 +157,15 @@ def _alone(option: str, others: Mapping[str, object]) -> None:
     given = [name for name, value in others.items() if value]
     if given:
         raise UsageError(f"{given[0]} does not go with {option}")
+
+
+def _model(capture: str, out: Path | None, *, as_json: bool) -> None:
+    """The same as `pcaptool predict`: settings and writes are inferred, the client's packets are those recorded."""
+    from pcaptool.cli.predict import predict
+
+    if out is None:
+        raise UsageError("--model writes a capture", hint="-o OUT.pcapng")
+    predict(capture=Path(capture), out=out, as_json=as_json)
 
 
 def _ask(

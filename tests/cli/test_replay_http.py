@@ -1,4 +1,4 @@
-"""`pcaptool replay --http`: recorded requests against servers on this host, those that answer alike and others."""
+"""`pcaptool replay` on the command line: requests to servers on this host and to the model; what is refused."""
 
 from __future__ import annotations
 
@@ -175,3 +175,23 @@ def test_options_that_would_do_nothing_are_refused(option, ask, lab_captures):
     code, said = ask(lab_captures / "size-1.server.pcap", "--http", "http://127.0.0.1:9", *option)
     assert code == 2
     assert said.count("\n") == 1
+
+
+def test_the_model_answers_and_its_capture_can_be_compared(lab_captures, tmp_path, capsys):
+    original, made = lab_captures / "keepalive-5.server.pcap", tmp_path / "model.pcapng"
+    assert run(["replay", str(original), "--model", "-o", str(made)]) == 0
+    assert run(["diff", str(made), str(original), "--as", "model", "--side", "server"]) == 0
+    assert "--as model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "x.pcapng", "--speed", "2"], ["-o", "x.pcapng", "-i", "lo"]])
+def test_the_model_needs_a_name_and_takes_nothing_else(options, ask, lab_captures):
+    code, said = ask(lab_captures / "size-1.server.pcap", "--model", *options)
+    assert code == 2
+    assert "--model" in said
+
+
+def test_nothing_is_sent_unless_an_interface_is_named(ask, lab_captures):
+    code, said = ask(lab_captures / "size-1.server.pcap")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "nothing is sent unless an interface is named (-i NAME)" in said
