@@ -26,8 +26,8 @@ demo: .venv/.run  ## predict, observe, compare: the whole line on bundled input
 test: .venv/.dev tools  ## every test (installs the programs they need; as root the laboratory's, too)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-quick: .venv/.dev  ## the tests that take less than a few seconds each and need no other program
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not oracle"
+quick: .venv/.dev  ## the tests that take less than a few seconds each, and need no other program and no root
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not oracle and not root"
 
 lint: .venv/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
