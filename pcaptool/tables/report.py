@@ -5,6 +5,7 @@ Knows: what makes a folder a report, versions, where it comes from. Must not kno
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcaptool.errors import ReportError
+from pcaptool.errors import ReportError, printable
 from pcaptool.tables import TABLES
 
 if TYPE_CHECKING:
@@ -197,6 +198,25 @@ class Report:
             raise ReportError(f"has no table {name!r}, only {', '.join(self._found)}", path=self.path)
         with pq.ParquetFile(self.path / f"{name}.parquet") as file:
             yield from file.iter_batches(columns=None if columns is None else list(columns))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sources, tables and rows, notices; captured text is escaped."""
+
+        def cell(value: object, tag: str = "td") -> str:
+            return f"<{tag}>{html.escape(printable(str(value)))}</{tag}>"
+
+        def line(*cells: str) -> str:
+            return f"<tr>{''.join(cells)}</tr>"
+
+        sources = ", ".join(str(source.get("name", "")) for source in self.sources)
+        rows = [
+            line(cell(name), cell(f"{count:,}"), cell(TABLES[name].row), cell(TABLES[name].doc))
+            for name, count in self.counts.items()
+        ]
+        head = line(*(cell(word, "th") for word in ("table", "rows", "a row is", "what it holds")))
+        notes = "".join(cell(notice, "p") for notice in self.notices)
+        table = f"<table>{head}{''.join(rows)}</table>"
+        return f"<p><b>Report</b> {cell(self.path, 'code')}</p>{cell(sources, 'p')}{table}{notes}"
 
     def __repr__(self) -> str:
         """Folder, tables and rows."""

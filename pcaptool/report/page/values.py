@@ -15,6 +15,7 @@ from pcaptool.errors import printable
 __all__ = ["rows_within", "shown_value"]
 
 CELL = 300
+_ESCAPED = 5  # bytes that a `<` takes more, once a page has escaped it
 _EXACT = 1 << 53  # JavaScript's numbers hold integers up to here
 
 
@@ -37,7 +38,7 @@ def shown_value(value: Any) -> Any:
 
 
 def rows_within(frame: pl.DataFrame, limit_bytes: int) -> list[list[Any]]:
-    """As many of the first rows as fit into so many bytes of JSON.
+    """As many of the first rows as fit into so many bytes of JSON, as a page escapes it.
 
     Times become text with all nine digits, in UTC.
 
@@ -51,7 +52,8 @@ def rows_within(frame: pl.DataFrame, limit_bytes: int) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for row in frame.iter_rows():
         cells = [shown_value(value) for value in row]
-        limit_bytes -= len(json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+        text = json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
+        limit_bytes -= len(text.encode()) + _ESCAPED * text.count("<") + 1
         if limit_bytes < 0:
             break
         rows.append(cells)

@@ -14,6 +14,7 @@ import pytest
 from pcaptool.analyze.pipeline import analyze
 from pcaptool.report.page import Limits, data_block, html_page
 from pcaptool.report.page.segments import MARKS, _kept
+from pcaptool.report.page.values import rows_within
 from pcaptool.tables import TCP
 
 EVIL = "</script><img src=x onerror=alert(1)>@@SCRIPT@@"
@@ -131,3 +132,18 @@ def test_a_sample_of_periodic_traffic_keeps_each_kind(period):
     assert most // 2 < len(kept) <= most
     late = kept.filter(kept > total * 9 // 10)
     assert (late % period).n_unique() >= min(period, len(late) // 2)
+
+
+def test_rows_are_counted_as_they_are_escaped():
+    frame = pl.DataFrame({"a": ["<" * 200] * 1000})
+    rows = rows_within(frame, 20_000)
+    assert 0 < len(data_block(rows)) <= 20_000
+
+
+def test_a_notebook_shows_a_report_and_no_markup_of_a_capture(fixtures, tmp_path):
+    path = tmp_path / "<img src=x onerror=alert(1)>.pcap"
+    path.write_bytes((fixtures / "demo" / "real.server.pcap").read_bytes())
+    shown = analyze(path, tmp_path / "r")._repr_html_()
+    assert "<img" not in shown
+    assert "&lt;img src=x" in shown
+    assert re.search(r"<td>http</td><td>5</td>", shown)
