@@ -165,9 +165,12 @@ def _ip_ids(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
         .over(keys),
     )
     step = (pl.col("offset") != pl.col("before")).fill_null(value=False) & ~pl.col("broken")
-    # The way back from a single packet that was off is no second difference.
+    # The way back from packets that were off is no difference of its own: to the offset before a single one, or to
+    # the last offset that two packets in a row had.
     earlier = pl.col("before").shift(1).over(keys)
     back = (pl.col("offset") == earlier).fill_null(value=False) & (pl.col("before") != earlier)
+    steady = pl.when(pl.col("offset") == pl.col("before")).then("offset")
+    back |= (pl.col("offset") == steady.forward_fill().shift(1).over(keys)).fill_null(value=False)
     # The first one has no packet before it: it is the odd one if the two behind it agree on another offset.
     odd_first = pl.col("before").is_null() & (pl.col("offset") != pl.col("after"))
     odd_first &= (pl.col("after").shift(-1).over(keys) == pl.col("after")) & ~pl.col("broken").shift(-1).over(

@@ -19,13 +19,14 @@ SERVER = bytes((192, 0, 2, 1))
 
 @dataclass(frozen=True)
 class Ends:
-    """Both captures of a run, and what was dropped: (direction s2c or c2s, kind, which ones)."""
+    """Both captures of a run, what was dropped and what came late: (direction s2c or c2s, kind, which ones)."""
 
     name: str
     client: Path
     server: Path
     drops: tuple[tuple[str, str, tuple[int, ...]], ...]
     seen: bool
+    late: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
 
 def kinds(p: Packet) -> set[str]:
@@ -46,8 +47,13 @@ def kinds(p: Packet) -> set[str]:
 
 def dropped(ends: Ends) -> set[tuple[str, int]]:
     """Packets that only the sender's capture has: ("client" or "server", number)."""
+    return numbered(ends, ends.drops if ends.seen else ())
+
+
+def numbered(ends: Ends, rules: tuple[tuple[str, str, tuple[int, ...]], ...]) -> set[tuple[str, int]]:
+    """The packets that some rules name, in their sender's capture."""
     out = set()
-    for direction, kind, which in ends.drops if ends.seen else ():
+    for direction, kind, which in rules:
         near = "server" if direction == "s2c" else "client"
         _, packets = read(getattr(ends, near))
         own = [
@@ -91,11 +97,22 @@ def of_lab(folder: Path) -> Iterator[Ends]:
         scenario = json.loads(place.read_text())["scenario"]
         if scenario["family"] != 4:
             continue
-        drops = tuple((r["dir"], r["match"], tuple(r["nth"])) for r in scenario["drop"])
-        yield Ends(run.name, run / "client.pcap", run / "server.pcap", drops, scenario["link"] == "tap")
+        drops, late = (
+            tuple((r["dir"], r["match"], tuple(r["nth"])) for r in scenario.get(key) or ())
+            for key in ("drop", "jitter_order")
+        )
+        yield Ends(run.name, run / "client.pcap", run / "server.pcap", drops, scenario["link"] == "tap", late)
 
 
 def lost(found) -> set[tuple[str, int]]:
     """What the diff calls lost between the client's capture (A) and the server's (B)."""
     rows = found.differences.filter(cause="lost-between").to_dicts()
     return {("client", r["n_a"]) if r["n_a"] is not None else ("server", r["n_b"]) for r in rows}
+
+
+def overtaken(found) -> set[tuple[str, int]]:
+    """What the diff calls out of order, by its number at its sender."""
+    rows = found.differences.filter(cause="order").to_dicts()
+    return {
+        ("client", r["n_a"]) if r["direction"] == "client to server" else ("server", r["n_b"]) for r in rows
+    }

@@ -27,7 +27,16 @@ class Packet:
 
     @property
     def is_tcp(self) -> bool:
-        return self.raw[12:14] == b"\x08\x00" and self.raw[23] == 6
+        """A whole TCP header over IPv4, no fragment."""
+        raw = self.raw
+        return (
+            raw[12:14] == b"\x08\x00"
+            and len(raw) >= 54
+            and raw[23] == 6
+            and not (raw[20] & 0x3F or raw[21])
+            and len(raw) >= self.tcp_at + 20
+            and len(raw) >= self.data_at
+        )
 
     @property
     def flags(self) -> int:
@@ -58,6 +67,16 @@ class Packet:
 
 
 Packets = list[Packet]
+
+
+def editable(path: Path) -> bool:
+    """Whether this is a classic pcap of Ethernet, in the byte order that `read` knows."""
+    head = path.read_bytes()[:24]
+    return (
+        len(head) == 24
+        and head[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
+        and head[20:24] == b"\1\0\0\0"
+    )
 
 
 def read(path: Path) -> tuple[bytes, Packets]:
@@ -91,23 +110,51 @@ def is_partial(p: Packet) -> bool:
     return int.from_bytes(p.raw[p.tcp_at + 16 : p.tcp_at + 18], "big") == sum16(pseudo(p))
 
 
+def ip_sum(p: Packet) -> bytes:
+    """The IPv4 header's right checksum."""
+    head = p.raw[14:24] + b"\0\0" + p.raw[26 : 14 + p.ihl]
+    return (0xFFFF - sum16(head)).to_bytes(2, "big")
+
+
+def tcp_sum(p: Packet) -> bytes:
+    """The segment's right checksum; all of it must have been captured."""
+    at, end = p.tcp_at, 14 + int.from_bytes(p.raw[16:18], "big")
+    segment = p.raw[at : at + 16] + b"\0\0" + p.raw[at + 18 : end]
+    return (0xFFFF - sum16(pseudo(p) + segment)).to_bytes(2, "big")
+
+
+def is_right(p: Packet) -> bool:
+    """Whether the TCP checksum is right; unknown counts as right."""
+    return not p.whole or p.raw[p.tcp_at + 16 : p.tcp_at + 18] == tcp_sum(p)
+
+
+def is_sound(p: Packet) -> bool:
+    """Whether both checksums are right, or the TCP one is left to the device."""
+    return p.raw[24:26] == ip_sum(p) and (is_right(p) or is_partial(p))
+
+
 def edit(p: Packet, at: int, value: bytes, *, partial: bool | None = None) -> Packet:
-    """The packet with some bytes replaced and its checksums right again."""
+    """The packet with some bytes replaced and its checksums right again; what was wrong before stays as it was."""
     partial = is_partial(p) if partial is None else partial
     raw = bytearray(p.raw)
     raw[at : at + len(value)] = value
-    return repair(replace(p, raw=bytes(raw)), partial=partial)
+    changed = replace(p, raw=bytes(raw))
+    fixed = bytearray(repair(changed, partial=partial).raw)
+    if p.raw[24:26] != ip_sum(p):
+        fixed[24:26] = raw[24:26]
+    if not partial and not is_right(p):
+        fixed[p.tcp_at + 16 : p.tcp_at + 18] = raw[p.tcp_at + 16 : p.tcp_at + 18]
+    return replace(p, raw=bytes(fixed))
 
 
 def repair(p: Packet, *, partial: bool) -> Packet:
     raw = bytearray(p.raw)
-    raw[24:26] = b"\0\0"
-    raw[24:26] = (0xFFFF - sum16(bytes(raw[14 : 14 + p.ihl]))).to_bytes(2, "big")
+    raw[24:26] = ip_sum(p)
     at = p.tcp_at + 16
     if partial or p.whole:
-        raw[at : at + 2] = b"\0\0"
-        total = sum16(pseudo(p)) if partial else 0xFFFF - sum16(pseudo(p) + bytes(raw[p.tcp_at :]))
-        raw[at : at + 2] = total.to_bytes(2, "big")
+        raw[at : at + 2] = (
+            sum16(pseudo(p)).to_bytes(2, "big") if partial else tcp_sum(replace(p, raw=bytes(raw)))
+        )
     return replace(p, raw=bytes(raw))
 
 

@@ -56,5 +56,7 @@ def test_the_judge_sees_a_wrong_answer(done, claimed, tmp_path):
     write(a, head, packets)
     write(b, head, MUTATIONS[done](packets, i).packets)
     expected = MUTATIONS[claimed](packets, i)
-    kinds = {m.split(":")[0] for m in mistakes(claimed, packets, expected, diff(a, b, relation="exact"))}
+    kinds = {
+        m.split(":")[0] for m in mistakes(claimed, packets, expected, diff(a, b, relation="exact"), "exact")
+    }
     assert {"missed", "too much", "cause"} <= kinds
