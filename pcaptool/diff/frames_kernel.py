@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "by_group",
     "latest_known",
+    "lowest",
     "mark_places",
     "marked_places",
     "reached",
@@ -254,6 +255,24 @@ def reached(packets: Any, places: Any, asked: Any, starts: Any, out: Any) -> Non
     for g in range(len(starts) - 1):
         for k in range(starts[g] + 1, starts[g + 1]):
             reach[k] = max(reach[k], reach[k - 1])
+
+
+def lowest(x: Any, y: Any, scale: Any, found: Any) -> None:
+    """Of each bin of x the index of the lowest sign * y, of equals the one with the smallest x.
+
+    Parameters
+    ----------
+    x, y : int64 arrays
+    scale : (sign, first x, width of a bin)
+    found : int64 array
+        An element a bin, -1 at first, written.
+    """
+    sign, first, width = scale
+    for i in range(len(x)):
+        k = (x[i] - first) // width
+        old = found[k]
+        if old < 0 or sign * y[i] < sign * y[old] or (y[i] == y[old] and x[i] < x[old]):
+            found[k] = i
 
 
 def turns(packets: Any, order: Any, state: Any, out: Any) -> int:

@@ -36,11 +36,12 @@ def alignment_rows(matches: Matches, a: Whole, b: Whole) -> tuple[int, Callable[
 
     How many rows there are, and a function that makes the first so many of them: columns of `ALIGNMENT_SCHEMA`.
     """
-    by_n = np.argsort(a.n, kind="stable")
     # Most rows: A's packets with at most one partner, in order.
-    alone = np.zeros(a.height, np.bool_)
-    alone[matches.only_a] = True
-    base_a = by_n[alone[by_n] | (matches.to_b[by_n] >= 0)]
+    rows = np.ones(a.height, np.bool_)
+    rows[matches.seg_a] = False
+    base_a = np.flatnonzero(rows)
+    if not (a.n[1:] > a.n[:-1]).all():
+        base_a = base_a[np.argsort(a.n[base_a], kind="stable")]
     base_b = matches.to_b[base_a]
     base_how = np.where(base_b >= 0, matches.how[base_a], _ONLY_A)
     few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])

@@ -97,7 +97,7 @@ def _skew(when: Ints, step: Ints, way: Ints) -> int:
             return 0
         # Delays only ever add: they lie above the line in one direction and below it in the other. Which is
         # which does not matter to the slope where both edges are straight; the steadier edge decides.
-        edges = [_edge(x, y), _edge(x, -y)]
+        edges = [_edge(x, y, 1), _edge(x, y, -1)]
         edges[1] = -edges[1]
         slopes.append(edges)
     pairs = [(f, b) for f, b in ((slopes[0][0], slopes[1][1]), (slopes[0][1], slopes[1][0]))]
@@ -107,21 +107,17 @@ def _skew(when: Ints, step: Ints, way: Ints) -> int:
     return round(mean) if agree and _SKEW_LEAST_PPB <= abs(mean) <= _SKEW_MOST_PPB else 0
 
 
-def _edge(x: Ints, y: Ints) -> float:
-    """Slope, in parts of 10**9, of the edge of the lower convex hull that spans the middle of the times."""
+def _edge(x: Ints, y: Ints, sign: int) -> float:
+    """Slope, in parts of 10**9, of the edge of the lower convex hull of (x, sign * y) at the middle of the times."""
     # At most one point a bin, its lowest: the hull is walked in Python.
-    middle = int(x.mean())
-    y = y - y.min()
-    bins = (x - x.min()) // max(1, (x.max() - x.min()) // _SKEW_BINS)
-    order = np.argsort(bins, kind="stable")
-    x, y, bins = x[order], y[order], bins[order]
-    begins = np.flatnonzero(np.r_[True, np.diff(bins) != 0])
-    least = np.minimum.reduceat(y, begins)
-    low = np.flatnonzero(y == np.repeat(least, np.diff(np.r_[begins, len(y)])))
-    low = low[np.lexsort((x[low], bins[low]))]
-    keep = low[np.r_[True, np.diff(bins[low]) != 0]]
+    middle, first, span = int(x.mean()), int(x.min()), int(x.max() - x.min())
+    width = max(1, span // _SKEW_BINS)
+    lowest = np.full(span // width + 1, -1, np.int64)
+    kernels("lowest", len(x))(x, y, (sign, first, width), lowest)
+    keep = lowest[lowest >= 0]
+    x, y = x[keep], sign * y[keep]
     hull: list[tuple[int, int]] = []
-    for point in zip(x[keep].tolist(), y[keep].tolist(), strict=True):
+    for point in zip(x.tolist(), y.tolist(), strict=True):
         while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
