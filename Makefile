@@ -45,7 +45,7 @@ fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own er
 fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
 	$(BIN)/python tests/model/fidelity.py
 
-diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures (minutes); writes reports/diff.md
+diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures, and those of PCAPTOOL_CORPUS and PCAPTOOL_LAB (minutes); writes reports/diff.md
 	PYTHONPATH=. $(BIN)/python tests/proof/prove.py
 
 fidelity-live: .venv/.run  ## root: random scenarios on this kernel against the model; writes reports/fidelity-live.md
