@@ -264,7 +264,7 @@ def _distributions(diff: Diff) -> RenderableType:
     table = _grid(
         ("what", "left"), ("", "left"), ("count", "right"), ("5 %", "right"), ("25 %", "right"), ("median", "right"),
         ("75 %", "right"), ("95 %", "right"), ("distance", "right"), ("p", "right"),
-        title="Times of each side in ms; p: how likely so great a distance is if both are alike (Kolmogorov-Smirnov)",
+        title="Times of each side in ms; distance and p: Kolmogorov-Smirnov",
     )  # fmt: skip
     for d in diff.distributions:
         if d.distance is None or d.probability is None:
