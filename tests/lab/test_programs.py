@@ -27,10 +27,18 @@ PROGRAMS = ("reference", "python", "nginx", "node", "express")
 
 
 def compare(text, folder):
-    """A scenario on the kernel and through the model, as it was run (with the versions that are installed)."""
-    made = lab_run(parse_scenario(text), folder, trace=False)
-    model = generate(load_scenario(folder / "scenario.toml"), folder / "model.pcapng").capture
-    return made, diff(model, made.server, relation="model", side="server")
+    """A scenario on the kernel and through the model, as it was run (with the versions that are installed).
+
+    On a loaded machine a program (node's first answers above all) may take longer than the 40 ms of a delayed ACK, and
+    the kernel sends one more: up to four runs may show the model's frames. A wrong model equals none.
+    """
+    for _ in range(4):
+        made = lab_run(parse_scenario(text), folder, trace=False)
+        model = generate(load_scenario(folder / "scenario.toml"), folder / "model.pcapng").capture
+        found = diff(model, made.server, relation="model", side="server")
+        if found.same:
+            break
+    return made, found
 
 
 @pytest.mark.parametrize("family", [4, 6])
