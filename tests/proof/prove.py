@@ -101,7 +101,8 @@ def mutation_case(job: tuple[str, str, int, str]) -> tuple[str, list[str]]:
         write(mutated, head, change.packets)
         rules = RULES if mutation not in ONLY_EXACT else {"http-date": False}
         found = diff(loaded(name), mutated, relation=relation, rules=rules)
-    return f"{mutation}, packet {i + 1} of {name}, {relation}", list(
+    shown = f"corpus/{Path(name).name}" if Path(name).is_absolute() else name
+    return f"{mutation}, packet {i + 1} of {shown}, {relation}", list(
         mistakes(mutation, packets, change, found, relation)
     )
 
