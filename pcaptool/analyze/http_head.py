@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import httptools
@@ -47,6 +48,9 @@ _LENIENT = (
     ),
 )
 
+# Short heads are remembered, so at most 2 MB of each kind.
+_REMEMBERED_BYTES = 2048
+
 Field = tuple[bytes, bytes]
 
 
@@ -63,6 +67,8 @@ class Framing(Enum):
 
 @dataclass(slots=True)
 class _Head:
+    """What both kinds of heads have. Not changed once it is parsed: equal heads may be one object."""
+
     version: str
     fields: list[Field] = field(default_factory=list)
     size: int = 0
@@ -211,6 +217,10 @@ def parse_request(raw: bytes) -> RequestHead | None:
     >>> parse_request(b"GET / HTTP/1.1\nHost: x\n\n").trouble
     'Expected CRLF after version'
     """
+    return _request_again(raw) if len(raw) <= _REMEMBERED_BYTES else _request(raw)
+
+
+def _request(raw: bytes) -> RequestHead | None:
     line = _request_line(raw.partition(b"\n")[0])
     if line is None:
         return None
@@ -228,6 +238,10 @@ def parse_response(raw: bytes) -> ResponseHead | None:
     >>> parse_response(b"HTTP/1.0 404 Not Found\r\nServer: x\r\n\r\n").status
     404
     """
+    return _response_again(raw) if len(raw) <= _REMEMBERED_BYTES else _response(raw)
+
+
+def _response(raw: bytes) -> ResponseHead | None:
     line = _STATUS_LINE.match(raw)
     if line is None:
         return None
@@ -235,6 +249,10 @@ def parse_response(raw: bytes) -> ResponseHead | None:
     # A body that llhttp would expect is none of its business here: it sees the head alone.
     fields, trouble = _fields(httptools.HttpResponseParser, raw)
     return ResponseHead(version.decode(), fields, len(raw), trouble, int(status))
+
+
+# Heads repeat: clients ask with the same fields again and again, servers answer within the same second.
+_request_again, _response_again = lru_cache(1024)(_request), lru_cache(1024)(_response)
 
 
 def _codings(head: _Head) -> list[bytes]:
