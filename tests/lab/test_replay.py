@@ -21,7 +21,7 @@ from tests.bench.analyze import make_capture
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces"),
-    pytest.mark.xdist_group("replay"),
+    pytest.mark.xdist_group("lab"),
 ]
 
 NEAR, FAR = f"pcaptool-t{os.getpid()}-n", f"pcaptool-t{os.getpid()}-f"
