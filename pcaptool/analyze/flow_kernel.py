@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pcaptool.engine.loads import hot
+
 __all__ = [
     "BYTES",
     "DST",
@@ -87,6 +89,7 @@ IN_SEQ, IN_ACK, IN_FLAGS, IN_MSS, IN_WSCALE, IN_SACK_PERMITTED, IN_TIMESTAMPS = 
 OUT_FLOW, OUT_SIDE, OUT_STREAM, OUT_SEQ, OUT_ACK, OUT_REUSED = 0, 1, 2, 3, 4, 5
 
 
+@hot
 def slot_of(low: int, high: int, mask: int) -> int:
     """Where the search for a pair of endpoints begins: a mix that stays within signed 64 bits."""
     h = (low ^ (low >> 29)) & MASK32
@@ -129,6 +132,7 @@ def begin(flows: Any, flow: int, stream: int, low: int, high: int, rows: Any, i:
         flows[flow, SIDE + side * SIDE_WIDTH + WSCALE] = -1
 
 
+@hot
 def note_handshake(flows: Any, flow: int, here: int, rows: Any, i: int) -> None:
     """SYN, SYN-ACK, first ACK, FIN and RST: packet numbers, and what the SYNs negotiate."""
     flags, n = rows[i, IN_FLAGS], rows[i, IN_N]
@@ -157,6 +161,7 @@ def note_handshake(flows: Any, flow: int, here: int, rows: Any, i: int) -> None:
         flows[flow, END_FIN] = fins
 
 
+@hot
 def note_letter(flows: Any, flow: int, letter: int) -> None:
     """Add a letter to the history, once."""
     history, count = flows[flow, HISTORY], flows[flow, NOTED]
@@ -167,6 +172,7 @@ def note_letter(flows: Any, flow: int, letter: int) -> None:
     flows[flow, NOTED] = count + 1
 
 
+@hot
 def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
     """What the packet adds to the history: SYN, SYN-ACK, pure ACK, data, FIN, RST."""
     flags, size = rows[i, IN_FLAGS], rows[i, IN_PAYLOAD]
@@ -182,6 +188,7 @@ def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
         note_letter(flows, flow, H_RST + side)
 
 
+@hot
 def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:
     """Relative sequence and acknowledgement numbers; learns where each side begins."""
     seq, ack, flags = rows[i, IN_SEQ], rows[i, IN_ACK], rows[i, IN_FLAGS]
@@ -199,6 +206,7 @@ def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out:
     out[i, OUT_ACK] = (ack - flows[flow, there + BASE]) & MASK32 if flags & ACK else ack
 
 
+@hot
 def find(flows: Any, slots: Any, low: int, high: int) -> int:
     """The slot that holds a pair of endpoints, or the empty one that is to take it."""
     mask = len(slots) - 1

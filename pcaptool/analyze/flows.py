@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.analyze.flow_state import connection_states, histories
+from pcaptool.analyze.selection import Selection
 from pcaptool.analyze.take import Ints, WordIds, index, integers, put
 from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
 from pcaptool.decode.batch import Batch
@@ -38,6 +39,8 @@ class FlowAnalysis:
     ----------
     engine : Engine, optional
         How the kernels run; plain Python without it.
+    chosen : Selection, optional
+        What is wanted of it; all without. Conversations and relative numbers are always found: others need them.
     """
 
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
@@ -51,10 +54,10 @@ class FlowAnalysis:
         "udp": ("n", "depth", "srcport", "dstport", "payload_bytes"),
     }
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
         self._track = engine.flat(fk.__name__, "track") if engine else fk.track
         self._rehash = engine.flat(fk.__name__, "rehash") if engine else fk.rehash
-        self._tcp = TcpAnalyzer(engine)
+        self._tcp = TcpAnalyzer(engine, chosen)
         self._addresses = WordIds()
         self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
         self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
@@ -145,7 +148,8 @@ class FlowAnalysis:
                 table["fwd"] = put(height, place, found[:, fk.OUT_SIDE] == 0, "?")
                 table["seq"] = put(height, place, found[:, fk.OUT_SEQ], "u4")
                 table["ack"] = put(height, place, found[:, fk.OUT_ACK], "u4")
-                self._tcp.feed(table, _tcp_segments(at[mine], rows[mine], found))
+                if self._tcp.wanted:
+                    self._tcp.feed(table, _tcp_segments(at[mine], rows[mine], found))
 
 
 def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:

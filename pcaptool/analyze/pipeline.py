@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,13 +18,13 @@ from pcaptool.analyze.bodies import Bodies
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
-from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
+from pcaptool.analyze.selection import Selection, select
+from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
 from pcaptool.file.reader import open_capture
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns, to_arrow
-from pcaptool.tables.definition import Table
 from pcaptool.tables.parquet import ReportWriter
 from pcaptool.tables.report import Report, open_report
 
@@ -47,6 +47,7 @@ def analyze(
     out: str | Path,
     *,
     tables: Iterable[str] | None = None,
+    columns: Iterable[str] | None = None,
     analyses: Sequence[Entry] | None = None,
     extract: str | Path | None = None,
     progress: Progress | None = None,
@@ -63,7 +64,9 @@ def analyze(
     out : path
         Folder of the report.
     tables : iterable of str, optional
-        Tables to make; all without.
+        Tables to make; all without, and without `columns`.
+    columns : iterable of str, optional
+        Columns to make beside whole tables, as "tcp.len". What only others need is not computed.
     analyses : sequence of Entry, optional
         Instead of those registered.
     extract : path, optional
@@ -88,18 +91,18 @@ def analyze(
     OutputError
         The folder cannot be made.
     UsageError
-        A table that is not known, a filter that is not understood.
+        A table or column that is not known, a filter that is not understood.
     """
-    names = _chosen(tables, analyses)
-    line = _Line(_sources(paths), names, analyses, engine, progress, only=_filter(packet_filter))
+    chosen = _chosen(tables, columns, analyses)
+    line = _Line(_sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter))
     with contextlib.ExitStack() as stack:
         if extract is not None:
             line.bodies = stack.enter_context(Bodies(extract))
-        writer = stack.enter_context(ReportWriter(out, [_definition(name, analyses) for name in names]))
+        writer = stack.enter_context(ReportWriter(out, [chosen.table(name) for name in chosen.tables]))
         for part in line.parts():
-            for name, columns in part.items():
+            for name, found in part.items():
                 if name in writer.rows:
-                    writer.add(name, columns)
+                    writer.add(name, chosen.pick(name, found))
         about = {"command": command, "notices": line.notices, "sources": line.sources}
         writer.finish(about if packet_filter is None else about | {"filter": packet_filter})
     return open_report(out)
@@ -109,6 +112,7 @@ def frames(
     path: Source,
     tables: Iterable[str] | None = None,
     *,
+    columns: Iterable[str] | None = None,
     analyses: Sequence[Entry] | None = None,
     engine: Engine | None = None,
     notices: list[str] | None = None,
@@ -117,7 +121,7 @@ def frames(
 
     Parameters
     ----------
-    path, tables, analyses, engine
+    path, tables, columns, analyses, engine
         As in `analyze`.
     notices : list, optional
         Receives what was not complete.
@@ -130,14 +134,14 @@ def frames(
     import polars as pl  # noqa: PLC0415 - only when frames are wanted
     import pyarrow as pa  # noqa: PLC0415
 
-    names = _chosen(tables, analyses)
-    line = _Line([path], names, analyses, engine, None)
-    definitions = {name: _definition(name, analyses) for name in names}
-    parts: dict[str, list[Any]] = {name: [] for name in names}
+    chosen = _chosen(tables, columns, analyses)
+    line = _Line([path], chosen, analyses, engine, None)
+    definitions = {name: chosen.table(name) for name in chosen.tables}
+    parts: dict[str, list[Any]] = {name: [] for name in chosen.tables}
     for part in line.parts():
-        for name, columns in part.items():
-            if name in parts and columns:
-                parts[name].append(to_arrow(definitions[name], columns, complete=True))
+        for name, found in part.items():
+            if name in parts and found:
+                parts[name].append(to_arrow(definitions[name], chosen.pick(name, found), complete=True))
     if notices is not None:
         notices.extend(line.notices)
     out: dict[str, pl.DataFrame] = {}
@@ -155,14 +159,15 @@ def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
     iterator of pyarrow.RecordBatch
         Columns in the table's order.
     """
-    own = table in DECODED and set(columns) <= set(decoded_columns(table))
-    line = _Line([path], [table], () if own else None, None, None, digest=False)
-    definition = TABLES[table]
-    names = [name for name in definition.names if name in columns]
+    chosen = select(columns=[f"{table}.{name}" for name in columns])
+    if not columns:
+        chosen = Selection({table: ()})
+    line = _Line([path], chosen, None, None, None, digest=False)
+    definition = chosen.table(table)
     for part in line.parts():
         found = part.get(table)
         if found:
-            yield to_arrow(definition, {name: found[name] for name in names})
+            yield to_arrow(definition, chosen.pick(table, found), complete=True)
 
 
 def _filter(expression: str | None) -> PacketFilter | None:
@@ -181,27 +186,19 @@ def _sources(paths: Source | Sequence[Source]) -> list[Source]:
     return list(paths)
 
 
-def _chosen(tables: Iterable[str] | None, analyses: Sequence[Entry] | None) -> list[str]:
+def _chosen(
+    tables: Iterable[str] | None, columns: Iterable[str] | None, analyses: Sequence[Entry] | None
+) -> Selection:
+    """What is wanted; columns that no analysis fills are none."""
     entries = ANALYSES if analyses is None else analyses
-    possible = [*DECODED, *(name for entry in entries for name in entry.fills)]
-    known = [name for name in TABLES if name in possible]
-    if tables is None:
-        return known
-    asked = list(tables)
-    for name in asked:
-        if name not in known:
-            raise UsageError(f"there is no table {name!r}", hint=f"known: {', '.join(known)}")
-    return [name for name in known if name in asked]
-
-
-def _definition(name: str, analyses: Sequence[Entry] | None) -> Table:
-    """A table; without an analysis that fills its further columns, only what decoding knows."""
-    table = TABLES[name]
-    entries = ANALYSES if analyses is None else analyses
-    if any(name in entry.fills for entry in entries):
-        return table
-    known = set(decoded_columns(name))
-    return replace(table, columns=tuple(c for c in table.columns if c.name in known))
+    filled = {name for entry in entries for name in entry.fills}
+    possible: dict[str, tuple[str, ...]] = {}
+    for name in TABLES:
+        if name in filled:
+            possible[name] = TABLES[name].names
+        elif name in DECODED:
+            possible[name] = decoded_columns(name)
+    return select(tables, columns, possible)
 
 
 @dataclass
@@ -216,7 +213,7 @@ class _Line:
     """
 
     paths: list[Source]
-    names: list[str]
+    chosen: Selection
     entries: Sequence[Entry] | None
     engine: Engine | None
     progress: Progress | None
@@ -229,15 +226,15 @@ class _Line:
     def parts(self) -> Iterator[dict[str, Columns]]:
         """Columns of all tables, batch by batch."""
         engine = self.engine or Engine()
-        tables = self.names if self.bodies is None else [*self.names, "http"]
-        chosen = wanted(tables, ANALYSES if self.entries is None else self.entries)
-        running = [entry.make(engine) for entry in chosen]
+        entries = ANALYSES if self.entries is None else self.entries
+        also = () if self.bodies is None else ("http",)
+        running = [entry.make(engine, self.chosen) for entry in wanted(self.chosen, entries, also)]
         if self.bodies is not None:
             for analysis in running:
                 if isinstance(analysis, HttpAnalysis):
                     analysis.extract(self.bodies)
         needed = {table for analysis in running for table in analysis.needs}
-        decoder = Decoder(engine, {*self.names, *needed})
+        decoder = Decoder(engine, {*self.chosen.tables, *needed}, records=self._records_only(needed))
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest else "-")
@@ -258,6 +255,12 @@ class _Line:
                 yield from analysis.parts()
             else:
                 yield analysis.finish()
+
+    def _records_only(self, needed: set[str]) -> bool:
+        """Whether nothing is wanted but what the file says of each packet."""
+        return not needed and all(
+            table == "packets" and set(names) <= set(RECORDED) for table, names in self.chosen.columns.items()
+        )
 
 
 class _Digest:

@@ -46,6 +46,7 @@ from pcaptool.analyze.tcp_kernel import (
     RETRANSMISSION,
     SPURIOUS,
 )
+from pcaptool.engine.loads import hot
 
 __all__ = ["WIDTH", "follow"]
 
@@ -97,11 +98,13 @@ WIDTH = 2 * SIDE_WIDTH
 H_SEQ, H_TS, H_MSS, H_OPTIONS, H_WIDTH = 0, 1, 2, 3, 4
 
 
+@hot
 def before(a: int, b: int) -> bool:
     """Whether `a` lies before `b`, modulo 2**32."""
     return ((a - b) & MASK32) >= HALF
 
 
+@hot
 def pass_time(mine: Any, at: int, now: int) -> None:
     """Add the time since the last event to what the sender waited for."""
     waited = now - mine[at + EVENT_TS]
@@ -113,6 +116,7 @@ def pass_time(mine: Any, at: int, now: int) -> None:
     mine[at + EVENT_TS] = now
 
 
+@hot
 def classify(mine: Any, at: int) -> None:
     """What the sender waits for from now on."""
     if mine[at + SEND_TS] == 0:
@@ -130,6 +134,7 @@ def classify(mine: Any, at: int) -> None:
         mine[at + WAITS] = CONGESTION
 
 
+@hot
 def measured(mine: Any, at: int, rtt: int) -> None:
     """RFC 6298 (2.2) and (2.3)."""
     if mine[at + SRTT] == 0:
@@ -164,6 +169,7 @@ def needless(mine: Any, at: int, left: int, right: int, ack: int, echo: int) -> 
     return shown
 
 
+@hot
 def acknowledge(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
     """What an acknowledgement tells the sender at `at`."""
     ack = row[IN_ACK]
@@ -230,6 +236,7 @@ def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
     return 0
 
 
+@hot
 def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
     """A segment with data or FIN."""
     seq, now = row[IN_SEQ], row[IN_TS]
@@ -310,7 +317,7 @@ def follow(
     ----------
     rows, found : int64 arrays
         Input and output of `tcp_kernel.analyze`.
-    extra : (segments, X_WIDTH) int64
+    extra : (X_WIDTH, segments) int64
     start : int
         First row to do.
     hello : (streams, 2, H_WIDTH) int64 and slots : (streams,) int32
@@ -319,7 +326,7 @@ def follow(
         Conversations with data; zero where not used yet.
     used : (1,) int64
         How many rows of it are.
-    out : (segments, OUT_WIDTH) int64
+    out : (OUT_WIDTH, segments) int64
         Output columns, OUT_*; zero before, OUT_GAP -1.
 
     Returns
@@ -327,13 +334,14 @@ def follow(
     int
         The first row that was not done: all are, or `state` must grow.
     """
-    for i in range(start, len(rows)):
-        row = rows[i]
+    height: int = rows.shape[1]
+    for i in range(start, height):
+        row = rows[:, i]
         stream, side, flags = row[IN_STREAM], row[IN_SIDE], row[IN_FLAGS]
         if row[IN_SIZE] < 0:
             continue
         if flags & SYN:
-            out[i, OUT_CAUSE] = greet(hello[stream], side, row, extra[i])
+            out[OUT_CAUSE, i] = greet(hello[stream], side, row, extra[:, i])
             continue
         if slots[stream] == 0:
             if row[IN_SIZE] == 0 and flags & FIN == 0:
@@ -351,11 +359,11 @@ def follow(
             mine[at + WAITS] = mine[other + WAITS] = NOTHING
             continue
         if flags & ACK:
-            acknowledge(mine, other, row, found[i], extra[i], out[i])
-        mine[other + WINDOW] = found[i, OUT_WINDOW] if found[i, OUT_SCALE] != -1 else -1
-        plain = found[i, OUT_FLAGS] & (KEEP_ALIVE | PROBE) == 0
+            acknowledge(mine, other, row, found[:, i], extra[:, i], out[:, i])
+        mine[other + WINDOW] = found[OUT_WINDOW, i] if found[OUT_SCALE, i] != -1 else -1
+        plain = found[OUT_FLAGS, i] & (KEEP_ALIVE | PROBE) == 0
         if plain and (row[IN_SIZE] > 0 or flags & FIN):
-            send(mine, at, row, found[i], extra[i], out[i])
+            send(mine, at, row, found[:, i], extra[:, i], out[:, i])
         classify(mine, at)
         classify(mine, other)
-    return len(rows)
+    return height

@@ -33,6 +33,7 @@ from pcaptool.analyze.tcp_kernel import (
     SPURIOUS,
     ZERO_WINDOW,
 )
+from pcaptool.engine.loads import hot
 
 __all__ = ["BINS", "EXACT", "WIDTH", "add"]
 
@@ -48,6 +49,7 @@ RTTS, RTT_MIN, RTT_SUM, RTT_MAX, POOL, FIRST = 9, 10, 11, 12, 13, 14
 WIDTH = FIRST + EXACT
 
 
+@hot
 def bucket(value: int) -> int:
     """The bucket that counts a time.
 
@@ -66,6 +68,7 @@ def bucket(value: int) -> int:
     return 8 + 8 * (octave - LINEAR_BITS) + (value >> (octave - 3)) - 8
 
 
+@hot
 def measured(mine: Any, value: int, pool: Any, used: Any) -> bool:
     """Count a round-trip time; False: the pool is full."""
     count = mine[RTTS]
@@ -107,16 +110,17 @@ def add(rows: Any, out: Any, start: int, sums: Any, pool: Any, used: Any) -> int
     int
         The first row that was not done: all are, or the pool must grow.
     """
-    for i in range(start, len(rows)):
-        found, size = out[i, OUT_FLAGS], max(rows[i, IN_SIZE], 0)
-        side = rows[i, IN_SIDE]
-        if out[i, OUT_ACKS_FRAME] != 0:
-            other = sums[rows[i, IN_STREAM], 1 - side]
-            if not measured(other, out[i, OUT_ACK_RTT], pool, used):
+    height: int = rows.shape[1]
+    for i in range(start, height):
+        found, size = out[OUT_FLAGS, i], max(rows[IN_SIZE, i], 0)
+        side = rows[IN_SIDE, i]
+        if out[OUT_ACKS_FRAME, i] != 0:
+            other = sums[rows[IN_STREAM, i], 1 - side]
+            if not measured(other, out[OUT_ACK_RTT, i], pool, used):
                 return i
-        mine = sums[rows[i, IN_STREAM], side]
-        if mine[CLOSED_SINCE] != 0 and rows[i, IN_WINDOW] != 0 and rows[i, IN_FLAGS] & RST == 0:
-            mine[ZERO_NS] += max(rows[i, IN_TS] - mine[CLOSED_SINCE], 0)
+        mine = sums[rows[IN_STREAM, i], side]
+        if mine[CLOSED_SINCE] != 0 and rows[IN_WINDOW, i] != 0 and rows[IN_FLAGS, i] & RST == 0:
+            mine[ZERO_NS] += max(rows[IN_TS, i] - mine[CLOSED_SINCE], 0)
             mine[CLOSED_SINCE] = 0
         if found == 0:
             continue
@@ -133,5 +137,5 @@ def add(rows: Any, out: Any, start: int, sums: Any, pool: Any, used: Any) -> int
         if found & ZERO_WINDOW:
             mine[ZEROS] += 1
             if mine[CLOSED_SINCE] == 0:
-                mine[CLOSED_SINCE] = rows[i, IN_TS]
-    return len(rows)
+                mine[CLOSED_SINCE] = rows[IN_TS, i]
+    return height

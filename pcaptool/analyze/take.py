@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pcaptool.tables.columns import ColumnData, Columns, Masked, Texts
 
-__all__ = ["WordIds", "grown", "index", "integers", "put"]
+__all__ = ["WordIds", "fill", "grown", "index", "integers", "put"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,6 +31,25 @@ def integers(columns: Columns, name: str, missing: int = -1) -> Ints:
             return np.where(valid, values.astype(np.int64), missing)
         case np.ndarray() as values:
             return values.astype(np.int64)
+        case other:
+            raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
+
+
+def fill(into: Ints, columns: Columns, name: str, rows: Any, missing: int = -1) -> None:
+    """Some rows (an `index`) of a column of numbers, put into an array, with `missing` where it is null.
+
+    Examples
+    --------
+    >>> fill(out := np.zeros(2, np.int64), {"a": Masked(np.array([7, 0], "u2"), np.array([True, False]))}, "a", [1, 0])
+    >>> out.tolist()
+    [-1, 7]
+    """
+    match columns[name]:
+        case Masked(values, valid):
+            into[:] = values[rows]
+            into[~valid[rows]] = missing
+        case np.ndarray() as values:
+            into[:] = values[rows]
         case other:
             raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
 

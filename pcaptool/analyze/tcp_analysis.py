@@ -13,14 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, grown, index, integers
-from pcaptool.analyze.tcp_senders import Senders
+from pcaptool.analyze.selection import Selection, select
+from pcaptool.analyze.take import Ints, fill, grown, index
+from pcaptool.analyze.tcp_senders import FLOW_COLUMNS, Senders
 from pcaptool.analyze.tcp_sums import FlowSums
 from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Lists, Masked, row_count
-from pcaptool.tables.tcp_analysis import TCP_FLAGS
+from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_CONVERSATION, TCP_FLAGS, TCP_NUMBERS, TCP_SENDER
 
 __all__ = ["Segments", "TcpAnalyzer"]
+
+# Columns of the tcp table that the kernel's output makes, that following the senders makes, and flow sums.
+_FILLED = frozenset(column.name for column in (*TCP_NUMBERS, *TCP_ANALYSIS)) - {"stream", "fwd", "seq", "ack"}
+_SENDER = frozenset(column.name for column in TCP_SENDER)
+_SUMS = frozenset(column.name for column in TCP_CONVERSATION) - FLOW_COLUMNS
 
 FIRST_CAPACITY = 1024
 MASK32 = 0xFFFFFFFF
@@ -47,6 +53,13 @@ class TcpAnalyzer:
     ----------
     engine : Engine, optional
         How the kernel runs; plain Python without it.
+    chosen : Selection, optional
+        What is wanted of it; all without.
+
+    Attributes
+    ----------
+    wanted : bool
+        Whether anything is; else `feed` need not be called.
     """
 
     needs: tuple[str, ...] = (
@@ -54,25 +67,34 @@ class TcpAnalyzer:
         *("options_sack_le", "options_sack_re"),
     )
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
+        chosen = chosen or select()
         self._kernel = engine.function(tk.__name__, "analyze") if engine else tk.analyze
         self._state = np.zeros((FIRST_CAPACITY, tk.WIDTH), np.int64)
         self._segments = np.zeros((0, tk.SEG_WIDTH), np.int64)
         self._free = np.full(1, -1, np.int64)
-        self._sums = FlowSums(engine)
-        self._senders = Senders(engine)
+        self._chosen = chosen
+        self._fills = chosen.wants("tcp", _FILLED)
+        self._sums = FlowSums(engine) if chosen.wants("flows", _SUMS) else None
+        wants_senders = chosen.wants("tcp", _SENDER) or chosen.wants("flows", FLOW_COLUMNS)
+        self._senders = Senders(engine) if wants_senders else None
+        self.wanted = bool(self._fills or self._sums or self._senders)
 
     def feed(self, tcp: Columns, found: Segments) -> None:
         """Adds the analysis columns to a batch's tcp table."""
         rows = _rows(tcp, found)
-        out = np.zeros((len(rows), tk.OUT_WIDTH), np.int64)
+        height = rows.shape[1]
+        out = np.zeros((tk.OUT_WIDTH, height), np.int64)
         done = self._kernel(rows, 0, self._state, self._segments, self._free, out)
-        while done < len(rows):
-            self._grow(int(rows[done, tk.IN_STREAM]))
+        while done < height:
+            self._grow(int(rows[tk.IN_STREAM, done]))
             done = self._kernel(rows, done, self._state, self._segments, self._free, out)
-        _fill(tcp, found.at, rows, out)
-        self._sums.add(rows, out)
-        self._senders.feed(tcp, found.at, rows, out)
+        if self._fills:
+            _fill(tcp, found.at, rows, out, self._chosen)
+        if self._sums is not None:
+            self._sums.add(rows, out)
+        if self._senders is not None:
+            self._senders.feed(tcp, found.at, rows, out)
 
     def flow_columns(self, streams: Ints, last_ts: Ints) -> Columns:
         """Columns of the flows table.
@@ -84,7 +106,12 @@ class TcpAnalyzer:
         last_ts : int64 array
             Time of each flow's last packet.
         """
-        return self._sums.flow_columns(streams, last_ts) | self._senders.flow_columns(streams)
+        found: Columns = {}
+        if self._sums is not None:
+            found |= self._sums.flow_columns(streams, last_ts)
+        if self._senders is not None:
+            found |= self._senders.flow_columns(streams)
+        return found
 
     def _grow(self, stream: int) -> None:
         """Room for the conversation and the segment that the kernel stopped at."""
@@ -103,7 +130,7 @@ class TcpAnalyzer:
 
 
 def _rows(tcp: Columns, found: Segments) -> Ints:
-    rows = np.zeros((len(found.at), tk.IN_WIDTH), np.int64)
+    rows = np.empty((tk.IN_WIDTH, len(found.at)), np.int64)
     at = index(found.at, row_count(tcp["n"]))
     for column, values in (
         (tk.IN_STREAM, found.stream),
@@ -114,13 +141,16 @@ def _rows(tcp: Columns, found: Segments) -> Ints:
         (tk.IN_BASE, found.base),
         (tk.IN_SIZE, found.size),
         (tk.IN_REUSED, found.reused),
-        (tk.IN_ACK, integers(tcp, "ack_raw")[at]),
-        (tk.IN_FLAGS, integers(tcp, "flags")[at]),
-        (tk.IN_WINDOW, integers(tcp, "window_size_value")[at]),
-        (tk.IN_WSCALE, integers(tcp, "options_wscale_shift")[at]),
         (tk.IN_SACK, _sacked(tcp)[at]),
     ):
-        rows[:, column] = values
+        rows[column] = values
+    for column, name in (
+        (tk.IN_ACK, "ack_raw"),
+        (tk.IN_FLAGS, "flags"),
+        (tk.IN_WINDOW, "window_size_value"),
+        (tk.IN_WSCALE, "options_wscale_shift"),
+    ):
+        fill(rows[column], tcp, name, at)
     return rows
 
 
@@ -142,26 +172,27 @@ def _sacked(tcp: Columns) -> Ints:
 
 
 def _among(height: int, at: Ints, values: Any) -> Any:
-    """Values at these rows of an array of zeros."""
-    out = np.zeros((height, *values.shape[1:]), values.dtype)
-    out[at] = values
+    """Values at these places (of the last axis) of an array of zeros."""
+    out = np.zeros((*values.shape[:-1], height), values.dtype)
+    out[..., at] = values
     return out
 
 
-def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints) -> None:
+def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints, chosen: Selection) -> None:
     height = row_count(tcp["n"])
-    wide, here, syn = out, np.ones(len(out), np.bool_), rows[:, tk.IN_FLAGS] & tk.SYN != 0
+    wide, here, syn = out, np.ones(out.shape[1], np.bool_), rows[tk.IN_FLAGS] & tk.SYN != 0
     if not isinstance(index(at, height), slice):
         wide, here, syn = (_among(height, at, values) for values in (wide, here, syn))
 
     def some(column: int, dtype: str, valid: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Masked:
-        return Masked(wide[:, column].astype(dtype), valid)
+        return Masked(wide[column].astype(dtype), valid)
 
-    flags = wide[:, tk.OUT_FLAGS]
+    flags = wide[tk.OUT_FLAGS].astype(np.int32)
     repeats = flags & (tk.RETRANSMISSION | tk.FAST | tk.SPURIOUS) != 0
     for bit, flag in enumerate(TCP_FLAGS):
-        tcp[flag.name] = repeats if bit == 0 else flags & (1 << bit) != 0
-    scale = wide[:, tk.OUT_SCALE]
+        if chosen.wants("tcp", (flag.name,)):
+            tcp[flag.name] = repeats if bit == 0 else flags & (1 << bit) != 0
+    scale = wide[tk.OUT_SCALE]
     factor = np.where(scale >= 0, np.left_shift(1, np.clip(scale, 0, 14)), scale)
     tcp["window_size"] = some(tk.OUT_WINDOW, "u4", here)
     tcp["window_size_scalefactor"] = Masked(factor.astype("i4"), here & ~syn)
@@ -177,7 +208,9 @@ def _fill(tcp: Columns, at: Ints, rows: Ints, out: Ints) -> None:
         ("rto_ns", "i8", tk.OUT_RTO),
         ("rto_frame", "u4", tk.OUT_RTO_FRAME),
     ):
-        valid = wide[:, column] != 0
+        if not chosen.wants("tcp", (f"analysis_{name}",)):
+            continue
+        valid = wide[column] != 0
         if column == tk.OUT_DUP_FRAME:
             valid = flags & tk.DUPLICATE_ACK != 0
         tcp[f"analysis_{name}"] = some(column, kind, valid)

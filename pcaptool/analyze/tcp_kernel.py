@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pcaptool.engine.loads import hot
+
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 MASK32 = 0xFFFFFFFF
 HALF = 0x80000000
@@ -68,6 +70,7 @@ WIDTH = SIDE + 2 * SIDE_WIDTH
 SEG_FRAME, SEG_SEQ, SEG_TS, SEG_NEXT, SEG_OLDER, SEG_WIDTH = 0, 1, 2, 3, 4, 5
 
 
+@hot
 def before(a: int, b: int) -> bool:
     """Whether `a` lies before `b`."""
     return ((a - b) & MASK32) >= HALF
@@ -84,6 +87,7 @@ def begin(state: Any, stream: int) -> None:
         state[stream, at + HEAD] = -1
 
 
+@hot
 def simple_flags(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     """Steps 1 to 9: probes, zero window, loss, keep-alive, window update and full, duplicate ACK."""
     seq, ack, flags, window, size = row[IN_SEQ], row[IN_ACK], row[IN_FLAGS], row[IN_WINDOW], row[IN_SIZE]
@@ -120,6 +124,7 @@ def simple_flags(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     return found
 
 
+@hot
 def unseen_ack(state: Any, s: int, rev: int, ack: int) -> int:
     """Step 11: an acknowledgement of what was not captured: 0 no, 1 yes, 2 yes but it was said before."""
     highest = state[s, rev + MAX_TO_ACK]
@@ -133,6 +138,7 @@ def unseen_ack(state: Any, s: int, rev: int, ack: int) -> int:
     return 2 if quiet else 1
 
 
+@hot
 def retransmission(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     """Step 12: which kind of repetition a segment with payload, SYN or FIN is, or 0."""
     seq, flags, size, now = row[IN_SEQ], row[IN_FLAGS], row[IN_SIZE], row[IN_TS]
@@ -161,6 +167,7 @@ def retransmission(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     return RETRANSMISSION
 
 
+@hot
 def advance(state: Any, s: int, fwd: int, row: Any, found: int, segments: Any, free: Any) -> None:
     """Step 13: list the segment, move what is expected next."""
     seq, size = row[IN_SEQ], row[IN_SIZE]
@@ -190,6 +197,7 @@ def advance(state: Any, s: int, fwd: int, row: Any, found: int, segments: Any, f
     state[s, fwd + LAST_TS], state[s, fwd + LAST_FLAGS] = row[IN_TS], found
 
 
+@hot
 def widen(state: Any, s: int, side: int, seq: int, after: int) -> None:
     """Lowest and highest sequence number in a side's list, relative to its first."""
     low = (seq - state[s, side + BASE]) & MASK32
@@ -204,6 +212,7 @@ def widen(state: Any, s: int, side: int, seq: int, after: int) -> None:
         state[s, side + WRAPPED] = 1
 
 
+@hot
 def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any, free: Any) -> bool:
     """Step 14: take acknowledged segments from the list; whether one ended exactly at the acknowledgement."""
     ack = row[IN_ACK]
@@ -245,6 +254,7 @@ def acknowledge(state: Any, s: int, rev: int, row: Any, out: Any, segments: Any,
     return exact
 
 
+@hot
 def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> bool:
     """Step 15: bytes in flight, bytes since the last push; whether there are any."""
     if row[IN_SIZE] <= 0 or state[s, fwd + LISTED] == 0 or state[s, fwd + VALID_BIF] == 0:
@@ -262,6 +272,7 @@ def in_flight(state: Any, s: int, fwd: int, rev: int, row: Any, out: Any) -> boo
     return True
 
 
+@hot
 def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None:
     """How long the oldest listed segment had waited."""
     if state[s, fwd + HEAD] >= 0:
@@ -273,6 +284,7 @@ def rto(state: Any, s: int, fwd: int, row: Any, out: Any, segments: Any) -> None
         out[OUT_RTO], out[OUT_RTO_FRAME] = waited, frame
 
 
+@hot
 def analyze_segment(
     state: Any, s: int, fwd: int, rev: int, row: Any, out: Any, segments: Any, free: Any
 ) -> bool:
@@ -316,6 +328,7 @@ def rebase(state: Any, s: int, side: int, base: int, segments: Any) -> None:
         at = segments[at, SEG_OLDER]
 
 
+@hot
 def scale_window(state: Any, s: int, fwd: int, row: Any, out: Any) -> None:
     """The window as its sender means it, and the shift; the shift is 0 in the output of a SYN."""
     scale = state[s, fwd + WSCALE]
@@ -326,6 +339,7 @@ def scale_window(state: Any, s: int, fwd: int, row: Any, out: Any) -> None:
         out[OUT_WINDOW] = row[IN_WINDOW] << scale
 
 
+@hot
 def learn(state: Any, s: int, fwd: int, rev: int, row: Any) -> None:
     """What the options and flags teach for later segments: scale, SACK, RTT of the handshake, completeness."""
     flags = row[IN_FLAGS]
@@ -346,6 +360,7 @@ def learn(state: Any, s: int, fwd: int, rev: int, row: Any) -> None:
             state[s, INITIAL_RTT] = row[IN_TS] - state[s, SYN_TS]
 
 
+@hot
 def complete(state: Any, s: int, row: Any, fresh: bool) -> None:
     """The parts of a connection's life that were seen; of the packet that opens it only SYN and its data count."""
     flags, seen = row[IN_FLAGS], state[s, COMPLETENESS]
@@ -373,7 +388,7 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
 
     Parameters
     ----------
-    rows : (segments, IN_WIDTH) int64
+    rows : (IN_WIDTH, segments) int64
         Input columns, IN_*; streams are numbered in order of appearance, and sequence numbers absolute.
     start : int
         First row to do.
@@ -383,7 +398,7 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
         Listed segments; unused ones are chained by SEG_OLDER.
     free : (1,) int64
         First unused one, -1 where there is none.
-    out : (segments, OUT_WIDTH) int64
+    out : (OUT_WIDTH, segments) int64
         Output columns, OUT_*; zero before.
 
     Returns
@@ -391,8 +406,9 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
     int
         The first row that was not done: all are, or `state` or `segments` must grow.
     """
-    for i in range(start, len(rows)):
-        row, result = rows[i], out[i]
+    height: int = rows.shape[1]
+    for i in range(start, height):
+        row, result = rows[:, i], out[:, i]
         s = row[IN_STREAM]
         if s >= len(state) or free[0] < 0:
             return i
@@ -416,4 +432,4 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
         complete(state, s, row, fresh)
         if record:
             result[OUT_INITIAL_RTT] = state[s, INITIAL_RTT]
-    return len(rows)
+    return height

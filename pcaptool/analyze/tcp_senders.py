@@ -10,17 +10,24 @@ import numpy as np
 
 from pcaptool.analyze import sender_kernel as nk
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, grown, index, integers
+from pcaptool.analyze.take import Ints, fill, grown, index, integers
 from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Lists, Masked, Texts, row_count
 from pcaptool.tables.tcp_analysis import CAUSES
 
-__all__ = ["LIMITS", "Senders"]
+__all__ = ["FLOW_COLUMNS", "LIMITS", "Senders"]
 
 LIMITS = ("idle", "application", "rwnd", "cwnd")
 MASK32 = 0xFFFFFFFF
 _SPENT = ("idle_ns", "application_limited_ns", "rwnd_limited_ns", "cwnd_limited_ns")
 _COUNTED = ((nk.C_RTO, "rtos"), (nk.C_FAST, "fast_retransmissions"), (nk.C_TLP, "tlps"))
+
+# Columns of the flows table that following the senders makes.
+FLOW_COLUMNS = frozenset(
+    f"{what}_{side}"
+    for what in (*(name for _, name in _COUNTED), "needless_retransmissions", *_SPENT, "limited_by")
+    for side in ("fwd", "rev")
+)
 
 
 class Senders:
@@ -50,31 +57,31 @@ class Senders:
         rows, found : int64 arrays
             Input and output of `tcp_kernel.analyze`.
         """
-        self._room(int(rows[:, tk.IN_STREAM].max(initial=-1)))
-        out = np.zeros((len(rows), nk.OUT_WIDTH), np.int64)
-        out[:, nk.OUT_GAP] = -1
+        self._room(int(rows[tk.IN_STREAM].max(initial=-1)))
+        out = np.zeros((nk.OUT_WIDTH, rows.shape[1]), np.int64)
+        out[nk.OUT_GAP] = -1
         extra, done = _extra(tcp, at), 0
         while True:
             known = (self._hello, self._slots, self._state, self._used)
             done = self._kernel(rows, found, extra, done, *known, out)
-            if done == len(rows):
+            if done == rows.shape[1]:
                 break
             self._state = grown(self._state, len(self._state))
         height = row_count(tcp["n"])
         if isinstance(index(at, height), slice):
             wide = out
         else:
-            wide = np.zeros((height, nk.OUT_WIDTH), np.int64)
-            wide[:, nk.OUT_GAP] = -1
-            wide[at] = out
-        tcp["retransmission_cause"] = Texts((wide[:, nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
-        tcp["pacing_gap_ns"] = Masked(wide[:, nk.OUT_GAP].copy(), wide[:, nk.OUT_GAP] >= 0)
+            wide = np.zeros((nk.OUT_WIDTH, height), np.int64)
+            wide[nk.OUT_GAP] = -1
+            wide[:, at] = out
+        tcp["retransmission_cause"] = Texts((wide[nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
+        tcp["pacing_gap_ns"] = Masked(wide[nk.OUT_GAP].copy(), wide[nk.OUT_GAP] >= 0)
         for name, column, dtype in (
             ("needless_n", nk.OUT_NEEDLESS, "u4"),
             ("cwnd_estimate_bytes", nk.OUT_CWND, "u4"),
             ("gso_segments", nk.OUT_SEGMENTS, "u2"),
         ):
-            tcp[name] = Masked(wide[:, column].astype(dtype), wide[:, column] > 0)
+            tcp[name] = Masked(wide[column].astype(dtype), wide[column] > 0)
 
     def flow_columns(self, streams: Ints) -> Columns:
         """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
@@ -100,7 +107,7 @@ class Senders:
 
 
 def _extra(tcp: Columns, at: Ints) -> Ints:
-    extra = np.full((len(at), nk.X_WIDTH), -1, np.int64)
+    extra = np.full((nk.X_WIDTH, len(at)), -1, np.int64)
     rows = index(at, row_count(tcp["n"]))
     for column, name in (
         (nk.X_TSVAL, "options_timestamp_tsval"),
@@ -108,7 +115,7 @@ def _extra(tcp: Columns, at: Ints) -> Ints:
         (nk.X_MSS, "options_mss_val"),
         (nk.X_SACK_PERMITTED, "options_sack_perm"),
     ):
-        extra[:, column] = integers(tcp, name)[rows]
+        fill(extra[column], tcp, name, rows)
     left, right = tcp["options_sack_le"], tcp["options_sack_re"]
     if not isinstance(left, Lists) or not isinstance(right, Lists):
         raise TypeError("SACK edges are lists")
@@ -124,8 +131,8 @@ def _extra(tcp: Columns, at: Ints) -> Ints:
         here = begin[mine] + k
         if k < 2:
             columns = (nk.X_LEFT, nk.X_RIGHT) if k == 0 else (nk.X_LEFT2, nk.X_RIGHT2)
-            extra[mine, columns[0]], extra[mine, columns[1]] = lefts[here], rights[here]
+            extra[columns[0], mine], extra[columns[1], mine] = lefts[here], rights[here]
         ahead = (rights[here] - ack[mine]) & MASK32
         highest[mine] = np.maximum(highest[mine], np.where(ahead < nk.HALF, ahead, 0))
-    extra[with_blocks, nk.X_HIGHEST] = (ack[with_blocks] + highest[with_blocks]) & MASK32
+    extra[nk.X_HIGHEST, with_blocks] = (ack[with_blocks] + highest[with_blocks]) & MASK32
     return extra

@@ -46,11 +46,11 @@ class FlowSums:
 
     def add(self, rows: Ints, out: Ints) -> None:
         """Add a batch: input and output of `tcp_kernel.analyze`."""
-        if not len(rows):
+        if not rows.shape[1]:
             return
-        self._sums = grown(self._sums, int(rows[:, tk.IN_STREAM].max()))
+        self._sums = grown(self._sums, int(rows[tk.IN_STREAM].max()))
         done = 0
-        while (done := self._kernel(rows, out, done, self._sums, self._pool, self._used)) < len(rows):
+        while (done := self._kernel(rows, out, done, self._sums, self._pool, self._used)) < rows.shape[1]:
             pool = np.zeros((2 * len(self._pool), sk.BINS), np.uint32)
             pool[: len(self._pool)] = self._pool
             self._pool = pool

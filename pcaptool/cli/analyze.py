@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcaptool.cli.terminal import command_line, console, progress
-from pcaptool.errors import UsageError, printable
-from pcaptool.tables import TABLES
+from pcaptool.errors import printable
 
 if TYPE_CHECKING:
     from pcaptool.tables.report import Report
@@ -26,6 +25,12 @@ def analyze(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.", metavar="REPORT")],
     tables: Annotated[
         str | None, typer.Option(help="Only these tables, with commas between.", metavar="NAME,...")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these columns (and whole --tables), with commas between.", metavar="TABLE.COLUMN,..."
+        ),
     ] = None,
     packet_filter: Annotated[
         str | None,
@@ -52,12 +57,12 @@ def analyze(
     """
     from pcaptool.analyze.pipeline import analyze as run_analyze
 
-    wanted = _names(tables)
     with progress("analyzing") as tell:
         report = run_analyze(
             captures,
             out,
-            tables=wanted,
+            tables=_words(tables),
+            columns=_words(columns),
             extract=extract,
             progress=tell,
             command=command_line(),
@@ -73,14 +78,8 @@ def analyze(
         print_report(report)
 
 
-def _names(tables: str | None) -> list[str] | None:
-    if tables is None:
-        return None
-    names = [name.strip() for name in tables.split(",") if name.strip()]
-    for name in names:
-        if name not in TABLES:
-            raise UsageError(f"there is no table {name!r}", hint=f"tables: {', '.join(TABLES)}")
-    return names
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def print_report(report: Report) -> None:
@@ -90,7 +89,7 @@ def print_report(report: Report) -> None:
     from pcaptool.report.summary import summary
 
     out = console()
-    if {"packets", "flows", "http"} <= set(report.tables):
+    if all(report.whole(name) for name in ("packets", "flows", "http")):
         out.print(summary(report))
     rows = ", ".join(f"{name} {count:,}" for name, count in report.counts.items())
     out.print(Text(f"{printable(str(report.path))}: {rows}"))

@@ -36,6 +36,7 @@ __all__ = [
     "link_arrays",
     "packet_arrays",
     "packets",
+    "records",
     "tcp",
     "udp",
 ]
@@ -94,15 +95,9 @@ _LAYERS = LAYER_NAMES[1:]
 _KINDS = ERROR_KINDS[1:]
 
 
-def packets(step: Step) -> Columns:
-    """The packet list."""
+def records(step: Step) -> Columns:
+    """Of the packet list what the file says of each packet: nothing was walked for it."""
     run, part = step.run, slice(step.first, step.end)
-    path, src, dst, srcport, dstport, payload_offset, payload, layer, kind, need, have = step.packets
-    protocols = step.paths.refresh()
-    words = step.names.words
-    last = [word.rpartition(":")[2] for word in protocols]
-    failed = layer > 0
-    flags = run.flags[part]
     return {
         "n": _numbers(step),
         "ts": run.ts_ns[part],
@@ -110,8 +105,19 @@ def packets(step: Step) -> Columns:
         "linktype": run.linktype[part],
         "cap_len": run.cap_len[part],
         "len": run.orig_len[part],
-        "flags": _optional(flags, "u4"),
+        "flags": _optional(run.flags[part], "u4"),
         "comment": _comments(step),
+    }
+
+
+def packets(step: Step) -> Columns:
+    """The packet list."""
+    path, src, dst, srcport, dstport, payload_offset, payload, layer, kind, need, have = step.packets
+    protocols = step.paths.refresh()
+    words = step.names.words
+    last = [word.rpartition(":")[2] for word in protocols]
+    failed = layer > 0
+    return records(step) | {
         "protocol": _innermost(path, last),
         "protocols": Texts(path, protocols),
         "src": Texts(src, words),

@@ -24,9 +24,10 @@ from pcaptool.file.model import Run
 from pcaptool.file.reader import CaptureReader
 from pcaptool.tables.columns import Columns
 
-__all__ = ["BATCH_PACKETS", "DECODED", "Decoder", "decoded_columns"]
+__all__ = ["BATCH_PACKETS", "DECODED", "RECORDED", "Decoder", "decoded_columns"]
 
-BATCH_PACKETS = 16_384
+# Not a power of two: columns of a power of two of elements would all lie in the same few lines of the cache.
+BATCH_PACKETS = 16_160
 
 # Table name to the function that makes its columns.
 _BUILDERS: dict[str, Callable[[Step], Columns]] = {
@@ -42,6 +43,10 @@ _BUILDERS: dict[str, Callable[[Step], Columns]] = {
 
 # Tables that decoding fills, in the order of the layers.
 DECODED: tuple[str, ...] = tuple(_BUILDERS)
+
+
+# Of the packet list, what the file says of each packet.
+RECORDED = ("n", "ts", "interface", "linktype", "cap_len", "len", "flags", "comment")
 
 
 @cache
@@ -79,6 +84,8 @@ class Decoder:
     engine : Engine
     tables : iterable of str, optional
         Tables to fill; all that decoding knows without.
+    records : bool
+        Fill of the packet list only what the file says of each packet, and no other table: no header is read.
 
     Examples
     --------
@@ -93,8 +100,9 @@ class Decoder:
     [8]
     """
 
-    def __init__(self, engine: Engine, tables: Iterable[str] | None = None) -> None:
+    def __init__(self, engine: Engine, tables: Iterable[str] | None = None, *, records: bool = False) -> None:
         self._engine = engine
+        self._records = records
         wanted = set(DECODED if tables is None else tables)
         self._builders = {name: make for name, make in _BUILDERS.items() if name in wanted}
         self._chain = engine.flat("pcaptool.decode.kernels.chain", "chain")
@@ -119,6 +127,9 @@ class Decoder:
         for run in capture.runs(BATCH_PACKETS):
             run.first_n += before
             first = 0
+            if self._records:
+                yield self._recorded(run)
+                first = len(run)
             while first < len(run):
                 self._names.begin_batch()
                 self._paths.begin_batch()
@@ -126,6 +137,11 @@ class Decoder:
                 yield self._batch(step, datagrams)
                 first = step.end
             self._engine.passed(len(run))
+
+    def _recorded(self, run: Run) -> Batch:
+        step = Step(run, 0, len(run), (), [], (), (), self._names, self._paths, self._kernels)
+        tables = {"packets": build.records(step)}
+        return Batch(run.first_n, len(run), tables, run.data, run.offsets)
 
     def _walk_datagrams(self, run: Run) -> Step:
         """Reassembled datagrams, into rows of their own."""

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.analyze.registry import wanted
+from pcaptool.analyze.selection import select
 from pcaptool.decode.batch import Analysis, Batch
 from pcaptool.decode.decoder import Decoder
 from pcaptool.diff import print_kernel
@@ -60,13 +61,18 @@ def load_side(source: str | Path | Side, engine: Engine | None = None) -> Side:
 
 def _report(folder: Path) -> Side:
     report = open_report(folder)
+    partial = [name for name in TABLES_READ if name in report.tables and not report.whole(name)]
+    if partial:
+        raise ReportError(
+            f"table {partial[0]} has some of its columns only", path=folder, hint="make it with all"
+        )
     if "packets" not in report.tables:
         raise ReportError("the report has no packets table", path=folder, hint="make it with all tables")
     return Side(str(folder), {name: report[name].collect() for name in TABLES_READ if name in report.tables})
 
 
 def _capture(path: Path, engine: Engine) -> Side:
-    analyses: list[Analysis] = [entry.make(engine) for entry in wanted(TABLES_READ)]
+    analyses: list[Analysis] = [entry.make(engine) for entry in wanted(select(TABLES_READ))]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES_READ}
     prints: list[pl.DataFrame] = []
     kernel = engine.flat(print_kernel.__name__, "prints")

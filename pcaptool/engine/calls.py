@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,17 @@ def flatten(args: tuple[Any, ...]) -> Flat:
 def _flatten(args: tuple[Any, ...], kinds: list[str], values: list[int]) -> None:
     for value in args:
         if isinstance(value, np.ndarray):
-            flags = value.flags
-            order = "C" if flags.c_contiguous else "A"
-            kinds.append(f"{value.dtype.str[1:]}{order}{'w' if flags.writeable else 'r'}{value.ndim}")
-            values += (0, 0, value.size, value.itemsize, value.ctypes.data)
-            values += value.shape
-            values += value.strides
+            flags, shape, dtype = value.flags, value.shape, value.dtype
+            kinds.append(_array_kind(dtype, flags.c_contiguous, flags.writeable, len(shape)))
+            values += (
+                0,
+                0,
+                value.size,
+                dtype.itemsize,
+                value.__array_interface__["data"][0],
+                *shape,
+                *value.strides,
+            )
         elif isinstance(value, tuple):
             kinds.append("(")
             _flatten(value, kinds, values)
@@ -69,6 +75,11 @@ def _flatten(args: tuple[Any, ...], kinds: list[str], values: list[int]) -> None
             values.append(int(value))
         else:
             raise TypeError(f"a kernel takes no {type(value).__name__}")
+
+
+@cache
+def _array_kind(dtype: np.dtype[Any], contiguous: bool, writeable: bool, axes: int) -> str:
+    return f"{dtype.str[1:]}{'C' if contiguous else 'A'}{'w' if writeable else 'r'}{axes}"
 
 
 def caller(address: int, count: int, owner: Any) -> Callable[[list[int]], int]:

@@ -152,12 +152,12 @@ def compiled_module(name: str) -> python_types.SimpleNamespace:
     code = compile(path.read_bytes(), f"{path}:compiled", "exec", dont_inherit=True)
     exec(code, space)  # noqa: S102 - the package's own source, a second time
     for key, value in list(space.items()):
-        if not isinstance(value, python_types.FunctionType):
+        if not isinstance(value, python_types.FunctionType) or value is loads.hot:
             continue
         if value in _PRIMITIVES:
             space[key] = _PRIMITIVES[value]
         elif value.__code__.co_filename == code.co_filename:
-            space[key] = numba.njit(**_OPTIONS)(value)
+            space[key] = numba.njit(**_OPTIONS, forceinline=loads.is_hot(value))(value)
         elif value.__module__ in sources.closure(name):
             space[key] = getattr(compiled_module(value.__module__), key)
     return python_types.SimpleNamespace(**{k: v for k, v in space.items() if not k.startswith("__")})

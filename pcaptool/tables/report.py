@@ -36,6 +36,8 @@ class About:
     rows : int
     about : mapping
         Sources, command, notices.
+    columns : int
+        How many of the table's columns it has.
     """
 
     table: str
@@ -43,6 +45,7 @@ class About:
     version: str
     rows: int
     about: Mapping[str, Any]
+    columns: int
 
 
 def read_about(path: Path) -> About:
@@ -68,6 +71,7 @@ def read_about(path: Path) -> About:
             found["pcaptool.version"],
             meta.num_rows,
             json.loads(found["pcaptool.about"]),
+            meta.num_columns,
         )
     except (KeyError, ValueError) as error:
         raise ReportError("a Parquet file that pcaptool has not written", path=path) from error
@@ -134,6 +138,14 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
         return {name: about.rows for name, about in self._found.items()}
+
+    def whole(self, name: str) -> bool:
+        """Whether it has this table with all its columns."""
+        return name in self._found and self._found[name].columns == len(TABLES[name].columns)
+
+    def whole_tables(self) -> Report:
+        """The same report without tables that have some of their columns only."""
+        return Report(self.path, {name: about for name, about in self._found.items() if self.whole(name)})
 
     @cached_property
     def _about(self) -> Mapping[str, Any]:

@@ -62,6 +62,12 @@ class TestAnalyze:
         assert said("analyze", capture, "-o", tmp_path / "r", "--tables", "tcp, http", "-q")[:2] == (0, "")
         assert {p.stem for p in (tmp_path / "r").iterdir()} == {"tcp", "http"}
 
+    def test_only_some_columns(self, capture, tmp_path, said):
+        wanted = ("--columns", "tcp.n,tcp.len", "--tables", "arp")
+        code, out, _ = said("analyze", capture, "-o", tmp_path / "r", *wanted)
+        assert (code, "arp 0, tcp" in out) == (0, True)
+        assert said("analyze", capture, "-o", tmp_path / "s", "--columns", "tcp.lenn")[0] == 2
+
     def test_reads_a_pipe(self, capture, tmp_path):
         command = [
             sys.executable,

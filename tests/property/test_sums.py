@@ -19,17 +19,17 @@ times = st.lists(
 def add(sums, events):
     """Segments: stream, side, and what else differs from nothing."""
     rows, out = (
-        np.zeros((len(events), tk.IN_WIDTH), np.int64),
-        np.zeros((len(events), tk.OUT_WIDTH), np.int64),
+        np.zeros((tk.IN_WIDTH, len(events)), np.int64),
+        np.zeros((tk.OUT_WIDTH, len(events)), np.int64),
     )
     for i, (stream, side, given_) in enumerate(events):
-        rows[i, tk.IN_STREAM], rows[i, tk.IN_SIDE] = stream, side
-        rows[i, tk.IN_WINDOW] = given_.get("window", 1)
-        rows[i, tk.IN_TS] = given_.get("ts", 0)
-        rows[i, tk.IN_FLAGS] = given_.get("tcp", 16)
-        out[i, tk.OUT_FLAGS] = given_.get("flags", 0)
+        rows[tk.IN_STREAM, i], rows[tk.IN_SIDE, i] = stream, side
+        rows[tk.IN_WINDOW, i] = given_.get("window", 1)
+        rows[tk.IN_TS, i] = given_.get("ts", 0)
+        rows[tk.IN_FLAGS, i] = given_.get("tcp", 16)
+        out[tk.OUT_FLAGS, i] = given_.get("flags", 0)
         if "rtt" in given_:
-            out[i, tk.OUT_ACKS_FRAME], out[i, tk.OUT_ACK_RTT] = 1, given_["rtt"]
+            out[tk.OUT_ACKS_FRAME, i], out[tk.OUT_ACK_RTT, i] = 1, given_["rtt"]
     sums.add(rows, out)
 
 

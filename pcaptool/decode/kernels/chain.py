@@ -96,6 +96,7 @@ from pcaptool.decode.kernels.names import number_of
 from pcaptool.decode.kernels.network import arp, ipv4, ipv6
 from pcaptool.decode.kernels.transport import icmp, igmp, tcp, udp
 from pcaptool.decode.kernels.tunnels import erspan, geneve, gre, gtp, l2tp, teredo, vxlan
+from pcaptool.engine.loads import hot
 
 __all__ = ["chain"]
 
@@ -189,6 +190,7 @@ def chain(
     return len(offsets)
 
 
+@hot
 def begin_packet(s: Any, i: int, begin: int, captured: int, original: int) -> None:
     """The cursor at the first byte of a packet."""
     for k in range(CURSOR_SIZE):
@@ -245,6 +247,7 @@ def other(data: Any, s: Any, layer: int, names: Any) -> None:
         s[NEXT] = NONE
 
 
+@hot
 def write_packet(s: Any, i: int, begin: int, path: int, packets: Any) -> None:
     """What the packet list says."""
     path_column, src, dst, srcport, dstport, payload_offset, payload_bytes, layer, kind, need, have = packets
@@ -261,6 +264,7 @@ def write_packet(s: Any, i: int, begin: int, path: int, packets: Any) -> None:
     have[i] = s[ERR_HAVE]
 
 
+@hot
 def write_link(s: Any, i: int, begin: int, kind: int, captured: int, links: Any) -> None:
     """What the link table says."""
     kind_column, src, dst, type_column, vlan_column, hdr_bytes, padding = links

@@ -32,11 +32,12 @@ from pcaptool.decode.kernels.codes import (
     WIRE,
 )
 from pcaptool.decode.kernels.names import number_of
-from pcaptool.engine.loads import be16, be32
+from pcaptool.engine.loads import be16, be32, hot
 
 __all__ = ["fail", "has", "mac_number", "name_pair", "ports", "put_row"]
 
 
+@hot
 def fail(s: Any, layer: int, kind: int, need: int, have: int) -> None:
     """Stop: the layer cannot be decoded further."""
     s[ERR_LAYER] = layer
@@ -46,6 +47,7 @@ def fail(s: Any, layer: int, kind: int, need: int, have: int) -> None:
     s[NEXT] = NONE
 
 
+@hot
 def has(s: Any, layer: int, count: int) -> bool:
     """Whether so many bytes of the header are there; if not, says why not."""
     if s[AT] + count <= s[END]:
@@ -58,6 +60,7 @@ def has(s: Any, layer: int, count: int) -> bool:
     return False
 
 
+@hot
 def put_row(s: Any, rows: Any, row: int, depth: int, ip_row: int) -> None:
     """The common fields of a header's row."""
     rows[row, R_PACKET] = s[PACKET]
@@ -69,12 +72,14 @@ def put_row(s: Any, rows: Any, row: int, depth: int, ip_row: int) -> None:
     rows[row, R_QUOTED] = s[QUOTED]
 
 
+@hot
 def mac_number(data: Any, at: int, names: Any) -> int:
     """Number of the six-byte address at `at`."""
     keys, slots, counts = names
     return number_of(0, (be16(data, at) << 32) | be32(data, at + 2), F_MAC, keys, slots, counts)
 
 
+@hot
 def name_pair(s: Any, src: int, dst: int) -> None:
     """Innermost source and destination so far."""
     if not s[QUOTED]:
@@ -82,6 +87,7 @@ def name_pair(s: Any, src: int, dst: int) -> None:
         s[DST] = dst
 
 
+@hot
 def ports(s: Any, src: int, dst: int) -> None:
     """Innermost ports so far."""
     if not s[QUOTED]:

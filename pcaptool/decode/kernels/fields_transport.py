@@ -10,7 +10,7 @@ from typing import Any
 
 from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, R_QUOTED, R_WIRE
 from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, segment_status
-from pcaptool.engine.loads import be16, be32
+from pcaptool.engine.loads import be16, be32, hot
 
 __all__ = [
     "HAS_AUTHENTICATION",
@@ -102,6 +102,7 @@ def tcp_fields(
     return count
 
 
+@hot
 def tcp_options(data: Any, at: int, end: int, row: int, columns: Any, lists: Any) -> None:
     """The options of one header; its elements of the lists stand behind those of the row before."""
     has, mss, wscale, tsval, tsecr, cookie, key, next_key = columns

@@ -40,7 +40,7 @@ from pcaptool.decode.kernels.codes import (
     WIRE,
 )
 from pcaptool.decode.kernels.cursor import fail, has, mac_number, name_pair
-from pcaptool.engine.loads import be16, be32, le16, le32
+from pcaptool.engine.loads import be16, be32, hot, le16, le32
 
 __all__ = [
     "by_ethertype",
@@ -64,6 +64,7 @@ MAX_LABELS = 16
 MAX_ATTRIBUTES = 32
 
 
+@hot
 def first_layer(linktype: int) -> int:
     """Layer with which packets of a LINKTYPE_ begin."""
     if linktype == 1:
@@ -95,6 +96,7 @@ def first_layer(linktype: int) -> int:
     return NONE
 
 
+@hot
 def by_ethertype(kind: int) -> int:
     """Layer behind an EtherType."""
     if kind == 0x0800:
@@ -112,6 +114,7 @@ def by_ethertype(kind: int) -> int:
     return NONE
 
 
+@hot
 def type_or_length(data: Any, s: Any, at: int) -> None:
     """The field of IEEE 802.3 that is an EtherType, or below 1536 the length of an LLC frame."""
     kind = be16(data, at)
@@ -127,6 +130,7 @@ def type_or_length(data: Any, s: Any, at: int) -> None:
         s[END] = min(s[END], s[WIRE])
 
 
+@hot
 def ethernet(data: Any, s: Any, names: Any) -> None:
     """Destination, source, type or length."""
     if not has(s, ETH, 14):

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pcaptool.engine.loads import hot
+
 __all__ = ["number_of"]
 
 
+@hot
 def number_of(high: int, low: int, family: int, keys: Any, slots: Any, counts: Any) -> int:
     """The number of a key; a new one is entered.
 

@@ -49,13 +49,14 @@ from pcaptool.decode.kernels.codes import (
 )
 from pcaptool.decode.kernels.cursor import fail, has, name_pair, put_row
 from pcaptool.decode.kernels.names import number_of
-from pcaptool.engine.loads import be16, be32, be64
+from pcaptool.engine.loads import be16, be32, be64, hot
 
 __all__ = ["arp", "by_protocol", "ipv4", "ipv6"]
 
 MAX_EXTENSIONS = 16
 
 
+@hot
 def by_protocol(protocol: int) -> int:
     """Layer behind an IP protocol number."""
     if protocol == 6:
@@ -103,6 +104,7 @@ def arp(data: Any, s: Any, rows: Any, sizes: Any) -> None:
     s[NEXT] = NONE
 
 
+@hot
 def ipv4(data: Any, s: Any, tables: Any, sizes: Any, names: Any) -> None:
     """One IPv4 header with its options."""
     if not has(s, IP, 20):
@@ -161,6 +163,7 @@ def fragment(s: Any, rows: Any, sizes: Any, ip_row: int, offset: int, more: int)
     sizes[T_FRAGMENT] = row + 1
 
 
+@hot
 def follow(data: Any, s: Any, protocol: int) -> None:
     """What an IP header's payload is."""
     s[NEXT] = by_protocol(protocol)

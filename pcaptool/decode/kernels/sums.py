@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcaptool.decode.kernels.codes import R_AT, R_FINAL
-from pcaptool.engine.loads import be16, sum16
+from pcaptool.engine.loads import be16, hot, sum16
 
 __all__ = ["BAD", "GOOD", "NOT_PRESENT", "PARTIAL", "UNVERIFIED", "segment_status"]
 
@@ -17,6 +17,7 @@ BAD, GOOD, UNVERIFIED, NOT_PRESENT = 0, 1, 2, 3
 PARTIAL = 16  # beside UNVERIFIED
 
 
+@hot
 def pseudo_sum(data: Any, ip_rows: Any, ip_row: int, protocol: int, length: int) -> int:
     """Folded sum of the pseudo-header."""
     at = ip_rows[ip_row, R_AT]
@@ -29,6 +30,7 @@ def pseudo_sum(data: Any, ip_rows: Any, ip_row: int, protocol: int, length: int)
     return sum16(data, at + 8, at + 24, sum16(data, final, final + 16, start))
 
 
+@hot
 def segment_status(
     data: Any, at: int, end: int, wire: int, protocol: int, ip_rows: Any, ip_row: int, field: int
 ) -> int:

@@ -39,11 +39,12 @@ from pcaptool.decode.kernels.codes import (
     WIRE,
 )
 from pcaptool.decode.kernels.cursor import fail, has, ports, put_row
-from pcaptool.engine.loads import be16
+from pcaptool.engine.loads import be16, hot
 
 __all__ = ["icmp", "igmp", "tcp", "udp"]
 
 
+@hot
 def tcp(data: Any, s: Any, rows: Any, sizes: Any) -> None:
     """One TCP header."""
     if not has(s, TCP, 20):

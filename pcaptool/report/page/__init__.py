@@ -28,7 +28,7 @@ def html_page(report: Report, title: str = "", limits: Limits | None = None) -> 
     Parameters
     ----------
     report : Report
-        Any of its tables may be missing; what needs them is left out.
+        Any of its tables may be missing, or have some of its columns only; what needs them is left out.
     title : str
         By default the names of the captures it was made from.
     limits : Limits, optional
@@ -51,7 +51,7 @@ def html_page(report: Report, title: str = "", limits: Limits | None = None) -> 
     """
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - five megabytes of text, only for a page
 
-    found = content(report, limits or Limits())
+    found = content(report.whole_tables(), limits or Limits())
     found["title"] = title or found["title"]
     found["version"] = __version__
     script, plots = _part("page.js"), str(get_plotlyjs())
