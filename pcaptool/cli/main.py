@@ -137,6 +137,8 @@ def _prepare() -> None:
     # Modules are thousands of objects that stay: looking through them again and again took a tenth of short runs.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    # Encoding and decoding are threads: who waits for the interpreter's lock waits a tenth as long.
+    sys.setswitchinterval(0.0005)
     # numpy's linear algebra is not used: no threads for it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
