@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from pcaptool.replay.pace import Pace
 from pcaptool.replay.packets import Source
 from pcaptool.replay.plan import Planner, Target
 from pcaptool.replay.rewriting import Rewriting
-from pcaptool.replay.sending import NICE, Sender, Thread
+from pcaptool.replay.sending import Sender, Thread
 from pcaptool.replay.slots import SLOTS, Slot
 from pcaptool.replay.watching import Watcher
 from pcaptool.tables import REPLAY
@@ -241,8 +240,7 @@ class _Run:
             self._fill(sender)
             watchers = [Watcher(_far_side(name)) for name in far]
             try:
-                with _first_in_line():
-                    self._send(sender)
+                self._send(sender)
             finally:
                 seen = self._settle(watchers)
             if sender.fault() is not None:
@@ -268,10 +266,6 @@ class _Run:
     def _send(self, sender: Sender) -> None:
         outcome = self._tally.outcome
         try:
-            with contextlib.suppress(
-                OSError
-            ):  # planning must not wait for other programs where sending does not
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
             sender.begin()
             more = True
             while sender.alive:
@@ -317,22 +311,6 @@ class _Run:
                 break
             time.sleep(0.02)
         return [watcher.finish() for watcher in watchers]
-
-
-@contextlib.contextmanager
-def _first_in_line() -> Iterator[None]:
-    """Planning does not wait for other programs where sending does not; only where that is allowed."""
-    me = threading.get_native_id()
-    before = os.getpriority(os.PRIO_PROCESS, me)
-    try:
-        os.setpriority(os.PRIO_PROCESS, me, NICE)
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, me, before)
 
 
 def _far_side(name: str) -> socket.socket:

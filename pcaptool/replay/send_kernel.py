@@ -7,6 +7,9 @@ Waiting is a hybrid: clock_nanosleep to SPIN_NS before the deadline, then readin
 tens of microseconds late, a reading one does not. A frame is handed over alone, with a reading of the clock of its
 own, unless sending is behind by more than BEHIND_NS (a rate beyond single calls; always with topspeed): then those that
 are due go together, up to BATCH in one call.
+What made one frame late (an interrupt, another program) disturbs one gap, not the burst behind it: frames that follow
+keep their distances but for SLEW_NS each, until the lateness is made up for; what is beyond LATE_NS is made up for at
+once. Deadlines themselves never move, so nothing adds up.
 EAGAIN and ENOBUFS (a full socket buffer, queue or driver ring) are tried again until RETRY_NS have passed without any
 success; then the sender gives up, as it does when the interface has gone.
 """
@@ -20,12 +23,24 @@ from pcaptool.engine.system import load_acquire, monotonic_ns, send_messages, sl
 __all__ = ["CONTROL_SIZE", "send_frames"]
 
 # control[...]: slots filled, slots done, whether to stop, whether no slot will follow; frames handed over or failed;
-# times the sender found no frame planned; errno that ended it; first deadline on CLOCK_MONOTONIC; tries repeated
-FILLED, DONE, STOP, ENDED, TRIED, STARVED, FATAL, START_NS, RETRIED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+# times the sender found no frame planned; errno that ended it; first deadline on CLOCK_MONOTONIC; tries repeated;
+# how late the last frame was
+FILLED, DONE, STOP, ENDED, TRIED, STARVED, FATAL, START_NS, RETRIED, LATENESS_NS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
 CONTROL_SIZE = 16
 
 # settings[...]
-SLOTS, ROWS, BATCH, BEHIND_NS, SPIN_NS, RETRY_NS = 0, 1, 2, 3, 4, 5
+SLOTS, ROWS, BATCH, BEHIND_NS, SPIN_NS, RETRY_NS, SLEW_NS, LATE_NS = 0, 1, 2, 3, 4, 5, 6, 7
 
 INTERRUPTED, NO_DEVICE_OR_ADDRESS, AGAIN, NO_DEVICE, NET_DOWN, NO_BUFFERS = 4, 6, 11, 19, 100, 105
 MSG_DONTWAIT = 0x40
@@ -87,11 +102,14 @@ def _send_slot(
         if size[row] == 0:
             row += 1
             continue
-        now_ns = _wait(control, settings, start_ns + due_ns[row], scratch)
+        held_ns = min(max(control[LATENESS_NS] - settings[SLEW_NS], 0), settings[LATE_NS])
+        now_ns = _wait(control, settings, start_ns + due_ns[row] + held_ns, scratch)
         if now_ns < 0:
             return False
         more = 1
-        behind = now_ns - start_ns - due_ns[row] >= settings[BEHIND_NS]
+        late_ns = now_ns - start_ns - due_ns[row]
+        control[LATENESS_NS] = late_ns
+        behind = late_ns >= settings[BEHIND_NS]
         while (
             behind
             and more < settings[BATCH]

@@ -25,11 +25,15 @@ from pcaptool.replay.slots import SLOT_ROWS, SLOTS, Ring, Slot
 
 __all__ = ["Sender", "Thread"]
 
-SPIN_NS = 150_000
+SPIN_NS = 1_000_000
+SPIN_REAL_TIME_NS = (
+    150_000  # a real-time thread that never sleeps is stopped by the kernel for 50 ms a second
+)
 RETRY_NS = 1_000_000_000
 BATCH = 64
 BEHIND_NS = 1_000_000
-NICE = -20
+SLEW_NS = 4_000
+LATE_NS = 500_000
 _PR_SET_TIMERSLACK = 29
 
 
@@ -40,7 +44,7 @@ class Thread:
     Parameters
     ----------
     priority : int
-        SCHED_FIFO priority 1 to 99; 0: an ordinary thread, of the least niceness that is allowed.
+        SCHED_FIFO priority 1 to 99; 0: an ordinary thread, of the process' niceness.
     cpu : int or None
         The one processor it runs on.
     """
@@ -74,6 +78,7 @@ class Sender:
         self._handles = handles
         self._thread_wish = thread
         self._behind_ns = BEHIND_NS if timed else 0
+        self._spin_ns = SPIN_REAL_TIME_NS if thread.priority else SPIN_NS
         self._control = np.zeros(sk.CONTROL_SIZE, np.int64)
         self._collected = 0
         self._slots = SLOTS
@@ -89,7 +94,19 @@ class Sender:
         control[sk.ENDED] |= int(ended)
         self._kernel(
             control,
-            np.array([self._slots, SLOT_ROWS, BATCH, self._behind_ns, SPIN_NS, RETRY_NS], np.int64),
+            np.array(
+                [
+                    self._slots,
+                    SLOT_ROWS,
+                    BATCH,
+                    self._behind_ns,
+                    self._spin_ns,
+                    RETRY_NS,
+                    SLEW_NS,
+                    LATE_NS,
+                ],
+                np.int64,
+            ),
             handles,
             ring.headers.ctypes.data,
             ring.counts,
@@ -126,11 +143,9 @@ class Sender:
             self._fault = error
 
     def _take_place(self) -> None:
-        """Priority and processor of this thread; timers without slack; before other programs where that is allowed."""
+        """Priority and processor of this thread; timers without slack."""
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         wish = self._thread_wish
         if wish.cpu is not None:
             try:
