@@ -4,9 +4,9 @@
 
 Two network namespaces of its own, joined by a veth pair, are made and removed. Timing: a capture of 30,000 packets in
 2.6 s (bursts with gaps of microseconds, pauses of up to a millisecond, as TCP has them) is sent by each program in
-turn; tcpdump on the far side, with nanoseconds, tells each gap's error and the drift of the last packet. Programs that are
-compared have the same priority: plain, both of niceness -20, both real-time. Speed: the same packets once, and over
-and over, as fast as it goes. With --write the section "replay" of reports/benchmarks.md is written.
+turn; tcpdump on the far side, with nanoseconds, tells each gap's error and the drift of the last packet. Programs
+that are compared have the same priority: plain, both of niceness -20, both real-time. Speed: the same packets once,
+and over and over, as fast as it goes. With --write the section "replay" of reports/benchmarks.md is written.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def prefixes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(command: list[str], once: tuple[np.ndarray, np.ndarray], folder: Path) -> Timing:
-    """Run one program; how the far side saw it. The gap between two rounds, which nothing records, is left out."""
+    """Run one program; how the far side saw it. Gaps between two rounds, which nothing records, are left out."""
     rounds = LOOPS_TIMED if any("loop" in word for word in command) else 1
     count, lasts = len(once[0]), once[0][-1] - once[0][0]
     sent = np.concatenate([once[0] + k * lasts for k in range(rounds)]), np.tile(once[1], rounds)
