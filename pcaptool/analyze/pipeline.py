@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pcaptool.analyze.bodies import Bodies
 from pcaptool.analyze.flows import FlowAnalysis
-from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import Selection, select
 from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
@@ -31,6 +29,7 @@ from pcaptool.tables.report import Report, open_report
 if TYPE_CHECKING:
     import polars as pl
 
+    from pcaptool.analyze.bodies import Bodies
     from pcaptool.file.packet_filter import PacketFilter
 
 __all__ = ["analyze", "frames", "rows_of"]
@@ -97,6 +96,8 @@ def analyze(
     line = _Line(_sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter))
     with contextlib.ExitStack() as stack:
         if extract is not None:
+            from pcaptool.analyze.bodies import Bodies  # noqa: PLC0415 - only when bodies are wanted
+
             line.bodies = stack.enter_context(Bodies(extract))
         writer = stack.enter_context(ReportWriter(out, [chosen.table(name) for name in chosen.tables]))
         for part in line.parts():
@@ -230,6 +231,8 @@ class _Line:
         also = () if self.bodies is None else ("http",)
         running = [entry.make(engine, self.chosen) for entry in wanted(self.chosen, entries, also)]
         if self.bodies is not None:
+            from pcaptool.analyze.http import HttpAnalysis  # noqa: PLC0415 - loads the parser
+
             for analysis in running:
                 if isinstance(analysis, HttpAnalysis):
                     analysis.extract(self.bodies)

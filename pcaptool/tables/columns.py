@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pcaptool.tables.definition import Table, arrow_type
+from pcaptool.tables.definition import KINDS, Table, arrow_type
 
 __all__ = ["ColumnData", "Columns", "Lists", "Masked", "Texts", "row_count", "to_arrow"]
 
@@ -151,13 +151,13 @@ def _array(kind: str, data: ColumnData) -> Any:
         case Texts(words=words) if kind != "text" and not words:
             return pa.nulls(len(data.codes), kind_type)  # a cast would import pyarrow.compute, 40 ms
         case Texts():
-            codes = _numbers("i32", pa.int32(), data.codes, data.codes < 0)
+            codes = _numbers("i32", pa.int32(), data.codes, data.codes >= 0)
             return pa.DictionaryArray.from_arrays(codes, pa.array(data.words, pa.string()))
         case Lists():
             values = pa.array(data.values, kind_type.value_type)
             return pa.ListArray.from_arrays(pa.array(data.offsets, pa.int32()), values)
         case Masked():
-            return _numbers(kind, kind_type, data.values, ~data.valid)
+            return _numbers(kind, kind_type, data.values, data.valid)
         case np.ndarray():
             return _numbers(kind, kind_type, data, None)
         case _ if kind == "text":
@@ -169,11 +169,15 @@ def _array(kind: str, data: ColumnData) -> Any:
             return pa.array(data, kind_type)
 
 
-def _numbers(kind: str, kind_type: Any, values: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None) -> Any:
+def _numbers(kind: str, kind_type: Any, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> Any:
+    """Plain numbers; over the same memory where they have the width that they are kept with."""
     import pyarrow as pa  # noqa: PLC0415
 
-    if nulls is not None and not nulls.any():
-        nulls = None  # an array without nulls is encoded faster
-    if kind == "time":
-        return pa.array(values, pa.int64(), mask=nulls).view(kind_type)
-    return pa.array(values, kind_type, mask=nulls)
+    if valid is not None and valid.all():
+        valid = None  # an array without nulls is encoded faster
+    if values.dtype != KINDS[kind][0]:
+        return pa.array(values, kind_type, mask=None if valid is None else ~valid)
+    # pyarrow's own conversion copies what has nulls, and imports numpy.ma to look for them.
+    data = np.packbits(values, bitorder="little") if kind == "bool" else np.ascontiguousarray(values)
+    nulls = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind_type, len(values), [nulls, pa.py_buffer(data)])
