@@ -48,7 +48,10 @@ def replay(
         list[str] | None, typer.Option("--map", help="Addresses or networks: OLD=NEW. Several times.")
     ] = None,
     mac: Annotated[
-        list[str] | None, typer.Option(help="MACs: OLD=NEW, or src=NEW, dst=NEW for all. Several times.")
+        list[str] | None,
+        typer.Option(
+            help="MACs: OLD=NEW, or src=NEW, dst=NEW for all; client:... or server:... for one side. Several times."
+        ),
     ] = None,
     port: Annotated[list[str] | None, typer.Option(help="TCP and UDP ports: OLD=NEW. Several times.")] = None,
     vlan: Annotated[str, typer.Option(help="add:ID or strip.")] = "",

@@ -4,7 +4,7 @@ Knows: Ethernet with 802.1Q tags, ARP, IPv4, IPv6 with extension headers, TCP, U
 (RFC 1071) and their incremental update (RFC 1624 equation 3), which keeps a valid checksum valid, a wrong one wrong,
 and is right for fragments and cut packets too.
 Must not know: files, interfaces, sockets.
-Leaves out: headers inside tunnels and those that an ICMP error quotes: only the outermost ones are changed.
+Leaves out: headers inside tunnels and those that an ICMP error quotes (`inner_kernel`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ __all__ = [
     "F_DONE",
     "F_L3",
     "F_L4",
+    "F_NEXT",
     "F_PROTOCOL",
     "F_SIZE",
     "F_TYPE",
+    "adjust_checksum",
     "complete_checksums",
     "edit_frame",
+    "fold",
+    "map_address",
+    "map_port",
     "put16",
     "put32",
     "read_headers",
@@ -30,9 +35,10 @@ __all__ = [
 ]
 
 # frame[...]: what is known of a frame: EtherType, where layer 3 and 4 begin (-1: nowhere), layer 4's protocol, bytes
-# of layer 4, and whether its checksum is still to be completed by a device.
-F_TYPE, F_L3, F_L4, F_PROTOCOL, F_SIZE, F_DONE = 0, 1, 2, 3, 4, 5
-FRAME_SIZE = 6
+# of layer 4, and whether its checksum is still to be completed by a device; where the first fragment's layer 4 begins,
+# also where it is cut short or none of those that F_L4 is for.
+F_TYPE, F_L3, F_L4, F_PROTOCOL, F_SIZE, F_DONE, F_NEXT = 0, 1, 2, 3, 4, 5, 6
+FRAME_SIZE = 7
 
 # rules[...]: a row of words each.
 MAC_ANY, MAC_SOURCE, MAC_DESTINATION = 0, 1, 2  # kind of a MAC rule: kind, old, new
@@ -71,7 +77,7 @@ def read_headers(data: Any, end: int, l3: int, ether_type: int, frame: Any) -> i
         ether_type = be16(data, l3 + 2)
         l3 += 4
     frame[F_TYPE], frame[F_L3], frame[F_L4], frame[F_PROTOCOL] = ether_type, l3, -1, -1
-    frame[F_SIZE], frame[F_DONE] = 0, 1
+    frame[F_SIZE], frame[F_DONE], frame[F_NEXT] = 0, 1, -1
     if ether_type == IPV4:
         _read_ipv4(data, end, l3, frame)
     elif ether_type == IPV6:
@@ -93,6 +99,7 @@ def _read_ipv4(data: Any, end: int, l3: int, frame: Any) -> int:
     frame[F_PROTOCOL] = data[l3 + 9]
     frame[F_SIZE] = total - header if total else end - l3 - header  # 0: too long for the field
     if be16(data, l3 + 6) & 0x1FFF == 0:
+        frame[F_NEXT] = l3 + header
         frame[F_L4] = _at_layer4(l3 + header, end, frame[F_PROTOCOL])
     return 0
 
@@ -113,6 +120,7 @@ def _read_ipv6(data: Any, end: int, l3: int, frame: Any) -> int:
         at += size
     frame[F_PROTOCOL], frame[F_SIZE] = kind, last - at
     if at <= end:
+        frame[F_NEXT] = at
         frame[F_L4] = _at_layer4(at, end, kind)
     return 0
 
@@ -197,15 +205,16 @@ def complete_checksums(data: Any, end: int, frame: Any, everything: int) -> int:
     return 1
 
 
-def _fold(total: int) -> int:
+def fold(total: int) -> int:
+    """A ones' complement sum in 16 bits."""
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
 
 
-def _adjust(data: Any, at: int, delta: int) -> int:
+def adjust_checksum(data: Any, at: int, delta: int) -> int:
     """Change a checksum field by a sum of ~old + new (RFC 1624 equation 3)."""
-    put16(data, at, 0xFFFF - _fold(0xFFFF - be16(data, at) + delta))
+    put16(data, at, 0xFFFF - fold(0xFFFF - be16(data, at) + delta))
     return 0
 
 
@@ -216,7 +225,7 @@ def _change16(data: Any, at: int, value: int) -> int:
     return delta
 
 
-def _map_address(data: Any, at: int, words: int, rules: Any) -> int:
+def map_address(data: Any, at: int, words: int, rules: Any) -> int:
     """Give an address of 1 or 4 words the first rule that fits; what checksums change by."""
     for k in range(len(rules) // ADDRESS_WIDTH):
         rule = k * ADDRESS_WIDTH
@@ -234,7 +243,7 @@ def _map_address(data: Any, at: int, words: int, rules: Any) -> int:
             new = rules[rule + 9 + w] | (old & (0xFFFFFFFF - rules[rule + 5 + w]))
             delta += _change16(data, at + 4 * w, (new >> 16) & 0xFFFF)
             delta += _change16(data, at + 4 * w + 2, new & 0xFFFF)
-        return _fold(delta)
+        return fold(delta)
     return 0
 
 
@@ -247,7 +256,7 @@ def _map_mac(data: Any, at: int, which: int, rules: Any) -> int:
             new = rules[3 * k + 2]
             delta = _change16(data, at, (new >> 32) & 0xFFFF)
             delta += _change16(data, at + 2, (new >> 16) & 0xFFFF)
-            return _fold(delta + _change16(data, at + 4, new & 0xFFFF))
+            return fold(delta + _change16(data, at + 4, new & 0xFFFF))
     return 0
 
 
@@ -285,13 +294,13 @@ def edit_frame(
     if frame[F_TYPE] == ARP:
         return _edit_arp(data, l3, end, macs, addresses)
     if frame[F_TYPE] == IPV4:
-        delta = _map_address(data, l3 + 12, 1, addresses) + _map_address(data, l3 + 16, 1, addresses)
+        delta = map_address(data, l3 + 12, 1, addresses) + map_address(data, l3 + 16, 1, addresses)
         hops = _new_ttl(data[l3 + 8], ttl)
         ip_delta = delta + _change16(data, l3 + 8, (hops << 8) | data[l3 + 9])
         if ip_delta != 0xFFFF:  # 0xFFFF: nothing was changed
-            _adjust(data, l3 + 10, ip_delta)
+            adjust_checksum(data, l3 + 10, ip_delta)
     elif frame[F_TYPE] == IPV6:
-        delta = _map_address(data, l3 + 8, 4, addresses) + _map_address(data, l3 + 24, 4, addresses)
+        delta = map_address(data, l3 + 8, 4, addresses) + map_address(data, l3 + 24, 4, addresses)
         data[l3 + 7] = _new_ttl(data[l3 + 7], ttl)
     else:
         return 0
@@ -313,21 +322,22 @@ def _edit_transport(
     if at < 0:
         return 0
     if frame[F_PROTOCOL] in (TCP, UDP):
-        delta += _map_port(data, at, ports) + _map_port(data, at + 2, ports)
+        delta += map_port(data, at, ports) + map_port(data, at + 2, ports)
     elif data[at] in (SOLICITATION, ADVERTISEMENT) and at + 24 <= end:
-        delta += _map_address(data, at + 8, 4, addresses)
+        delta += map_address(data, at + 8, 4, addresses)
         delta += _map_neighbour_options(data, at + 24, min(end, at + frame[F_SIZE]), macs)
     place = _checksum_at(frame)
     if delta and place + 2 <= end and frame[F_DONE]:
         if frame[F_PROTOCOL] == UDP and be16(data, place) == 0:
             return 0
-        _adjust(data, place, delta)
+        adjust_checksum(data, place, delta)
         if frame[F_PROTOCOL] == UDP and be16(data, place) == 0:
             put16(data, place, 0xFFFF)
     return 0
 
 
-def _map_port(data: Any, at: int, ports: Any) -> int:
+def map_port(data: Any, at: int, ports: Any) -> int:
+    """Give a port the first rule that fits; what checksums change by."""
     old = be16(data, at)
     for k in range(len(ports) // 2):
         if ports[2 * k] == old:
@@ -353,6 +363,6 @@ def _edit_arp(data: Any, l3: int, end: int, macs: Any, addresses: Any) -> int:
         _map_mac(data, l3 + 8, MAC_SOURCE, macs)
         if be16(data, l3 + 6) == 2:  # in a request the target's is not known
             _map_mac(data, l3 + 18, MAC_DESTINATION, macs)
-    _map_address(data, l3 + 14, 1, addresses)
-    _map_address(data, l3 + 24, 1, addresses)
+    map_address(data, l3 + 14, 1, addresses)
+    map_address(data, l3 + 24, 1, addresses)
     return 0

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pcaptool.file.packet_filter import PacketFilter
 from pcaptool.replay import plan_kernel as pk
 from pcaptool.replay.frame_kernel import FRAME_SIZE
+from pcaptool.replay.inner_kernel import INNER_SIZE
 from pcaptool.replay.pace import Clockwork, Pace
 from pcaptool.replay.packets import Packets, Source
 from pcaptool.replay.rewriting import Rewriting
@@ -34,6 +35,7 @@ REFUSALS: dict[int, str] = {
     pk.LINK_TYPE: "its link type cannot be sent on this interface",
     pk.NO_DESTINATION: "it has no Ethernet header, and no destination is given (--mac dst=ADDRESS)",
     pk.TOO_LONG: "it is larger than the MTU and no TCP super-packet",
+    pk.DATAGRAM: "it is a UDP datagram larger than the MTU: the capture does not tell the size of its segments",
     pk.NO_ROOM: "it is larger than the MTU, and cannot be cut",
     pk.NOT_IP: "the interface carries IP packets only, and it is none",
     pk.NOT_SEGMENTED: "it is a super-packet larger than the MTU (--no-segment)",
@@ -143,17 +145,19 @@ class Planner:
         self.source = source
         self.clockwork = Clockwork(pace)
         self._only, self._limit, self._rounds = only, limit, rounds
-        self._rules, self._settings = rewriting.rules(), rewriting.settings(digest=digest)
+        self._rules, self._settings = rewriting.rules(len(targets)), rewriting.settings(digest=digest)
         self._interfaces = (
             np.array([t.mtu for t in targets], np.int64),
             np.array([pk.ETHERNET if t.ethernet else pk.RAW for t in targets], np.int64),
             np.array([t.mac for t in targets], np.int64),
+            np.array([rewriting.destination(k) for k in range(len(targets))], np.int64),
         )
         self._kernel = source.engine.flat(pk.__name__, "plan_packets")
         self._work = (
             np.zeros(_WORK_BYTES, np.uint8),
             np.zeros(FRAME_SIZE, np.int64),
             np.zeros(FRAME_SIZE, np.int64),
+            np.zeros(INNER_SIZE, np.int64),
         )
         self._state = np.zeros(5, np.int64)
         self._chosen: Generator[_Chosen] = self._choose()

@@ -25,22 +25,33 @@ from pcaptool.replay.frame_kernel import (
     put16,
     read_headers,
 )
+from pcaptool.replay.inner_kernel import edit_inner
 from pcaptool.replay.segment_kernel import payload_room, write_segment
 
 __all__ = ["plan_packets"]
 
 # Why a packet is refused; `plan.REFUSALS` has the words.
-CUT, LINK_TYPE, NO_DESTINATION, TOO_LONG, NO_ROOM, NOT_IP, NOT_SEGMENTED, NO_HEADER = 1, 2, 3, 4, 5, 6, 7, 8
+CUT, LINK_TYPE, NO_DESTINATION, TOO_LONG, NO_ROOM, NOT_IP, NOT_SEGMENTED, NO_HEADER, DATAGRAM = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
 
 # settings[...]
-SEGMENT, PAD, FIX, VLAN, VLAN_ID, DESTINATION, DIGEST = 0, 1, 2, 3, 4, 5, 6
+SEGMENT, PAD, FIX, VLAN, VLAN_ID, DIGEST = 0, 1, 2, 3, 4, 5
 VLAN_KEEP, VLAN_ADD, VLAN_STRIP = 0, 1, 2
 
 # state[...]: the next packet, bytes used in `out`; and what happened to packets that were sent
 NEXT, USED, SEGMENTED, PADDED, COMPLETED = 0, 1, 2, 3, 4
 
 ETHERNET_BYTES, TAG_BYTES, LEAST_BYTES = 14, 4, 60
-IPV4, IPV6, TAG, QINQ, TCP = 0x0800, 0x86DD, 0x8100, 0x88A8, 6
+IPV4, IPV6, TAG, QINQ, TCP, UDP = 0x0800, 0x86DD, 0x8100, 0x88A8, 6, 17
 FLAG_NOT_READY = 1 << 9
 NONE, RAW, ETHERNET = 0, 1, 2  # what an interface's frames begin with (ETHERNET: an Ethernet header)
 
@@ -65,17 +76,17 @@ def plan_packets(
     columns : tuple of arrays
         Of the packets: offset, captured length, original length, link type, flags (-1: none), interface to leave by.
     interfaces : tuple of int64 arrays
-        Of the interfaces: MTU, kind of link, own MAC.
+        Of the interfaces: MTU, kind of link, own MAC, MAC that frames without one go to (-1: none).
     settings : int64 array
     rules : tuple of int64 arrays
-        ttl, macs, addresses, ports (`frame_kernel.edit_frame`).
+        ttl, macs, addresses, ports (`frame_kernel.edit_frame`); macs of the second interface.
     out : uint8 array
         Receives the frames.
     rows : tuple of int64 arrays
         Receives packet, part, where in `out`, bytes, reason of refusal, digest.
     state : int64 array
     work : tuple
-        Room: a uint8 array for one whole packet, two int64 arrays of FRAME_SIZE.
+        Room: a uint8 array for one whole packet, int64 arrays of FRAME_SIZE, FRAME_SIZE and INNER_SIZE.
 
     Returns
     -------
@@ -119,9 +130,17 @@ def _plan_one(
     if captured < original and not settings[PAD]:
         return _refuse(rows, row, i, CUT)
     ethernet = 1 if interfaces[1][leaves] == ETHERNET else 0
-    own = interfaces[2][leaves]
     size = _link(
-        data, int(columns[0][i]), captured, original, int(columns[3][i]), ethernet, own, settings, work
+        data,
+        int(columns[0][i]),
+        captured,
+        original,
+        int(columns[3][i]),
+        ethernet,
+        interfaces[2][leaves],
+        interfaces[3][leaves],
+        settings,
+        work,
     )
     if size < 0:
         return _refuse(rows, row, i, -size)
@@ -132,7 +151,9 @@ def _plan_one(
         frame[F_DONE] = 0
     padded = captured < original
     ready = frame[F_DONE]
-    edit_frame(buffer, 0, size, frame, ethernet, rules[0], rules[1], rules[2], rules[3])
+    macs = rules[4] if leaves else rules[1]
+    edit_inner(buffer, size, frame, work[2], work[3], rules[2], rules[3])
+    edit_frame(buffer, 0, size, frame, ethernet, rules[0], macs, rules[2], rules[3])
     largest = interfaces[0][leaves] + l3 + (TAG_BYTES if ethernet and kind in (TAG, QINQ) else 0)
     if size <= largest:
         complete_checksums(buffer, size, frame, 1 if settings[FIX] or padded else 0)
@@ -166,6 +187,7 @@ def _link(
     linktype: int,
     ethernet: int,
     own: int,
+    destination: int,
     settings: Any,
     work: Any,
 ) -> int:
@@ -182,12 +204,12 @@ def _link(
         return _tag(buffer, original, settings)
     if not ethernet and (kind not in (IPV4, IPV6) or captured - skip < 20):
         return -NOT_IP
-    if ethernet and settings[DESTINATION] < 0:
+    if ethernet and destination < 0:
         return -NO_DESTINATION
     begin = ETHERNET_BYTES if ethernet else 0
     if ethernet:
         for k in range(6):
-            buffer[k] = (settings[DESTINATION] >> (40 - 8 * k)) & 0xFF
+            buffer[k] = (destination >> (40 - 8 * k)) & 0xFF
             buffer[6 + k] = (own >> (40 - 8 * k)) & 0xFF
         put16(buffer, 12, kind)
     copy_bytes(buffer, begin, data, at + skip, captured - skip)
@@ -281,10 +303,11 @@ def _cut(
     out: Any, rows: Any, state: Any, work: Any, row: int, i: int, size: int, mtu: int, settings: Any
 ) -> int:
     """A frame that is larger than the MTU: its segments, a refusal, or -1 where there is no room."""
-    buffer, frame, scratch = work
+    buffer, frame, scratch = work[0], work[1], work[2]
     tcp = frame[F_L4]
     if frame[F_PROTOCOL] != TCP or tcp < 0 or tcp + frame[F_SIZE] > size or _fragmented(buffer, frame):
-        return _refuse(rows, row, i, TOO_LONG)
+        datagram = frame[F_PROTOCOL] == UDP and not _fragmented(buffer, frame)
+        return _refuse(rows, row, i, DATAGRAM if datagram else TOO_LONG)
     room = payload_room(buffer, frame, mtu)
     if room <= 0:
         return _refuse(rows, row, i, NO_ROOM)

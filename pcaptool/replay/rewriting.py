@@ -22,6 +22,7 @@ from pcaptool.replay.plan_kernel import VLAN_ADD, VLAN_KEEP, VLAN_STRIP
 __all__ = ["Rewriting", "parse_mac"]
 
 Ints = npt.NDArray[np.int64]
+_SIDES = ("client", "server")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
@@ -33,9 +34,10 @@ class Rewriting:
     ----------
     addresses : tuple of str
         OLD=NEW: addresses, or networks of the same prefix length (10.0.0.0/8=172.16.0.0/8 keeps the host part).
-        In IP headers, ARP, and targets of neighbour discovery.
+        In IP headers, ARP, and targets of neighbour discovery; also inside tunnels and what ICMP errors quote.
     macs : tuple of str
-        OLD=NEW, or src=NEW, dst=NEW for all frames.
+        OLD=NEW, or src=NEW, dst=NEW for all frames; client:OLD=NEW, server:dst=NEW ... for what leaves by that side's
+        interface only.
     ports : tuple of str
         OLD=NEW, of TCP and UDP.
     vlan : str
@@ -69,39 +71,52 @@ class Rewriting:
     pad: bool = False
     segment: bool = True
 
-    def rules(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Arrays for `plan_kernel`: ttl, macs, addresses, ports.
+    def rules(self, interfaces: int = 1) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Arrays for `plan_kernel`: ttl, macs, addresses, ports, macs of the second interface.
 
         Raises
         ------
         UsageError
-            A word that is no rule.
+            A word that is no rule, or a side's where there is one interface.
         """
-        macs = [_mac_rule(text) for text in self.macs]
-        # Rules for single addresses count before those for all.
-        macs.sort(key=lambda rule: rule[0] != MAC_ANY)
+        if interfaces < 2 and any(_side(text)[0] for text in self.macs):
+            raise UsageError(
+                "--mac client:... and server:... are for two interfaces", hint="-i client=NAME -i server=NAME"
+            )
+        macs = []
+        for number in range(2):
+            rules = [_mac_rule(rule) for rule in self._macs_of(number)]
+            # Rules for single addresses count before those for all.
+            rules.sort(key=lambda rule: rule[0] != MAC_ANY)
+            macs.append(_array([word for rule in rules for word in rule]))
         return (
             _array(_ttl(self.ttl)),
-            _array([word for rule in macs for word in rule]),
+            macs[0],
             _array([word for text in self.addresses for word in _address_rule(text)]),
             _array([word for text in self.ports for word in _port_rule(text)]),
+            macs[1],
         )
 
     def settings(self, *, digest: bool) -> Ints:
         """Settings for `plan_kernel`."""
         mode, number = _vlan(self.vlan)
-        destination = next((parse_mac(t[4:], "--mac") for t in self.macs if t.startswith("dst=")), -1)
-        return _array(
-            [
-                int(self.segment),
-                int(self.pad),
-                int(self.fix_checksums),
-                mode,
-                number,
-                destination,
-                int(digest),
-            ]
-        )
+        return _array([int(self.segment), int(self.pad), int(self.fix_checksums), mode, number, int(digest)])
+
+    def destination(self, number: int) -> int:
+        """Where frames without Ethernet header go that leave by an interface; -1: nothing says.
+
+        Examples
+        --------
+        >>> hex(Rewriting(macs=("server:dst=02:00:00:00:00:01",)).destination(1))
+        '0x20000000001'
+        """
+        found = (parse_mac(rule[4:], "--mac") for rule in self._macs_of(number) if rule.startswith("dst="))
+        return next(found, -1)
+
+    def _macs_of(self, number: int) -> list[str]:
+        """Rules of the first or the second interface, its own ones first."""
+        pairs = sorted((_side(text) for text in self.macs), key=lambda pair: not pair[0])
+        return [rule for side, rule in pairs if side in ("", _SIDES[number])]
 
 
 def parse_mac(text: str, option: str) -> int:
@@ -115,6 +130,12 @@ def parse_mac(text: str, option: str) -> int:
     if not _MAC.fullmatch(text):
         raise UsageError(f"{option}: {printable(text)!r} is not a MAC address such as 02:00:00:00:00:01")
     return int(re.sub("[:-]", "", text), 16)
+
+
+def _side(text: str) -> tuple[str, str]:
+    """The side that a rule is for, and the rule."""
+    side, colon, rest = text.partition(":")
+    return (side, rest) if colon and side in _SIDES else ("", text)
 
 
 def _array(values: list[int]) -> Ints:

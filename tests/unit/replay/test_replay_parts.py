@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +16,7 @@ from pcaptool.file.packet_filter import PacketFilter
 from pcaptool.replay import Options, Pace, Rewriting, replay
 from pcaptool.replay.outcome import Quantiles
 from pcaptool.replay.packets import Source
-from pcaptool.replay.plan import Planner, Target
+from pcaptool.replay.plan import REFUSALS, Planner, Target
 from pcaptool.replay.slots import SLOTS, Slot
 from pcaptool.replay.watching import match
 from tests.bench.analyze import make_capture
@@ -62,6 +65,44 @@ def test_words_that_are_no_rule_are_refused(words, said):
     with pytest.raises(UsageError) as raised:
         _ = rewriting.rules(), rewriting.settings(digest=False)
     assert said in str(raised.value)
+
+
+def test_each_interface_has_macs_of_its_own(lab_captures):
+    """The router of the client's side is another one than the server's."""
+    macs = (
+        "dst=02:00:00:00:00:09",
+        "client:dst=02:00:00:00:00:0a",
+        "server:02:00:00:00:00:01=02:00:00:00:00:0b",
+    )
+    source = Source(lab_captures / "keepalive-5.server.pcap", split=True, engine=Engine("plain"))
+    planner, slot = Planner(source, [Target("a"), Target("b")], Pace(), Rewriting(macs=macs)), Slot.alone()
+    assert planner.fill(slot)
+    found = {}
+    for row in range(slot.count):
+        frame = slot.frame(row)
+        found.setdefault(int(slot.interface[row]), set()).add((frame[:6].hex(), frame[6:12].hex()))
+    assert found == {0: {("02000000000a", "020000000002")}, 1: {("020000000009", "02000000000b")}}
+
+
+def test_macs_of_a_side_need_two_interfaces():
+    with pytest.raises(UsageError, match=r"--mac client:\.\.\. and server:\.\.\. are for two interfaces"):
+        Rewriting(macs=("client:dst=02:00:00:00:00:09",)).rules()
+
+
+def test_a_datagram_larger_than_the_mtu_is_refused_with_the_reason():
+    """Its segments' size (UDP_SEGMENT) is not in a capture, and a fragment is not what was sent."""
+    udp = struct.pack("!HHHH", 1, 2, 3008, 0) + bytes(3000)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 3028, 7, 0, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    frame = bytes(12) + b"\x08\0" + ip + udp
+    head = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)
+    capture = io.BytesIO(head + struct.pack("<IIII", 1, 0, len(frame), len(frame)) + frame)
+    planner = Planner(
+        Source(capture, split=False, engine=Engine("plain")), [Target("x")], Pace(), Rewriting()
+    )
+    assert planner.fill(Slot.alone())
+    [(reason, count)] = planner.counts.refused.items()
+    assert count == 1
+    assert "UDP datagram larger than the MTU" in REFUSALS[reason]
 
 
 def test_one_pace_at_a_time():
