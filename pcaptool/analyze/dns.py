@@ -62,6 +62,7 @@ class DnsAnalysis(StreamAnalysis):
     """
 
     table = "dns"
+    reads_bytes = True
     needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs | {
         "udp": ("n", "srcport", "dstport", "payload_offset", "payload_bytes", "flow"),
     }

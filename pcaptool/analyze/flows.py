@@ -43,6 +43,7 @@ class FlowAnalysis:
         What is wanted of it; all without. Conversations and relative numbers are always found: others need them.
     """
 
+    reads_bytes = False
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
         "packets": ("n", "ts", "len"),
         "ip": ("n", "depth", "proto", "src", "dst"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pcaptool.analyze.ahead import ahead
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import Selection, select
@@ -38,6 +39,7 @@ Source = str | Path | BinaryIO
 
 # Larger captures are named without a digest: on two cores it would take longer than analyzing them.
 _DIGEST_UP_TO_BYTES = 1 << 26
+_SUMS = ("checksum_status", "checksum_partial")
 Progress = Callable[[int, int | None, int], None]
 
 
@@ -237,13 +239,21 @@ class _Line:
                 if isinstance(analysis, HttpAnalysis):
                     analysis.extract(self.bodies)
         needed = {table for analysis in running for table in analysis.needs}
-        decoder = Decoder(engine, {*self.chosen.tables, *needed}, records=self._records_only(needed))
+        decoder = Decoder(
+            engine,
+            {*self.chosen.tables, *needed},
+            records=self._records_only(needed),
+            sums=any(self.chosen.wants(table, _SUMS) for table in ("tcp", "udp")),
+        )
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest else "-")
             with open_capture(path, engine, self.only) as capture:
                 engine.expect(capture.size_bytes)
-                for batch in decoder.batches(capture, packets):
+                batches = decoder.batches(capture, packets)
+                if running and not any(analysis.reads_bytes for analysis in running):
+                    batches = ahead(batches)
+                for batch in batches:
                     finished = [analysis.feed(batch) for analysis in running]
                     yield batch.tables
                     yield from finished

@@ -69,6 +69,7 @@ class Start(NamedTuple):
 class SegmentAnalysis:
     """Leaves the segments of each batch in its notes, for the analyses behind it."""
 
+    reads_bytes = True
     needs: dict[str, tuple[str, ...]] = {  # noqa: RUF012 - the protocol has it on the instance
         "packets": ("ts", "cap_len"),
         "tcp": ("n", "ack_raw", "flags", "len", "payload_offset", "flow", "fwd", "seq", "ack"),

@@ -80,6 +80,7 @@ class StreamAnalysis:
     """An analysis of TCP byte streams; one for each protocol says what to pick up and what comes of it."""
 
     table = ""
+    reads_bytes = True
     needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs
 
     def __init__(self) -> None:

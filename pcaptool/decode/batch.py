@@ -48,9 +48,11 @@ class Analysis(Protocol):
 
     An analysis names the decoder columns that it `needs`, fills columns of batches as they pass (`feed`),
     hands out finished rows of tables of its own, and gives the remaining ones at the end (`finish`).
+    One that reads no packet's bytes (`reads_bytes`) may run while the next batch is decoded.
     """
 
     needs: dict[str, tuple[str, ...]]
+    reads_bytes: bool
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Take a batch, may add columns to `batch.tables`; returns rows of its own tables that are final."""

@@ -270,6 +270,7 @@ def tcp(step: Step) -> Columns:
         count,
         step.rows[T_TCP],
         step.rows[T_IP],
+        int(step.sums),
         columns,
         options,
         (kinds_at, kinds, sack_at, left, right, subtypes_at, subtypes),
@@ -299,7 +300,7 @@ def tcp(step: Step) -> Columns:
     out["options_ao_rnextkeyid"] = Masked(next_key, authenticated)
     out["quoted"] = quoted
     out["options_sack_re"] = Lists(sack_at, right[:blocks].copy())
-    return out
+    return _with_sums(step, out)
 
 
 def udp(step: Step) -> Columns:
@@ -313,10 +314,18 @@ def udp(step: Step) -> Columns:
         count,
         step.rows[T_UDP],
         step.rows[T_IP],
+        int(step.sums),
         columns,
     )
     names = (
         *("n", "depth", "srcport", "dstport", "length", "checksum", "checksum_status"),
         *("checksum_partial", "payload_offset", "payload_bytes", "quoted"),
     )
-    return dict(zip(names, columns, strict=True))
+    return _with_sums(step, dict(zip(names, columns, strict=True)))
+
+
+def _with_sums(step: Step, columns: Columns) -> Columns:
+    """The columns of checksums' status only where checksums were computed."""
+    if not step.sums:
+        del columns["checksum_status"], columns["checksum_partial"]
+    return columns

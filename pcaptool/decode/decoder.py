@@ -86,6 +86,8 @@ class Decoder:
         Tables to fill; all that decoding knows without.
     records : bool
         Fill of the packet list only what the file says of each packet, and no other table: no header is read.
+    sums : bool
+        Compute transport checksums. Without, the tables have no columns of their status.
 
     Examples
     --------
@@ -100,9 +102,11 @@ class Decoder:
     [8]
     """
 
-    def __init__(self, engine: Engine, tables: Iterable[str] | None = None, *, records: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, tables: Iterable[str] | None = None, *, records: bool = False, sums: bool = True
+    ) -> None:
         self._engine = engine
-        self._records = records
+        self._records, self._sums = records, sums
         wanted = set(DECODED if tables is None else tables)
         self._builders = {name: make for name, make in _BUILDERS.items() if name in wanted}
         self._chain = engine.flat("pcaptool.decode.kernels.chain", "chain")
@@ -176,6 +180,7 @@ class Decoder:
             names=self._names,
             paths=self._paths,
             kernels=self._kernels,
+            sums=self._sums,
         )
 
     def _build(self, step: Step) -> dict[str, Columns]:

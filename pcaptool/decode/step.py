@@ -33,6 +33,8 @@ class Step:
     names, paths : Dictionary
     kernels : mapping
         Kernel name to function.
+    sums : bool
+        Whether transport checksums are computed.
     """
 
     run: Run
@@ -45,6 +47,7 @@ class Step:
     names: Dictionary
     paths: Dictionary
     kernels: Mapping[str, Callable[..., Any]]
+    sums: bool = True
 
     @property
     def count(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcaptool.decode.kernels.codes import R_AT, R_DEPTH, R_END, R_IP, R_PACKET, R_QUOTED, R_WIRE
-from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, segment_status
+from pcaptool.decode.kernels.sums import NOT_PRESENT, PARTIAL, UNVERIFIED, segment_status
 from pcaptool.engine.loads import be16, be32, hot
 
 __all__ = [
@@ -33,6 +33,7 @@ def tcp_fields(
     count: int,
     rows: Any,
     ip_rows: Any,
+    sums: int,
     columns: Any,
     option_columns: Any,
     lists: Any,
@@ -43,6 +44,8 @@ def tcp_fields(
     ----------
     offsets : int64 array
         Where each packet of the run begins.
+    sums : int
+        Whether checksums are computed; else their status means nothing.
     columns : tuple of arrays
         n, depth, srcport, dstport, seq_raw, ack_raw, hdr_len, flags, window, checksum, checksum_status,
         checksum_partial, urgent_pointer, len (-1: unknown), payload_offset, quoted.
@@ -95,7 +98,9 @@ def tcp_fields(
         urgent[row] = be16(data, at + 18)
         length[row] = wire - at - head if head >= 20 and wire >= at + head else -1
         payload_offset[row] = at + head - offsets[packet]
-        what = segment_status(data, at, end, wire, 6, ip_rows, rows[row, R_IP], 16)
+        what = UNVERIFIED
+        if sums:
+            what = segment_status(data, at, end, wire, 6, ip_rows, rows[row, R_IP], 16)
         status[row] = what & 15
         partial[row] = 1 if what & PARTIAL else 0
         tcp_options(data, at + 20, min(at + head, end), row, option_columns, lists)
@@ -169,9 +174,9 @@ def tcp_options(data: Any, at: int, end: int, row: int, columns: Any, lists: Any
 
 
 def udp_fields(
-    data: Any, first_n: int, offsets: Any, count: int, rows: Any, ip_rows: Any, columns: Any
+    data: Any, first_n: int, offsets: Any, count: int, rows: Any, ip_rows: Any, sums: int, columns: Any
 ) -> int:
-    """All fields of UDP.
+    """All fields of UDP; without `sums` the status of checksums means nothing.
 
     `columns`: n, depth, srcport, dstport, length, checksum, checksum_status, checksum_partial, payload_offset,
     payload_bytes, quoted.
@@ -191,7 +196,7 @@ def udp_fields(
         payload_offset[row] = at + 8 - offsets[packet]
         payload[row] = max(size - 8, 0)
         what = NOT_PRESENT
-        if be16(data, at + 6) != 0:
+        if sums and be16(data, at + 6) != 0:
             wire = min(rows[row, R_WIRE], at + max(size, 8))
             end = min(rows[row, R_END], wire)
             what = segment_status(data, at, end, wire, 17, ip_rows, rows[row, R_IP], 6)
