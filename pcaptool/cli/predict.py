@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pcaptool.predict import Prediction
     from pcaptool.scenario import Host
 
-__all__ = ["predict"]
+__all__ = ["as_dict", "predict", "show"]
 
 
 def predict(
@@ -58,12 +58,13 @@ def predict(
     with status(f"{capture.name}: playing it to the model"):
         made = run_predict(capture, out, base=base, settings=settings, costs=costs)
     if as_json:
-        typer.echo(json.dumps(_as_dict(made), indent=1))
+        typer.echo(json.dumps(as_dict(made), indent=1))
     else:
-        _print(made, capture)
+        show(made, capture)
 
 
-def _as_dict(made: Prediction) -> dict[str, Any]:
+def as_dict(made: Prediction) -> dict[str, Any]:
+    """A prediction for a program."""
     host = made.settings
     return {
         "capture": str(made.capture),
@@ -90,7 +91,8 @@ def _as_dict(made: Prediction) -> dict[str, Any]:
     }
 
 
-def _print(made: Prediction, capture: Path) -> None:
+def show(made: Prediction, capture: Path) -> None:
+    """A prediction for a person."""
     from pcaptool.report.words import count, grid
 
     host = made.settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pcaptool.cli.terminal import command_line, console, status
-from pcaptool.errors import UsageError, printable
+from pcaptool.errors import CaptureError, UsageError, printable
 
 if TYPE_CHECKING:
     from pcaptool.replay import Options, Outcome, Pace
@@ -163,12 +163,34 @@ def _alone(option: str, others: Mapping[str, object]) -> None:
 
 
 def _model(capture: str, out: Path | None, *, as_json: bool) -> None:
-    """The same as `pcaptool predict`: settings and writes are inferred, the client's packets are those recorded."""
-    from pcaptool.cli.predict import predict
+    """What `pcaptool predict` makes, and a scenario that stands alone."""
+    from pcaptool.cli.predict import as_dict, show
+    from pcaptool.generate.files import write_scenario
+    from pcaptool.predict import predict
+    from pcaptool.replay.as_scenario import scenario_of
+    from pcaptool.report.words import grid
 
     if out is None:
         raise UsageError("--model writes a capture", hint="-o OUT.pcapng")
-    predict(capture=Path(capture), out=out, as_json=as_json)
+    with status(f"{Path(capture).name}: playing it to the model"):
+        made = predict(capture, out)
+    path: Path | None = out.with_name(f"{out.name.split('.pcap')[0]}.scenario.toml")
+    try:
+        found = scenario_of(capture)
+        write_scenario(out.with_name(f"{out.name.split('.pcap')[0]}.scenario.toml"), found.scenario)
+        notes = found.notes
+    except CaptureError as error:
+        path, notes = None, (f"no scenario is written: {error.what}",)
+    if as_json:
+        scenario = {"scenario": path and str(path), "scenario_notes": list(notes)}
+        typer.echo(json.dumps(as_dict(made) | scenario, indent=1))
+        return
+    show(made, Path(capture))
+    words = [("note", printable(note)) for note in notes]
+    if path is not None:
+        run_it = f"pcaptool generate {printable(str(path))} -o OUT.pcapng"
+        words = [("scenario", printable(str(path))), *words, ("run it", run_it)]
+    console().print(grid(words))
 
 
 def _ask(
