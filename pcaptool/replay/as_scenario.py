@@ -168,7 +168,7 @@ def _addresses(server: Host, client: Host, plan: Scenario) -> tuple[str, str]:
 
 
 def _offloads(host: Host, connection: Connection, standard: Host) -> Host:
-    """Settings as a scenario can say them. That there are no super-packets tells something only where a segment was full."""
+    """Settings as a scenario can say them. No super-packets tell something where a segment was full."""
     full = host.mtu - (40 if len(connection.server[0]) == 4 else 60)
     low, standard_rmem, most = host.tcp_rmem
     if most <= standard_rmem:  # the scale is the same for one byte more, and a scenario wants rising numbers

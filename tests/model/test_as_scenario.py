@@ -17,42 +17,16 @@ from pcaptool.scenario import dump_scenario, load_scenario, parse_scenario
 
 # Programs, writes, ends, hosts' settings, links: these come out equal frame by frame.
 EQUAL = [
-    "busy-8s",
-    "close-client",
-    "concurrent-4",
-    "cork-delay",
-    "delay0-tap-10k",
-    "express-close-10k",
-    "keepalive-5",
-    "live-half-close",
-    "live-half-close-pause",
-    "live-more-timer",
-    "mtu-576-100k",
-    "nginx-1k",
-    "node-1k",
-    "nosack",
-    "nots",
-    "nows",
-    "off-1k",
-    "python-close-10k",
-    "rmem-6m",
-    "size-0",
-    "size-10240",
-    "write-chunks-nodelay",
-    "write-two",
-    "write-two-more",
-]
+    "busy-8s", "close-client", "concurrent-4", "cork-delay", "delay0-tap-10k", "express-close-10k",
+    "keepalive-5", "live-half-close", "live-half-close-pause", "live-more-timer", "mtu-576-100k", "nginx-1k",
+    "node-1k", "nosack", "nots", "nows", "off-1k", "python-close-10k", "rmem-6m", "size-0", "size-10240",
+    "write-chunks-nodelay", "write-two", "write-two-more",
+]  # fmt: skip
 # Losses, a server's program with several writes, a capture of few bytes a packet: requests and answers are the same.
 ASKED = [
-    "loss-mid-cubic",
-    "loss-syn",
-    "delay20-cubic-300k",
-    "idle-7s",
-    "node-100k",
-    "nginx-100k",
-    "pmtu-v6",
+    "loss-mid-cubic", "loss-syn", "delay20-cubic-300k", "idle-7s", "node-100k", "nginx-100k", "pmtu-v6",
     "sndbuf-16k",
-]
+]  # fmt: skip
 
 
 def asked(path):
