@@ -150,7 +150,9 @@ class FlowAnalysis:
                 table["seq"] = put(height, place, found[:, fk.OUT_SEQ], "u4")
                 table["ack"] = put(height, place, found[:, fk.OUT_ACK], "u4")
                 if self._tcp.wanted:
-                    self._tcp.feed(table, _tcp_segments(at[mine], rows[mine], found))
+                    batch.notes["followed"] = self._tcp.feed(
+                        table, _tcp_segments(at[mine], rows[mine], found)
+                    )
 
 
 def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from pcaptool.analyze.bodies import Bodies
-from pcaptool.analyze.http_pairing import HttpConnection
+from pcaptool.analyze.http_pairing import Exchange, HttpConnection
 from pcaptool.analyze.http_rows import exchange_columns
 from pcaptool.analyze.segments import Bools, Start
-from pcaptool.analyze.stream_analysis import StreamAnalysis
+from pcaptool.analyze.stream_analysis import READ, StreamAnalysis
+from pcaptool.analyze.take import Ints
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 
@@ -51,6 +52,17 @@ class HttpAnalysis(StreamAnalysis):
     def make(self, flow: int) -> HttpConnection:
         """A reader for one conversation."""
         return HttpConnection(flow, self._bodies)
+
+    def being_read(self, flows: Ints) -> list[int]:
+        """Which of these conversations are read now; each number lower than those that a batch has shown."""
+        known = flows[flows < len(self._state)]
+        found: list[int] = known[self._state[known] == READ].tolist()
+        return found
+
+    def open_exchanges(self, flow: int) -> list[Exchange]:
+        """Exchanges of a conversation that are not over."""
+        connection: HttpConnection | None = self._connections.get(flow)
+        return [] if connection is None else connection.open
 
     def marks(self, batch: Batch, start: Start) -> Bools:  # noqa: ARG002 - others look at the batch
         """Segments with which the reading of a conversation may begin."""

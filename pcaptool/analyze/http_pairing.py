@@ -68,6 +68,7 @@ class Exchange:
     response: Message | None = None
     interim_status: int = 0
     interim_n: int = 0
+    client: int = 0  # the side that asked
 
     @property
     def finished(self) -> bool:
@@ -197,6 +198,11 @@ class HttpConnection:
         out, self._open = self._open, []
         return out
 
+    @property
+    def open(self) -> list[Exchange]:
+        """Exchanges that were not taken yet, in the order of their beginnings."""
+        return self._open
+
     def place_of(self, message: Message) -> tuple[int, str] | None:
         """Number of the exchange that a message belongs to, and which of its messages it is."""
         for exchange in reversed(self._open):
@@ -271,7 +277,7 @@ class HttpConnection:
 
     def _new(self, request: Message | None = None) -> Exchange:
         self._count += 1
-        return Exchange(self._count - 1, request)
+        return Exchange(self._count - 1, request, client=self._client)
 
 
 def _covers(response: Message | None, request: Message) -> bool:

@@ -18,19 +18,22 @@ from pcaptool.analyze.ahead import ahead
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import Selection, select
+from pcaptool.decode.batch import Analysis
 from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
 from pcaptool.file.reader import open_capture
-from pcaptool.tables import TABLES
-from pcaptool.tables.columns import Columns, to_arrow
+from pcaptool.tables import STAGES, TABLES, TIMINGS
+from pcaptool.tables.columns import Columns, row_count, to_arrow
 from pcaptool.tables.parquet import ReportWriter
+from pcaptool.tables.recorded import read_stages
 from pcaptool.tables.report import Report, open_report
 
 if TYPE_CHECKING:
     import polars as pl
 
     from pcaptool.analyze.bodies import Bodies
+    from pcaptool.analyze.stage_layers import StageLayers
     from pcaptool.file.packet_filter import PacketFilter
 
 __all__ = ["analyze", "frames", "rows_of"]
@@ -55,6 +58,7 @@ def analyze(
     command: str = "",
     engine: Engine | None = None,
     packet_filter: str | None = None,
+    stages: str | Path | None = None,
 ) -> Report:
     """Decode and analyze captures into a report.
 
@@ -80,6 +84,9 @@ def analyze(
         How kernels run; by default they are compiled if the capture is long.
     packet_filter : str, optional
         In tcpdump's language: other packets are passed over, as if they were not in the captures.
+    stages : path, optional
+        Recorded stages of the capture's host (`lab run`, `generate`, `predict` write them): they become a table of
+        the report, and columns of `timings`.
 
     Returns
     -------
@@ -93,19 +100,29 @@ def analyze(
         The folder cannot be made.
     UsageError
         A table or column that is not known, a filter that is not understood.
+    ReportError
+        A file of stages that is none.
     """
     chosen = _chosen(tables, columns, analyses)
     line = _Line(_sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter))
+    if stages is not None and TIMINGS.name not in chosen.tables:
+        raise UsageError("stages go with the table timings", hint="make it, too: --tables timings,...")
+    if stages is not None:
+        from pcaptool.analyze.stage_layers import StageLayers  # noqa: PLC0415 - only with stages
+
+        line.stages = StageLayers(read_stages(stages))
     with contextlib.ExitStack() as stack:
         if extract is not None:
             from pcaptool.analyze.bodies import Bodies  # noqa: PLC0415 - only when bodies are wanted
 
             line.bodies = stack.enter_context(Bodies(extract))
-        writer = stack.enter_context(ReportWriter(out, [chosen.table(name) for name in chosen.tables]))
+        made = [chosen.table(name) for name in chosen.tables]
+        made += [STAGES] if stages is not None else []
+        writer = stack.enter_context(ReportWriter(out, made))
         for part in line.parts():
             for name, found in part.items():
                 if name in writer.rows:
-                    writer.add(name, chosen.pick(name, found))
+                    writer.add(name, chosen.pick(name, found) if name in chosen.tables else found)
         about = {"command": command, "notices": line.notices, "sources": line.sources}
         writer.finish(about if packet_filter is None else about | {"filter": packet_filter})
     return open_report(out)
@@ -225,6 +242,7 @@ class _Line:
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     bodies: Bodies | None = None
+    stages: StageLayers | None = None
 
     def parts(self) -> Iterator[dict[str, Columns]]:
         """Columns of all tables, batch by batch."""
@@ -232,12 +250,8 @@ class _Line:
         entries = ANALYSES if self.entries is None else self.entries
         also = () if self.bodies is None else ("http",)
         running = [entry.make(engine, self.chosen) for entry in wanted(self.chosen, entries, also)]
-        if self.bodies is not None:
-            from pcaptool.analyze.http import HttpAnalysis  # noqa: PLC0415 - loads the parser
-
-            for analysis in running:
-                if isinstance(analysis, HttpAnalysis):
-                    analysis.extract(self.bodies)
+        if self.bodies is not None or TIMINGS.name in self.chosen.tables:
+            self._connect(running)
         needed = {table for analysis in running for table in analysis.needs}
         decoder = Decoder(
             engine,
@@ -268,6 +282,23 @@ class _Line:
                 yield from analysis.parts()
             else:
                 yield analysis.finish()
+        if self.stages is not None:
+            own = self.stages.own()
+            if not row_count(own["host"]):
+                self.notices.append("stages: no host's frames in them are the capture's")
+            yield {STAGES.name: own}
+
+    def _connect(self, running: Sequence[Analysis]) -> None:
+        """Tell analyses of each other, and of what was asked for besides tables."""
+        from pcaptool.analyze.http import HttpAnalysis  # noqa: PLC0415 - loads the parser
+        from pcaptool.analyze.timings import TimingAnalysis  # noqa: PLC0415 - likewise
+
+        http = next((each for each in running if isinstance(each, HttpAnalysis)), None)
+        if self.bodies is not None and http is not None:
+            http.extract(self.bodies)
+        for analysis in running:
+            if isinstance(analysis, TimingAnalysis):
+                analysis.http, analysis.stages = http, self.stages
 
     def _records_only(self, needed: set[str]) -> bool:
         """Whether nothing is wanted but what the file says of each packet."""

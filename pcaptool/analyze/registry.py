@@ -66,6 +66,7 @@ ANALYSES: tuple[Entry, ...] = (
     Entry("dns", "pcaptool.analyze.dns:DnsAnalysis", ("dns",), after=("segments",), kernels=True),
     Entry("tls", "pcaptool.analyze.tls:TlsAnalysis", ("tls",), after=("segments",)),
     Entry("http", "pcaptool.analyze.http:HttpAnalysis", ("http",), after=("segments",)),
+    Entry("timings", "pcaptool.analyze.timings:TimingAnalysis", ("timings",), after=("http",), kernels=True),
 )
 
 

@@ -69,7 +69,8 @@ X_TSVAL, X_TSECR, X_MSS, X_SACK_PERMITTED, X_LEFT, X_RIGHT, X_LEFT2, X_RIGHT2, X
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
 )  # fmt: skip
 # Output columns; 0 where absent, the gap -1.
-OUT_CAUSE, OUT_NEEDLESS, OUT_CWND, OUT_GAP, OUT_SEGMENTS, OUT_WIDTH = 0, 1, 2, 3, 4, 5
+# WAITS: what the originator waits for behind the segment, and what the responder does times 8.
+OUT_CAUSE, OUT_NEEDLESS, OUT_CWND, OUT_GAP, OUT_SEGMENTS, OUT_WAITS, OUT_WIDTH = 0, 1, 2, 3, 4, 5, 6
 
 # ROUND_MAX is what flew in this round trip, -1 while that is not known.
 # Columns of a direction, and of its ring of repetitions. OPTIONS: 1 SACK, 2 timestamps, once both sides have spoken.
@@ -366,4 +367,5 @@ def follow(
             send(mine, at, row, found[:, i], extra[:, i], out[:, i])
         classify(mine, at)
         classify(mine, other)
+        out[OUT_WAITS, i] = mine[WAITS] | mine[SIDE_WIDTH + WAITS] << 3
     return height

@@ -20,9 +20,9 @@ from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 from pcaptool.wire.tcp import SEQ_MASK
 
-__all__ = ["Connection", "StreamAnalysis"]
+__all__ = ["READ", "Connection", "StreamAnalysis"]
 
-_NEW, _READ, _CLOSED = 0, 1, 2
+_NEW, READ, _CLOSED = 0, 1, 2
 
 
 class Connection(Protocol):
@@ -84,10 +84,13 @@ class StreamAnalysis:
     needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs
 
     def __init__(self) -> None:
-        self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, _READ, _CLOSED
+        self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, READ, _CLOSED
         self._own = SegmentAnalysis()
         self._connections: dict[int, Any] = {}
         self._last = (0, 0)
+        # Flows and results of the last batch, and the packet with which each was there.
+        self.finished: list[tuple[int, Any]] = []
+        self.finished_n: list[int] = []
 
     def make(self, flow: int) -> Connection:
         """A reader for one conversation."""
@@ -103,7 +106,8 @@ class StreamAnalysis:
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Rows that this batch finished."""
-        found = self.read(batch)
+        self.finished_n = []
+        self.finished = found = self.read(batch)
         return {self.table: self.columns(found)} if found else {}
 
     def read(self, batch: Batch) -> list[tuple[int, Any]]:
@@ -142,6 +146,7 @@ class StreamAnalysis:
             connection.end(*self._last, "the capture ends first")
             found += ((flow, each) for each in connection.take_all())
         self._connections.clear()
+        self.finished, self.finished_n = found, [self._last[0]] * len(found)
         return {self.table: self.columns(found)} if found else {}
 
     def _choose(self, batch: Batch, start: Start) -> tuple[Ints, Bools]:
@@ -153,7 +158,7 @@ class StreamAnalysis:
             self._state = np.concatenate([self._state, np.zeros(grow, np.uint8)])
         state = self._state[segments.flow]
         marks = self.marks(batch, start) & (state != _CLOSED) & (segments.size > 0)
-        wanted = state == _READ
+        wanted = state == READ
         at = np.flatnonzero(marks)
         if len(at):  # a conversation that is picked up in this batch is read from that row on
             begins = np.full(highest + 1, len(marks), np.int64)
@@ -163,7 +168,7 @@ class StreamAnalysis:
 
     def _begin(self, row: Row, start: Start, is_first: bool) -> Connection:
         connection = self._connections[row.flow] = self.make(row.flow)
-        self._state[row.flow] = _READ
+        self._state[row.flow] = READ
         # Data that came before its turn waits for the first; one joined later begins with this row.
         connection.streams[row.side].begin(1 if is_first else row.seq)
         other = int(start.first_n[row.flow, 1 - row.side])
@@ -191,6 +196,7 @@ class StreamAnalysis:
             found += ((row.flow, each) for each in connection.take_all())
             self._state[row.flow] = _CLOSED if connection.confirmed else _NEW
             del self._connections[row.flow]
+        self.finished_n += [row.n] * (len(found) - len(self.finished_n))
 
 
 class _Runs:

@@ -18,10 +18,11 @@ from pcaptool.analyze.take import Ints, fill, grown, index
 from pcaptool.analyze.tcp_senders import FLOW_COLUMNS, Senders
 from pcaptool.analyze.tcp_sums import FlowSums
 from pcaptool.engine import Engine
+from pcaptool.tables import TIMINGS
 from pcaptool.tables.columns import Columns, Lists, Masked, row_count
 from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_CONVERSATION, TCP_FLAGS, TCP_NUMBERS, TCP_SENDER
 
-__all__ = ["Segments", "TcpAnalyzer"]
+__all__ = ["Followed", "Segments", "TcpAnalyzer"]
 
 # Columns of the tcp table that the kernel's output makes, that following the senders makes, and flow sums.
 _FILLED = frozenset(column.name for column in (*TCP_NUMBERS, *TCP_ANALYSIS)) - {"stream", "fwd", "seq", "ack"}
@@ -44,6 +45,16 @@ class Segments(NamedTuple):
     base: Ints  # absolute number of its side's relative 0
     size: Ints  # -1 where not known
     reused: Ints
+
+
+class Followed(NamedTuple):
+    """What the kernels found out about the segments of a batch; arrays of one length."""
+
+    segments: Segments
+    flags: Ints  # OUT_FLAGS of `tcp_kernel`
+    ack_rtt: Ints  # 0 where there is none
+    initial_rtt: Ints
+    waits: Ints  # OUT_WAITS of `sender_kernel`
 
 
 class TcpAnalyzer:
@@ -76,12 +87,13 @@ class TcpAnalyzer:
         self._chosen = chosen
         self._fills = chosen.wants("tcp", _FILLED)
         self._sums = FlowSums(engine) if chosen.wants("flows", _SUMS) else None
+        self._timed = TIMINGS.name in chosen.tables
         wants_senders = chosen.wants("tcp", _SENDER) or chosen.wants("flows", FLOW_COLUMNS)
-        self._senders = Senders(engine) if wants_senders else None
+        self._senders = Senders(engine) if wants_senders or self._timed else None
         self.wanted = bool(self._fills or self._sums or self._senders)
 
-    def feed(self, tcp: Columns, found: Segments) -> None:
-        """Adds the analysis columns to a batch's tcp table."""
+    def feed(self, tcp: Columns, found: Segments) -> Followed | None:
+        """Adds the analysis columns to a batch's tcp table; what `timings` needs of it, where that is wanted."""
         rows = _rows(tcp, found)
         height = rows.shape[1]
         out = np.zeros((tk.OUT_WIDTH, height), np.int64)
@@ -93,8 +105,11 @@ class TcpAnalyzer:
             _fill(tcp, found.at, rows, out, self._chosen)
         if self._sums is not None:
             self._sums.add(rows, out)
-        if self._senders is not None:
-            self._senders.feed(tcp, found.at, rows, out)
+        if self._senders is None:
+            return None
+        waits = self._senders.feed(tcp, found.at, rows, out)
+        flags, times = out[tk.OUT_FLAGS], (out[tk.OUT_ACK_RTT], out[tk.OUT_INITIAL_RTT])
+        return Followed(found, flags, *times, waits) if self._timed else None
 
     def flow_columns(self, streams: Ints, last_ts: Ints) -> Columns:
         """Columns of the flows table.

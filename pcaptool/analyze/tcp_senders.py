@@ -46,7 +46,7 @@ class Senders:
         self._state = np.zeros((1024, nk.WIDTH), np.int64)
         self._used = np.zeros(1, np.int64)
 
-    def feed(self, tcp: Columns, at: Ints, rows: Ints, found: Ints) -> None:
+    def feed(self, tcp: Columns, at: Ints, rows: Ints, found: Ints) -> Ints:
         """Adds columns to a batch's tcp table.
 
         Parameters
@@ -56,6 +56,11 @@ class Senders:
             Row of the tcp table of each segment.
         rows, found : int64 arrays
             Input and output of `tcp_kernel.analyze`.
+
+        Returns
+        -------
+        int64 array
+            What both sides wait for behind each segment (`sender_kernel`'s OUT_WAITS).
         """
         self._room(int(rows[tk.IN_STREAM].max(initial=-1)))
         out = np.zeros((nk.OUT_WIDTH, rows.shape[1]), np.int64)
@@ -82,6 +87,8 @@ class Senders:
             ("gso_segments", nk.OUT_SEGMENTS, "u2"),
         ):
             tcp[name] = Masked(wide[column].astype(dtype), wide[column] > 0)
+        waits: Ints = out[nk.OUT_WAITS]
+        return waits
 
     def flow_columns(self, streams: Ints) -> Columns:
         """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""

@@ -44,6 +44,13 @@ def analyze(
         Path | None,
         typer.Option(help="Write the bodies of HTTP messages into this folder, new or empty.", metavar="DIR"),
     ] = None,
+    stages: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recorded stages of the host that the capture is from (lab run, generate): timings by layer.",
+            metavar="FILE",
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page to look at, too.", metavar="FILE.html")
     ] = None,
@@ -67,6 +74,7 @@ def analyze(
             progress=tell,
             command=command_line(),
             packet_filter=packet_filter,
+            stages=stages,
         )
     if html is not None:
         from pcaptool.cli.report import write_page

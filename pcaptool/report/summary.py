@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pcaptool.report.conversations import flow_table, http_table
 from pcaptool.report.rows import largest, numbers, tally
+from pcaptool.report.timings import timing_table
 from pcaptool.report.words import captured, clock, count, duration, grid, size
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ class Tables(Protocol):
 
 
 def summary(report: Tables, rows: int = 10) -> RenderableType:
-    """Traffic, the slowest exchanges, flows in trouble, the biggest flows.
+    """Traffic, the slowest exchanges and where their time went, flows in trouble, the biggest flows.
 
     Parameters
     ----------
     report : Tables
-        Has the tables packets, flows and http.
+        Has the tables packets, flows and http; perhaps timings.
     rows : int
         Lines of each table.
     """
@@ -57,6 +58,13 @@ def summary(report: Tables, rows: int = 10) -> RenderableType:
     if report.counts["http"]:
         slow, exchanges = largest(report.batches("http"), _took, rows)
         parts += [Text(""), http_table(slow, _title("HTTP exchanges", exchanges, len(slow), "slowest"))]
+    if report.counts.get("timings"):
+        longest, known = largest(report.batches("timings"), _total, rows)
+        if longest:
+            parts += [
+                Text(""),
+                timing_table(longest, _title("Where the time went", known, len(longest), "longest")),
+            ]
     if report.counts["flows"]:
         worst, ill = largest(report.batches("flows"), _trouble, rows)
         if ill:
@@ -68,6 +76,11 @@ def summary(report: Tables, rows: int = 10) -> RenderableType:
 
 def _took(http: pa.RecordBatch) -> Any:
     return numbers(http, "server_time_ns") + numbers(http, "transfer_time_ns")
+
+
+def _total(timings: pa.RecordBatch) -> Any:
+    total = numbers(timings, "total_time_ns")
+    return np.where(total > 0, total, -1)
 
 
 def _trouble(flows: pa.RecordBatch) -> Any:

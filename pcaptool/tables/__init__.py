@@ -15,6 +15,7 @@ from pcaptool.tables.names import DNS
 from pcaptool.tables.packets import PACKETS
 from pcaptool.tables.replayed import REPLAY, REPLAY_HTTP
 from pcaptool.tables.stages import STAGE_NAMES, STAGES
+from pcaptool.tables.timings import TIMINGS
 
 __all__ = [
     "ARP",
@@ -33,6 +34,7 @@ __all__ = [
     "STAGE_NAMES",
     "TABLES",
     "TCP",
+    "TIMINGS",
     "TLS",
     "UDP",
     "Column",
@@ -55,6 +57,7 @@ TABLES: dict[str, Table] = {
         DNS,
         TLS,
         HTTP,
+        TIMINGS,
         STAGES,
         REPLAY,
         REPLAY_HTTP,

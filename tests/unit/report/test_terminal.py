@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 
 import polars as pl
 import pytest
 from rich.console import Console
 
+from pcaptool.analyze.pipeline import analyze
 from pcaptool.report.conversations import flow_table, http_table
 from pcaptool.report.info import capture_info
 from pcaptool.report.packets import packet_list, packet_summaries
 from pcaptool.report.rows import batches_of, plain
 from pcaptool.report.summary import summary
+from pcaptool.report.timings import GROUPS, timing_table
 from pcaptool.tables import TABLES
+from pcaptool.tables.timings import PARTS
 
 EVIL = "\x1b[2J[red]x[/red]\u202e\n"
 
@@ -145,3 +149,19 @@ def test_an_empty_capture_has_a_summary():
 def test_tables_of_no_rows_render():
     assert "originator" in shown(flow_table([]))
     assert "request" in shown(http_table([]))
+
+
+def test_a_line_of_timings_adds_up_to_its_total():
+    parts = [c.name for c in TABLES["timings"].columns if c.name in PARTS]
+    assert sorted(part for group in GROUPS.values() for part in group) == sorted(parts)
+    row = {"flow": 3, "exchange": 7, "total_time_ns": sum(range(1, 16)) * 1000}
+    row |= {part: 1000 * k for k, part in enumerate(parts, 1)} | {"delivery_time_ns": None}
+    text = shown(timing_table([row], "Where the time went"))
+    assert "120.000 µs" in text
+    told = [float(word) for word in re.findall(r"([\d.]+) µs", text)]
+    assert told[0] == sum(told[1:]) == 120
+
+
+def test_the_summary_says_where_the_time_went(lab_captures, tmp_path):
+    report = analyze(lab_captures / "loss-tail.server.pcap", tmp_path / "r")
+    assert "Where the time went: 1" in shown(summary(report))

@@ -1,0 +1,105 @@
+"""Responses that are over but not acknowledged yet: when the client's acknowledgement comes, and what it waited for.
+
+Knows: acknowledgement numbers, modulo 2**32. Must not know: HTTP, where a row's other values come from.
+Results do not depend on how packets are cut into batches: each is given out with the packet that made it whole.
+Memory: a row (about 1 kB) for each response that was never acknowledged, until the capture ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pcaptool.analyze import timing_kernel as tk
+from pcaptool.analyze.take import Ints
+from pcaptool.tables.timings import DELIVERY_PARTS
+
+__all__ = ["Acknowledgements", "Deliveries"]
+
+_MASK32, _HALF = 0xFFFFFFFF, 0x80000000
+
+Row = dict[str, Any]
+
+
+class Acknowledgements(NamedTuple):
+    """Segments of a batch in the order of their packets; arrays of one length."""
+
+    n: Ints
+    rows: Ints  # `timing_kernel`'s input
+    clocks: Ints  # its output
+    ack: Ints  # relative, -1 where the segment has none
+
+
+@dataclass(slots=True)
+class _Waiting:
+    row: Row
+    client: int
+    end: int  # relative sequence number behind the response
+    last_n: int
+    last_ts: int
+
+
+class Deliveries:
+    """Rows that wait for their acknowledgement."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, list[_Waiting]] = {}
+
+    def wait(self, row: Row, client: int, end: int, last_n: int, last_ts: int) -> None:
+        """A response that ended with a packet and before a sequence number."""
+        self._waiting.setdefault(row["flow"], []).append(_Waiting(row, client, end, last_n, last_ts))
+
+    def acknowledged(self, seen: Acknowledgements) -> list[tuple[int, Row]]:
+        """Rows that are complete now, each with the packet that completed it."""
+        if not self._waiting or not len(seen.n):
+            return []
+        flows = seen.rows[:, tk.IN_FLOW]
+        order = np.argsort(flows, kind="stable")
+        starts = np.searchsorted(flows[order], sorted(self._waiting))
+        ends = np.searchsorted(flows[order], sorted(self._waiting), side="right")
+        out = []
+        for flow, start, end in zip(sorted(self._waiting), starts.tolist(), ends.tolist(), strict=True):
+            if start == end:
+                continue
+            left = []
+            for each in self._waiting[flow]:
+                found = _covering(each, order[start:end], seen)
+                if found is None:
+                    left.append(each)
+                else:
+                    out.append((int(seen.n[found]), _delivered(each, seen.rows[found], seen.clocks[found])))
+            if left:
+                self._waiting[flow] = left
+            else:
+                del self._waiting[flow]
+        return out
+
+    def rest(self) -> list[Row]:
+        """Rows that were never acknowledged."""
+        out = [each.row for flow in sorted(self._waiting) for each in self._waiting[flow]]
+        self._waiting.clear()
+        return out
+
+
+def _covering(each: _Waiting, mine: Ints, seen: Acknowledgements) -> int | None:
+    """The first segment from the client behind the response that acknowledges all of it."""
+    first = int(np.searchsorted(seen.n[mine], each.last_n, side="right"))
+    candidates: list[int] = mine[first:].tolist()
+    for at in candidates:
+        ack = int(seen.ack[at])
+        if ack >= 0 and seen.rows[at, tk.IN_SIDE] == each.client and (ack - each.end) & _MASK32 < _HALF:
+            return at
+    return None
+
+
+def _delivered(each: _Waiting, row: Ints, clock: Ints) -> Row:
+    whole = int(row[tk.IN_TS]) - each.last_ts
+    again = int(clock[(1 - each.client) * tk.OUT_SIDE_WIDTH + tk.OUT_REPEATED_TS])
+    repeated = again - each.last_ts if each.last_ts < again <= row[tk.IN_TS] else 0
+    rtt = int(clock[each.client * tk.OUT_SIDE_WIDTH + tk.OUT_RTT])
+    network = min(rtt, max(whole - repeated, 0))
+    each.row["delivery_time_ns"] = whole
+    each.row |= zip(DELIVERY_PARTS, (repeated, network, whole - repeated - network), strict=True)
+    return each.row
