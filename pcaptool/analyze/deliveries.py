@@ -55,10 +55,11 @@ class Deliveries:
         """Rows that are complete now, each with the packet that completed it."""
         if not self._waiting or not len(seen.n):
             return []
-        flows = seen.rows[:, tk.IN_FLOW]
+        flows = seen.rows[tk.IN_FLOW]
         order = np.argsort(flows, kind="stable")
-        starts = np.searchsorted(flows[order], sorted(self._waiting))
-        ends = np.searchsorted(flows[order], sorted(self._waiting), side="right")
+        flows = flows[order]
+        starts = np.searchsorted(flows, sorted(self._waiting))
+        ends = np.searchsorted(flows, sorted(self._waiting), side="right")
         out = []
         for flow, start, end in zip(sorted(self._waiting), starts.tolist(), ends.tolist(), strict=True):
             if start == end:
@@ -69,7 +70,12 @@ class Deliveries:
                 if found is None:
                     left.append(each)
                 else:
-                    out.append((int(seen.n[found]), _delivered(each, seen.rows[found], seen.clocks[found])))
+                    out.append(
+                        (
+                            int(seen.n[found]),
+                            _delivered(each, int(seen.rows[tk.IN_TS, found]), seen.clocks[:, found]),
+                        )
+                    )
             if left:
                 self._waiting[flow] = left
             else:
@@ -89,15 +95,15 @@ def _covering(each: _Waiting, mine: Ints, seen: Acknowledgements) -> int | None:
     candidates: list[int] = mine[first:].tolist()
     for at in candidates:
         ack = int(seen.ack[at])
-        if ack >= 0 and seen.rows[at, tk.IN_SIDE] == each.client and (ack - each.end) & _MASK32 < _HALF:
+        if ack >= 0 and seen.rows[tk.IN_SIDE, at] == each.client and (ack - each.end) & _MASK32 < _HALF:
             return at
     return None
 
 
-def _delivered(each: _Waiting, row: Ints, clock: Ints) -> Row:
-    whole = int(row[tk.IN_TS]) - each.last_ts
+def _delivered(each: _Waiting, now: int, clock: Ints) -> Row:
+    whole = now - each.last_ts
     again = int(clock[(1 - each.client) * tk.OUT_SIDE_WIDTH + tk.OUT_REPEATED_TS])
-    repeated = again - each.last_ts if each.last_ts < again <= row[tk.IN_TS] else 0
+    repeated = again - each.last_ts if each.last_ts < again <= now else 0
     rtt = int(clock[each.client * tk.OUT_SIDE_WIDTH + tk.OUT_RTT])
     network = min(rtt, max(whole - repeated, 0))
     each.row["delivery_time_ns"] = whole

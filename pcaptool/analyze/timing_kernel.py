@@ -74,7 +74,7 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
 
     Parameters
     ----------
-    rows : (segments, IN_WIDTH) int64
+    rows : (IN_WIDTH, segments) int64
         Input columns, IN_*.
     start : int
         First row to do.
@@ -84,7 +84,7 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
         Conversations; zero where not used yet.
     used : (1,) int64
         How many rows of it are.
-    out : (segments, OUT_WIDTH) int64
+    out : (OUT_WIDTH, segments) int64
         Output columns, OUT_*; zero before.
 
     Returns
@@ -92,8 +92,9 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
     int
         The first row that was not done: all are, or `state` must grow.
     """
-    for i in range(start, len(rows)):
-        row = rows[i]
+    height: int = rows.shape[1]
+    for i in range(start, height):
+        row = rows[:, i]
         flow = row[IN_FLOW]
         if slots[flow] == 0:
             if row[IN_DATA] == 0 and row[IN_RTT] <= 0:
@@ -116,8 +117,8 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
         for side in range(2):
             begin, place = SIDE + side * SIDE_WIDTH, side * OUT_SIDE_WIDTH
             for k in range(CLOCKS):
-                out[i, place + k] = mine[begin + CLOCK + k]
-            out[i, place + OUT_REPEATED_TS] = mine[begin + REPEATED_TS]
-            out[i, place + OUT_RTT] = mine[begin + RTT]
-        out[i, OUT_INITIAL] = mine[INITIAL]
-    return len(rows)
+                out[place + k, i] = mine[begin + CLOCK + k]
+            out[place + OUT_REPEATED_TS, i] = mine[begin + REPEATED_TS]
+            out[place + OUT_RTT, i] = mine[begin + RTT]
+        out[OUT_INITIAL, i] = mine[INITIAL]
+    return height

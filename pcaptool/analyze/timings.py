@@ -23,12 +23,12 @@ from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.http_pairing import Exchange, Message
 from pcaptool.analyze.segments import FIN, SegmentAnalysis
 from pcaptool.analyze.stage_layers import StageLayers
-from pcaptool.analyze.take import Ints, grown, integers
+from pcaptool.analyze.take import Ints, grown, index, integers
 from pcaptool.analyze.tcp_analysis import Followed
 from pcaptool.analyze.tcp_kernel import FAST, OUT_OF_ORDER, RETRANSMISSION, SPURIOUS
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Masked
+from pcaptool.tables.columns import Columns, Masked, row_count
 from pcaptool.tables.definition import KINDS
 from pcaptool.tables.timings import LAYERS, PARTS, REQUEST_PARTS, SERVER_PARTS, TIMINGS, TRANSFER_PARTS
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag
@@ -90,7 +90,7 @@ class TimingAnalysis:
         if self.http is None:
             return {}
         none = np.zeros(0, np.int64)
-        empty = np.zeros((0, tk.IN_WIDTH), np.int64), np.zeros((0, tk.OUT_WIDTH), np.int64)
+        empty = np.zeros((tk.IN_WIDTH, 0), np.int64), np.zeros((tk.OUT_WIDTH, 0), np.int64)
         made = [row for _, row in self._finished(self.http, Acknowledgements(none, *empty, none), none)]
         made += self._deliveries.rest()
         made.sort(key=lambda row: (row["flow"], row["exchange"]))
@@ -99,11 +99,12 @@ class TimingAnalysis:
     def _segments(self, batch: Batch, followed: Followed) -> tuple[Acknowledgements, Ints]:
         """TCP segments in the order of their packets, and the sequence number behind each."""
         tcp, found = batch.tables["tcp"], followed.segments
-        order = np.argsort(found.n, kind="stable")
+        order = _ascending(found.n)
         at, n, size, side = (column[order] for column in (found.at, found.n, found.size, found.side))
-        flags, told = integers(tcp, "flags")[at], followed.flags[order]
-        flow = integers(tcp, "flow")[at]
-        rows = np.zeros((len(n), tk.IN_WIDTH), np.int64)
+        rows_of = index(at, row_count(tcp["n"]))
+        flags, told = integers(tcp, "flags")[rows_of], followed.flags[order]
+        flow = integers(tcp, "flow")[rows_of]
+        rows = np.empty((tk.IN_WIDTH, len(n)), np.int64)
         for column, values in (
             (tk.IN_FLOW, flow),
             (tk.IN_SIDE, side),
@@ -114,18 +115,18 @@ class TimingAnalysis:
             (tk.IN_RTT, followed.ack_rtt[order]),
             (tk.IN_INITIAL, followed.initial_rtt[order]),
         ):
-            rows[:, column] = values
+            rows[column] = values
         if self.stages is not None:
             self.stages.match(n, found.seq[order], size, flow, side)
-        ack = np.where(flags & ACK != 0, integers(tcp, "ack")[at], -1)
+        ack = np.where(flags & ACK != 0, integers(tcp, "ack")[rows_of], -1)
         ends = (found.seq[order] - found.base[order] + np.maximum(size, 0)) & SEQ_MASK
         return Acknowledgements(n, rows, self._clocks(rows), ack), ends
 
     def _clocks(self, rows: Ints) -> Ints:
-        self._slots = grown(self._slots, int(rows[:, tk.IN_FLOW].max(initial=-1)))
-        out = np.zeros((len(rows), tk.OUT_WIDTH), np.int64)
+        self._slots = grown(self._slots, int(rows[tk.IN_FLOW].max(initial=-1)))
+        out = np.zeros((tk.OUT_WIDTH, rows.shape[1]), np.int64)
         done = 0
-        while (done := self._kernel(rows, done, self._slots, self._state, self._used, out)) < len(rows):
+        while (done := self._kernel(rows, done, self._slots, self._state, self._used, out)) < rows.shape[1]:
             self._state = grown(self._state, len(self._state))
         return out
 
@@ -153,7 +154,7 @@ class TimingAnalysis:
         for flow, _ in http.finished:
             if not http.open_exchanges(flow):
                 self._kept.pop(flow, None)
-        for flow in http.being_read(np.unique(seen.rows[:, tk.IN_FLOW])):
+        for flow in http.being_read(np.unique(seen.rows[tk.IN_FLOW])):
             before, kept = self._kept.pop(flow, {}), {}
             for exchange in http.open_exchanges(flow):
                 for message in (exchange.request, exchange.response):
@@ -195,12 +196,17 @@ class TimingAnalysis:
         return row
 
 
+def _ascending(n: Ints) -> Any:
+    """What puts packet numbers in order: nothing to move, where they are."""
+    return np.argsort(n, kind="stable") if np.any(n[1:] < n[:-1]) else slice(None)
+
+
 def _at(number: int, seen: Acknowledgements, ends: Ints) -> Mark | None:
     """What is kept of a packet, if it is one of this batch."""
     place = int(np.searchsorted(seen.n, number))
     if place >= len(seen.n) or seen.n[place] != number:
         return None
-    return Mark(seen.clocks[place].copy(), int(ends[place]))
+    return Mark(seen.clocks[:, place].copy(), int(ends[place]))
 
 
 def _columns(rows: list[Row]) -> dict[str, Columns]:

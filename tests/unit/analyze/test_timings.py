@@ -262,17 +262,17 @@ def test_compiled_as_plain():
     from pcaptool.engine import Engine
 
     random = np.random.default_rng(2)
-    rows = np.zeros((4000, tk.IN_WIDTH), np.int64)
+    rows = np.zeros((tk.IN_WIDTH, 4000), np.int64)
     for column, most in (
         (tk.IN_FLOW, 5), (tk.IN_SIDE, 2), (tk.IN_DATA, 2), (tk.IN_REPEATS, 3), (tk.IN_WAITS, 37), (tk.IN_RTT, 9),
     ):  # fmt: skip
-        rows[:, column] = random.integers(most, size=len(rows))
-    rows[:, tk.IN_WAITS] = random.integers(5, size=len(rows)) | random.integers(5, size=len(rows)) << 3
-    rows[:, tk.IN_TS] = np.cumsum(random.integers(-2, 10, size=len(rows)))
+        rows[column] = random.integers(most, size=4000)
+    rows[tk.IN_WAITS] = random.integers(5, size=4000) | random.integers(5, size=4000) << 3
+    rows[tk.IN_TS] = np.cumsum(random.integers(-2, 10, size=4000))
     found = []
     for kernel in (tk.follow, Engine("compiled").function(tk.__name__, "follow")):
-        out = np.zeros((len(rows), tk.OUT_WIDTH), np.int64)
+        out = np.zeros((tk.OUT_WIDTH, 4000), np.int64)
         state = np.zeros((5, tk.WIDTH), np.int64)
-        assert kernel(rows, 0, np.zeros(5, np.int32), state, np.zeros(1, np.int64), out) == len(rows)
+        assert kernel(rows, 0, np.zeros(5, np.int32), state, np.zeros(1, np.int64), out) == 4000
         found.append(out)
     assert np.array_equal(*found)
