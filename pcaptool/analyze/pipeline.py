@@ -59,6 +59,7 @@ def analyze(
     engine: Engine | None = None,
     packet_filter: str | None = None,
     stages: str | Path | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> Report:
     """Decode and analyze captures into a report.
 
@@ -87,6 +88,8 @@ def analyze(
     stages : path, optional
         Recorded stages of the capture's host (`lab run`, `generate`, `predict` write them): they become a table of
         the report, and columns of `timings`.
+    until : callable, optional
+        Files are read on as they grow, until this is true.
 
     Returns
     -------
@@ -104,7 +107,9 @@ def analyze(
         A file of stages that is none.
     """
     chosen = _chosen(tables, columns, analyses)
-    line = _Line(_sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter))
+    line = _Line(
+        _sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter), until=until
+    )
     if stages is not None and TIMINGS.name not in chosen.tables:
         raise UsageError("stages go with the table timings", hint="make it, too: --tables timings,...")
     if stages is not None:
@@ -239,6 +244,7 @@ class _Line:
     progress: Progress | None
     digest: bool = True
     only: PacketFilter | None = None
+    until: Callable[[], bool] | None = None
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     bodies: Bodies | None = None
@@ -261,8 +267,8 @@ class _Line:
         )
         packets = 0
         for path in self.paths:
-            digest = _Digest(path if self.digest else "-")
-            with open_capture(path, engine, self.only) as capture:
+            digest = _Digest(path if self.digest and self.until is None else "-")
+            with open_capture(path, engine, self.only, self.until) as capture:
                 engine.expect(capture.size_bytes)
                 batches = decoder.batches(capture, packets)
                 if running and not any(analysis.reads_bytes for analysis in running):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcaptool.cli.terminal import command_line, console, progress
+from pcaptool.cli.terminal import command_line, console, first_interrupt, progress
 from pcaptool.errors import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def analyze(
             metavar="FILE",
         ),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Read on as the capture grows; Ctrl-C ends it, and the report is written."
+        ),
+    ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write a page to look at, too.", metavar="FILE.html")
     ] = None,
@@ -64,7 +71,7 @@ def analyze(
     """
     from pcaptool.analyze.pipeline import analyze as run_analyze
 
-    with progress("analyzing") as tell:
+    with progress("analyzing") as tell, first_interrupt() if follow else nullcontext() as until:
         report = run_analyze(
             captures,
             out,
@@ -75,6 +82,7 @@ def analyze(
             command=command_line(),
             packet_filter=packet_filter,
             stages=stages,
+            until=until,
         )
     if html is not None:
         from pcaptool.cli.report import write_page

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from pcaptool.errors import OutputError
@@ -19,7 +21,7 @@ from pcaptool.errors import OutputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "command_line", "console", "make_folder", "progress", "status"]
+__all__ = ["Progress", "command_line", "console", "first_interrupt", "make_folder", "progress", "status"]
 
 # Called with bytes read, bytes there are (None: not known), packets decoded.
 Progress = Callable[[int, int | None, int], None]
@@ -83,6 +85,29 @@ def progress(what: str) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total, packets=packets)
 
         yield tell
+
+
+@contextmanager
+def first_interrupt() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed within the block: the first says so, the second interrupts as ever.
+
+    Examples
+    --------
+    >>> with first_interrupt() as pressed:
+    ...     pressed()
+    False
+    """
+    seen: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

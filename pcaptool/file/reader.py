@@ -11,7 +11,7 @@ Memory: one block of 8 MiB, and at most one record more.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -35,7 +35,10 @@ _KERNEL = "pcaptool.file.walk_kernel"
 
 
 def open_capture(
-    source: str | Path | BinaryIO, engine: Engine | None = None, only: PacketFilter | None = None
+    source: str | Path | BinaryIO,
+    engine: Engine | None = None,
+    only: PacketFilter | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> CaptureReader:
     """Open a capture: a path, `-` for standard input, or a binary stream.
 
@@ -47,6 +50,8 @@ def open_capture(
         How kernels run; plain Python without.
     only : PacketFilter, optional
         Packets that do not fit are passed over, as if they were not in the file: they have no number.
+    until : callable, optional
+        A file is read on as it grows, until this is true (`source.open_bytes`).
 
     Raises
     ------
@@ -62,7 +67,7 @@ def open_capture(
     ...     [(r.ts_ns, r.data, r.orig_len) for r in capture]
     [(1000005000, b'ab', 60)]
     """
-    return CaptureReader(open_bytes(source), engine or Engine("plain"), only)
+    return CaptureReader(open_bytes(source, until), engine or Engine("plain"), only)
 
 
 class CaptureReader:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,11 +25,19 @@ __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 # Reading 8 MiB at a time was as fast as mmap in measurements, and does not count the file as memory used.
 BLOCK_BYTES = 8 << 20
 
+_WAIT_S = 0.1  # between looks at a file that may grow
+
 _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"))
 
 
-def open_bytes(source: str | Path | BinaryIO) -> ByteSource:
+def open_bytes(source: str | Path | BinaryIO, until: Callable[[], bool] | None = None) -> ByteSource:
     """Open a file, `-` for standard input, or take a binary stream.
+
+    Parameters
+    ----------
+    source : path or binary file
+    until : callable, optional
+        A file is read on as it grows, until this says that its end is the end. Pipes end by themselves.
 
     Raises
     ------
@@ -44,7 +54,8 @@ def open_bytes(source: str | Path | BinaryIO) -> ByteSource:
         raise CaptureError(
             f"cannot be opened: {(error.strerror or str(error)).lower()}", path=source
         ) from error
-    return ByteSource(stream, str(source), owned=True)
+    growing = stream if until is None else _Growing(stream, until)
+    return ByteSource(growing, str(source), owned=True)
 
 
 class ByteSource:
@@ -181,6 +192,28 @@ class _Rest(io.RawIOBase):
         return int(self._stream.readinto(buffer) or 0)
 
 
+class _Growing(io.RawIOBase):
+    """A file whose end is waited at, not believed."""
+
+    def __init__(self, stream: io.RawIOBase, until: Callable[[], bool]) -> None:
+        super().__init__()
+        self._stream, self._until = stream, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not (count := int(self._stream.readinto(buffer) or 0)):
+            if self._until():
+                return int(self._stream.readinto(buffer) or 0)  # what came before it was said
+            time.sleep(_WAIT_S)
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 class _Inflated:
     """The decompressed stream, with `readinto`."""
 
@@ -201,6 +234,6 @@ def _size(stream: Any) -> int | None:
     """Bytes of a regular file, None for a pipe."""
     try:
         about = os.fstat(stream.fileno())
-    except (OSError, AttributeError, ValueError):
+    except (OSError, AttributeError, ValueError):  # `_Growing` has no size yet
         return len(stream.getbuffer()) if isinstance(stream, io.BytesIO) else None
     return about.st_size if (about.st_mode & 0o170000) == 0o100000 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -39,3 +40,25 @@ def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
     assert child.returncode == code
     assert "Traceback" not in error
     assert not list(out.iterdir())
+
+
+def test_a_growing_capture_is_followed_until_ctrl_c(tmp_path):
+    make_capture(tmp_path / "whole.pcap", 400, snaplen=65535)
+    whole, growing = (tmp_path / "whole.pcap").read_bytes(), tmp_path / "growing.pcap"
+    growing.touch()
+    command = [sys.executable, "-m", "pcaptool.cli.main", "analyze", str(growing), "-o", str(tmp_path / "r")]
+    with subprocess.Popen([*command, "--follow", "--json"], stdout=subprocess.PIPE, text=True) as child:
+        with growing.open("ab", buffering=0) as file:
+            for at in range(0, len(whole), len(whole) // 7 + 1):
+                file.write(whole[at : at + len(whole) // 7 + 1])
+                time.sleep(0.15)
+        assert child.poll() is None
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".r.*")):  # the signal must not come before the command has begun
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=60)
+    said = json.loads(out)
+    assert (child.returncode, said["tables"]["packets"], said["notices"]) == (0, 400, [])
