@@ -55,6 +55,7 @@ MASK32 = 0xFFFFFFFF
 HALF = 0x80000000
 RTO_MIN_NS = 200_000_000
 RTO_FIRST_NS = 1_000_000_000  # RFC 6298 (2.1)
+LONGEST_NS = 1 << 56  # two years: ten times as long is still a 64-bit number, whatever a capture's clock says
 TIMER_NS = 180_000_000  # what waited so long was sent by the timer: the least RTO, less a clock tick
 
 # Causes of a repetition.
@@ -138,6 +139,7 @@ def classify(mine: Any, at: int) -> None:
 @hot
 def measured(mine: Any, at: int, rtt: int) -> None:
     """RFC 6298 (2.2) and (2.3)."""
+    rtt = min(rtt, LONGEST_NS)
     if mine[at + SRTT] == 0:
         mine[at + SRTT], mine[at + RTTVAR] = rtt, rtt >> 1
         return
@@ -213,7 +215,7 @@ def acknowledge(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) 
 
 def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
     """The cause of a repetition; notes the phase that begins with it."""
-    waited = now - max(mine[at + SEND_TS], mine[at + ACK_TS])
+    waited = min(now - max(mine[at + SEND_TS], mine[at + ACK_TS]), LONGEST_NS)
     timer = waited >= TIMER_NS
     if mine[at + PHASE] == LOSS and before(seq, mine[at + PHASE_END]):
         return C_RTO if timer else C_AFTER_RTO

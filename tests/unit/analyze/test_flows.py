@@ -195,3 +195,20 @@ def packets(by_hand, letters):
 def test_zeeks_state_and_history(by_hand, letters, state):
     flows, _ = run(by_hand, packets(by_hand, letters))
     assert (flows["conn_state"].to_list(), flows["history"].to_list()) == ([state], [letters])
+
+
+def test_a_clock_that_leaps_by_a_century_overflows_nothing(by_hand):
+    seg, leap = by_hand.Segment, 1 << 62
+    data = {"seq": 101, "ack": 501, "flags": ACK, "data": b"x" * 100}
+    flows, _ = run(
+        by_hand,
+        [
+            seg(*C, seq=100, flags=SYN, ts=0),
+            seg(*S, seq=500, ack=101, flags=SYN | ACK, ts=10),
+            seg(*C, **data, ts=20),
+            seg(*S, seq=501, ack=201, flags=ACK, ts=leap),
+            seg(*C, **(data | {"seq": 201}), ts=leap + 1),
+            seg(*C, **(data | {"seq": 201}), ts=2 * leap - 1),
+        ],
+    )
+    assert flows["retransmissions_fwd"].to_list() == [1]
