@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,7 @@ SNAPLEN = 80
 TIMERS = ("gtod", "nano", "select")
 BEST = "gtod"  # what comes nearest of tcpreplay's, which the table shows
 LOOPS_TIMED = 2
+VERIFIED = (25_000, 50_000, 100_000, 150_000, 200_000, 0)  # frames a second; 0: top speed
 
 
 class Timing(NamedTuple):
@@ -233,6 +234,36 @@ def speeds(capture: Path, packets: int, loops: int) -> dict[str, float]:
     return out
 
 
+def verified(capture: Path, *options: str) -> tuple[dict[str, Any], float]:
+    """A replay with --verify: its report, and the most memory it had, in MB."""
+    words = ["ip", "netns", "exec", NEAR, *ours(capture, "--verify", f"{FAR}/e0", *options)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        report = json.loads(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return report, usage.ru_maxrss / 1024
+
+
+def verify_lines(capture: Path, packets: int, loops: int) -> list[str]:
+    """The limits of --verify: at which rates the far side's socket has to drop."""
+    lines = [
+        f"`--verify`: {packets * loops:,} frames at a steady rate; what the far side saw, and what its socket had to drop.",
+        "",
+        "| frames/s wanted | sent/s | seen | dropped there | most memory MB |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for rate in VERIFIED:
+        options = ["--pps", str(rate)] if rate else ["--topspeed"]
+        report, memory = verified(capture, *options, "--loop", str(loops))
+        sent = report["sent"] / report["duration_ns"] * 1e9
+        share = 100 * report["seen"] / report["planned"]
+        wanted = f"{rate:,}" if rate else "top speed"
+        lines.append(f"| {wanted} | {sent:,.0f} | {share:.1f} % | {report['unwatched']:,} | {memory:,.0f} |")
+    idle = verified(capture, "--limit", "1")[1]
+    return [*lines, "", f"With a single frame it has {idle:,.0f} MB."]
+
+
 def section(runs: int, packets: int, loops: int) -> str:
     """Measure, and the figures as a section of the page."""
     with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as name, link():
@@ -251,7 +282,8 @@ def section(runs: int, packets: int, loops: int) -> str:
                 for key in list(group)[:: 1 if turn % 2 == 0 else -1]:
                     results[how][key].append(timed(group[key], once, folder))
         rates = {n: [speeds(capture, packets, n) for _ in range(runs)] for n in (1, loops)}
-    return "\n".join([about(runs), "", *timing_lines(results, packets), *speed_lines(rates)])
+        limits = verify_lines(capture, packets, loops)
+    return "\n".join([about(runs), "", *timing_lines(results, packets), *speed_lines(rates), "", *limits])
 
 
 def about(runs: int) -> str:
