@@ -61,9 +61,7 @@ def calibrate(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The file of costs to write.", metavar="COSTS.toml")
     ],
-    requests: Annotated[
-        int, typer.Option(min=50, max=100_000, help="Requests of each of the four runs.")
-    ] = 400,
+    requests: Annotated[int, typer.Option(min=50, max=100_000, help="Requests of each run.")] = 400,
     spread: Annotated[
         bool, typer.Option("--spread", help="Let the programs run on any processor; else both on one.")
     ] = False,
@@ -83,6 +81,12 @@ def calibrate(
     for path, costs in ((out, found.costs), (bare, found.bare)):
         _write(path, page(found, costs))
         console().print(printable(str(path)), markup=False, soft_wrap=True)
+    off, standard = found.off_by(), found.off_by(default=True)
+    console().print(
+        f"a further run: a step is off by a factor of {off:.2f} on average (by the defaults {standard:.2f})",
+        markup=False,
+        soft_wrap=True,
+    )
     for note in found.notes:
         console(error=True).print(f"note: {printable(note)}", markup=False)
 

@@ -7,6 +7,7 @@ Must not know: how events were recorded, what is made of the samples (`calibrate
 | --- | --- | --- |
 | `tcp_sendmsg_locked` | sys_enter_sendto | tcp_sendmsg_locked, same thread of the server |
 | `down` | tcp_sendmsg_locked | the first net_dev_queue of that call, with the call's bytes |
+| `spliced` | sys_enter_sendfile64 | the first net_dev_queue of that call, with the call's bytes |
 | `qdisc_enqueue`, `qdisc_dequeue`, `net_dev_start_xmit`, `net_dev_xmit` | the tracepoint before it | same buffer |
 | `netif_receive_skb` | net_dev_xmit | netif_receive_skb of the peer's device, same buffer |
 | `tcp_v4_rcv` | netif_receive_skb | sched_waking of a program of ours |
@@ -34,6 +35,8 @@ EVENTS = (
     "syscalls/sys_enter_recvfrom",
     "syscalls/sys_exit_recvfrom",
     "syscalls/sys_exit_accept4",
+    "syscalls/sys_enter_sendfile64",
+    "syscalls/sys_exit_sendfile64",
     "sched/sched_waking",
     "tcp/tcp_sendmsg_locked",
     "net/net_dev_queue",
@@ -63,10 +66,13 @@ class Gaps:
         Key of `[costs]` to its samples.
     down : list of (int, int)
         (bytes of the call, nanoseconds) from tcp_sendmsg_locked to net_dev_queue.
+    spliced : list of (int, int)
+        The same of sendfile(), from its begin.
     """
 
     steps: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     down: list[tuple[int, int]] = field(default_factory=list)
+    spliced: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -77,6 +83,8 @@ class _Thread:
     copied: tuple[int, int] | None = None
     received_ns: int = 0
     woken_ns: int = 0
+    splicing_ns: int = 0  # sendfile() began
+    spliced_ns: int = 0  # its first buffer reached the device
 
 
 def measure(events: Iterable[Event], server_device: str, client_device: str, server_pids: set[int]) -> Gaps:
@@ -110,6 +118,13 @@ def measure(events: Iterable[Event], server_device: str, client_device: str, ser
                 if thread.entered_ns and thread.copied is None and pid in server:
                     gaps.steps["tcp_sendmsg_locked"].append(now - thread.entered_ns)
                     thread.copied = now, v["msg_left"]
+            case "sys_enter_sendfile64":
+                threads[pid].splicing_ns, threads[pid].spliced_ns = now, 0
+            case "sys_exit_sendfile64":
+                thread = threads[pid]
+                if thread.splicing_ns and thread.spliced_ns and v["ret"] > 0:
+                    gaps.spliced.append((v["ret"], thread.spliced_ns - thread.splicing_ns))
+                thread.splicing_ns = 0
             case "sys_exit_accept4":
                 accepted_ns = now
                 server.add(pid)
@@ -145,7 +160,11 @@ def measure(events: Iterable[Event], server_device: str, client_device: str, ser
 
 def _down(gaps: Gaps, thread: _Thread, now_ns: int, *, in_softirq: bool) -> None:
     """The first buffer of a call has reached the device."""
-    if thread.copied is not None and thread.entered_ns and not in_softirq:
+    if in_softirq:
+        return
+    if thread.splicing_ns and not thread.spliced_ns:
+        thread.spliced_ns = now_ns
+    if thread.copied is not None and thread.entered_ns:
         since_ns, count = thread.copied
         gaps.down.append((count, now_ns - since_ns))
         thread.entered_ns = 0

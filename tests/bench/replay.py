@@ -248,7 +248,7 @@ def verified(capture: Path, *options: str) -> tuple[dict[str, Any], float]:
 def verify_lines(capture: Path, packets: int, loops: int) -> list[str]:
     """The limits of --verify: at which rates the far side's socket has to drop."""
     lines = [
-        f"`--verify`: {packets * loops:,} frames at a steady rate; what the far side saw, and what its socket had to drop.",
+        f"`--verify`: {packets * loops:,} frames at a steady rate; what the far side saw, what its socket had to drop.",
         "",
         "| frames/s wanted | sent/s | seen | dropped there | most memory MB |",
         "| ---: | ---: | ---: | ---: | ---: |",

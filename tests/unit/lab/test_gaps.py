@@ -6,7 +6,7 @@ import pytest
 
 from pcaptool.errors import ScenarioError
 from pcaptool.generate import generate
-from pcaptool.lab.calibrate import Calibration, costs_of, page
+from pcaptool.lab.calibrate import Calibration, HeldOut, costs_of, held_out, page
 from pcaptool.lab.gaps import Gaps, measure
 from pcaptool.lab.ring_buffer import Event
 from pcaptool.scenario import Costs, Scenario, load_costs
@@ -73,6 +73,36 @@ def test_gaps_between_tracepoints():
     assert abs(shared - 1600) <= 3
     assert costs.qdisc_enqueue_ns == Costs().qdisc_enqueue_ns  # nothing was queued
     assert any("qdisc_enqueue" in note for note in notes)
+
+
+def test_sendfile_costs_what_its_calls_show():
+    """The first buffer of the call counts; one that a softirq sent, and a call that handed over nothing, do not."""
+    log = Log()
+    for size in (4000, 8000) * 12:
+        log.add(500, "sys_enter_sendfile64", WORKER)
+        log.add(300, "net_dev_queue", WORKER, skbaddr=7, name="srv", common_flags=SOFTIRQ)
+        log.add(1000 + size // 64, "net_dev_queue", WORKER, skbaddr=8, name="srv")
+        log.add(900, "net_dev_queue", WORKER, skbaddr=9, name="srv")
+        log.add(10, "sys_exit_sendfile64", WORKER, ret=size)
+        log.add(10, "sys_enter_sendfile64", WORKER)
+        log.add(10, "sys_exit_sendfile64", WORKER, ret=-11)
+    gaps = measure(log.events, "srv", "cli", {WORKER})
+    assert set(gaps.spliced) == {(4000, 1362), (8000, 1425)}
+    assert costs_of(gaps)[0].splice_per_kib_ns == round(63 / 4000 * 1024)
+
+
+def test_a_further_run_says_how_far_off_costs_are():
+    log = Log()
+    for size in (80, 8000) * 20:
+        exchange(log, size)
+    gaps = measure(log.events, "srv", "cli", {WORKER})
+    costs, _ = costs_of(gaps)
+    found = Calibration(costs, costs, gaps, gaps, (), tuple(held_out(gaps, costs)))
+    assert found.off_by() < 1.01 < found.off_by(default=True)
+    assert {"to device, 80 B", "to device, 8000 B", "tcp_v4_rcv"} <= {check.step for check in found.checks}
+    twice = Calibration(costs, costs, gaps, gaps, (), (HeldOut("x", 20, 100, 200, 25),))
+    assert (twice.off_by(), twice.off_by(default=True)) == (pytest.approx(2), pytest.approx(4))
+    assert "off by a factor of 2.00; by the defaults of 4.00" in page(twice, costs)
 
 
 def test_the_file_is_what_generate_takes(tmp_path):
