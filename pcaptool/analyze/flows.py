@@ -11,6 +11,7 @@ headers have no flow, and neither have headers that an ICMP error quotes (Wiresh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.analyze.flow_state import connection_states, histories
 from pcaptool.analyze.selection import Selection
-from pcaptool.analyze.take import Ints, WordIds, index, integers, put
+from pcaptool.analyze.take import Ints, WordIds, fill, index, integers, put
 from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
@@ -124,10 +125,10 @@ class FlowAnalysis:
                 if not len(here):
                     continue
                 # The IP header below the innermost transport header is the innermost that announces it.
-                below = _innermost(ip, batch, proto == number)[at[here]]
-                rows[here, fk.IN_SRC], rows[here, fk.IN_DST] = src[below], dst[below]
+                below, into = _innermost(ip, batch, proto == number)[at[here]], index(here, len(rows))
+                rows[into, fk.IN_SRC], rows[into, fk.IN_DST] = src[below], dst[below]
         for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
-            rows[:, column] = integers(packets, name)[picked]
+            fill(rows[:, column], packets, name, picked)
         _fill_tcp(rows, tcp, tcp_rows)
         _fill_udp(rows, udp, udp_rows)
         return rows, tcp_rows, udp_rows
@@ -175,19 +176,34 @@ def _innermost(table: Columns, batch: Batch, chosen: npt.NDArray[np.bool_] | Non
 
     A header that an ICMP error quotes is another packet's.
     """
-    at = np.full(batch.count, -1, np.int64)
-    if not table:
-        return at
+    if not table or not row_count(table["n"]):
+        return np.full(batch.count, -1, np.int64)
     n = integers(table, "n")
     order = np.arange(len(n))
     if np.any(n[1:] <= n[:-1]):  # tunnels, or datagrams that were put together
         order = np.lexsort((integers(table, "depth"), n))
+    elif len(n) == batch.count and (chosen is None or chosen.all()) and not _any_quoted(table):
+        return order  # one in each packet
     if chosen is not None:
         order = order[chosen[order]]
-    if "quoted" in table and np.any(quoted := integers(table, "quoted")):
-        order = order[quoted[order] == 0]
+    if _any_quoted(table):
+        order = order[integers(table, "quoted")[order] == 0]
+    at = np.full(batch.count, -1, np.int64)
     at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
     return at
+
+
+def _any_quoted(table: Columns) -> bool:
+    return "quoted" in table and bool(integers(table, "quoted").any())
+
+
+def _set(rows: Ints, column: int, table: Columns, name: str, places: tuple[Any, Any]) -> None:
+    """Some rows of a table's column, put into some rows of the kernel's; `places`: `index` of these and of those."""
+    into, at = places
+    if isinstance(into, slice):
+        fill(rows[into, column], table, name, at)
+    else:
+        rows[into, column] = integers(table, name)[at]
 
 
 def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
@@ -208,7 +224,7 @@ def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
         (fk.IN_WSCALE, "options_wscale_shift"),
         (fk.IN_SACK_PERMITTED, "options_sack_perm"),
     ):
-        rows[into, column] = integers(tcp, name)[at]
+        _set(rows, column, tcp, name, (into, at))
     rows[into, fk.IN_TIMESTAMPS] = integers(tcp, "options_timestamp_tsval")[at] >= 0
 
 
@@ -224,7 +240,7 @@ def _fill_udp(rows: Ints, udp: Columns, udp_rows: Ints) -> None:
         (fk.IN_DSTPORT, "dstport"),
         (fk.IN_PAYLOAD, "payload_bytes"),
     ):
-        rows[into, column] = integers(udp, name)[at]
+        _set(rows, column, udp, name, (into, at))
 
 
 def flow_columns(flows: Ints, words: list[str]) -> Columns:
