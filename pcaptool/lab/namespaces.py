@@ -18,8 +18,9 @@ from pcaptool.errors import PcapToolError, SystemRefusedError
 from pcaptool.lab.commands import run, spawn, stop
 from pcaptool.lab.owner import is_leftover, own_name
 
-__all__ = ["Namespace", "namespaces", "remove_leftovers", "require_root"]
+__all__ = ["LINK_ROLE", "Namespace", "namespaces", "remove_leftovers", "require_root"]
 
+LINK_ROLE = "link"
 _FOLDER = Path("/run/netns")
 
 
@@ -43,7 +44,7 @@ class Namespace:
 
     Parameters
     ----------
-    role : {"server", "client"}
+    role : {"server", "client", "link"}
     """
 
     def __init__(self, role: str) -> None:
@@ -92,6 +93,8 @@ def namespaces() -> Iterator[tuple[Namespace, Namespace]]:
         for namespace in pair:
             with contextlib.suppress(PcapToolError):
                 namespace.remove()
+        with contextlib.suppress(PcapToolError):
+            _remove(own_name(LINK_ROLE[0]))  # of `between`, where there was one
 
 
 def remove_leftovers() -> list[str]:

@@ -3,7 +3,8 @@
 Knows: the order of things, and which files a run leaves.
 Must not know: how each thing is done.
 
-The link is a veth pair, or a relay in user space where the scenario asks for a delay, a rate, a queue or late frames.
+The link is a veth pair; where the scenario asks for a delay, a rate, a queue or late frames, netem between two of them,
+or a relay in user space where netem is missing or cannot do it.
 Both programs run on one processor by default: then runs are more alike, and the kernel does what the model does.
 Files appear in the folder when the run is over, or not at all:
 

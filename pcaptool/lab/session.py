@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,11 +25,12 @@ from pcaptool._version import __version__
 from pcaptool.errors import SystemRefusedError, printable
 from pcaptool.file import Record, open_capture
 from pcaptool.lab import hosts
+from pcaptool.lab.between import build_between, can_be_netem, has_netem, netem_words
 from pcaptool.lab.capture import Capture
 from pcaptool.lab.commands import run, spawn, stop
 from pcaptool.lab.drops import ruleset
 from pcaptool.lab.listening import listens
-from pcaptool.lab.namespaces import Namespace
+from pcaptool.lab.namespaces import LINK_ROLE, Namespace
 from pcaptool.lab.owner import CLIENT_COMM
 from pcaptool.lab.programs import CLIENTS, SERVERS
 from pcaptool.lab.ring_buffer import Event
@@ -90,6 +92,7 @@ class Session:
         self.notes: list[str] = []
         self.packets: dict[str, int] = {}
         self.scenario_path = work / "plan.toml"  # what the programs read: devices have names of their own
+        self.link = "veth"
         self.relay: subprocess.Popen[str] | None = None
         self.serving: subprocess.Popen[str] | None = None
         self.commands: dict[str, list[str]] = {}
@@ -107,8 +110,12 @@ class Session:
         )
         for namespace, own, _ in both:
             self.notes += hosts.before_device(namespace, own, plan.family)
-        if needs_relay(plan):
+        self.link = self._kind_of_link()
+        if self.link == "relay":
             self._start_relay()
+        elif self.link == "netem":
+            words = netem_words(plan.link)
+            build_between(plan, Namespace(LINK_ROLE), self.server, self.client, words)
         else:
             run(
                 *("ip", "link", "add", settings.server.device, "netns", self.server.name, "type", "veth"),
@@ -116,7 +123,7 @@ class Session:
             )
         for namespace, own, peer in both:
             self.notes += hosts.set_up(namespace, own, peer, plan.family)
-        if not needs_relay(plan):
+        if self.link == "veth":
             self._lose(self.client, settings.client.device, "server-to-client")
             self._lose(self.server, settings.server.device, "client-to-server")
         if plan.link.loss_ppm:
@@ -124,6 +131,14 @@ class Session:
         hz = hosts.kernel_hz()
         if hz is not None and hz != settings.server.hz:
             self.notes.append(f"this kernel has CONFIG_HZ={hz}, not {settings.server.hz}")
+
+    def _kind_of_link(self) -> str:
+        """veth; netem where this kernel has it and it can be this link; else the relay."""
+        if not needs_relay(self.plan):
+            return "veth"
+        if not can_be_netem(self.plan.link) or (self.plan.link.drops and shutil.which("nft") is None):
+            return "relay"
+        return "netem" if has_netem(self.client) else "relay"
 
     def _start_relay(self) -> None:
         command = [
@@ -295,7 +310,7 @@ class Session:
             "machine": platform.machine(),
             "processors": os.cpu_count(),
             "cpu": self.cpu,
-            "link": "relay" if needs_relay(plan) else "veth",
+            "link": self.link,
             "versions": _versions(),
             "programs": self.commands,
             "server": hosts.facts(self.server, plan.host.server),
@@ -306,7 +321,7 @@ class Session:
 
     def _lost(self) -> dict[str, list[int]]:
         """Packets that each loss rule dropped."""
-        if needs_relay(self.plan) or not self.plan.link.drops:
+        if self.link != "veth" or not self.plan.link.drops:
             return {}
         out = {}
         for namespace in (self.server, self.client):
