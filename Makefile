@@ -9,12 +9,14 @@ BIN := .venv/bin
 TOOLS := tshark=tshark tcpdump=tcpdump curl=curl wrk=wrk
 LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \
 	nginx=nginx node=nodejs npm=npm
+# Further ones that `make bench` compares with.
+BENCH_TOOLS := tcptrace=tcptrace tcpflow=tcpflow tcpreplay=tcpreplay nginx=nginx wrk=wrk
 # Which random scenarios fidelity-live draws: make fidelity-live SEED=7 draws others.
 COUNT ?= 100
 SEED ?= 1
 NODE_MODULES := $(or $(PCAPTOOL_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pcaptool)/node
 
-.PHONY: help demo test quick lint bench fuzz fidelity diff-proof docs lock clean tools
+.PHONY: help demo test quick lint oracle bench fuzz fidelity diff-proof docs lock clean tools
 .DELETE_ON_ERROR:
 
 help:  ## what can be made
@@ -34,10 +36,16 @@ lint: .venv/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.dev tools  ## how fast: analyze against tshark, dpkt, tcpdump; writes reports/benchmarks.md
+oracle: .venv/.dev tools  ## every column against tshark's value, over the bundled captures and those of PCAPTOOL_CORPUS
+	$(BIN)/python -m pytest -n auto tests/oracle
+
+bench: TOOLS += $(BENCH_TOOLS)
+bench: .venv/.dev tools  ## how fast, against tshark, dpkt, tcptrace, tcpdump, tcpreplay (as root); writes reports/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tests/bench/analyze.py
 	PYTHONPATH=. $(BIN)/python tests/bench/memory.py
 	$(BIN)/python tests/bench/generate.py --write
+	PYTHONPATH=. $(BIN)/python tests/bench/diff.py --write
+	[ "$$(id -u)" != 0 ] || PYTHONPATH=. $(BIN)/python tests/bench/replay.py --write
 
 fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
 	$(BIN)/python tests/fuzz/captures.py --seconds 60 $(PCAPTOOL_CORPUS)
