@@ -8,7 +8,7 @@ BIN := .venv/bin
 # COMMAND=PACKAGE of each program that tests need; the laboratory's are needed only where it can run, as root.
 TOOLS := tshark=tshark tcpdump=tcpdump curl=curl wrk=wrk
 LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \
-	nginx=nginx node=nodejs npm=npm
+	nginx=nginx node=nodejs npm=npm bpftrace=bpftrace
 # Further ones that `make bench` compares with.
 BENCH_TOOLS := tcptrace=tcptrace tcpflow=tcpflow tcpreplay=tcpreplay nginx=nginx wrk=wrk
 # Which random scenarios fidelity-live draws: make fidelity-live SEED=7 draws others.

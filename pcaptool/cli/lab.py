@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pcaptool.cli.terminal import console, make_folder, status
-from pcaptool.errors import OutputError, printable
+from pcaptool.errors import OutputError, UsageError, printable
 
 __all__ = ["lab"]
 
@@ -21,6 +21,10 @@ def run(
     scenario: Annotated[Path, typer.Argument(help="What to run: docs/scenario.md.", metavar="SCENARIO.toml")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what is made.", metavar="DIR")],
     trace: Annotated[bool, typer.Option(help="Record the kernel's tracepoints: stages.parquet.")] = True,
+    functions: Annotated[
+        bool,
+        typer.Option("--functions", help="Kernel functions too, by bpftrace, where the kernel allows it."),
+    ] = False,
     spread: Annotated[
         bool, typer.Option("--spread", help="Let the programs run on any processor; else both on one.")
     ] = False,
@@ -34,8 +38,18 @@ def run(
     """
     from pcaptool.lab.run import lab_run
 
+    if functions and not trace:
+        raise UsageError("--functions adds to the tracepoints", hint="leave --no-trace out")
     with status(f"{scenario.name}: preparing") as say:
-        made = lab_run(scenario, out, trace=trace, cpu=None if spread else 0, timeout_s=timeout, progress=say)
+        made = lab_run(
+            scenario,
+            out,
+            trace=trace,
+            functions=functions,
+            cpu=None if spread else 0,
+            timeout_s=timeout,
+            progress=say,
+        )
     if as_json:
         about = {
             "captures": {"server": str(made.server), "client": str(made.client)},

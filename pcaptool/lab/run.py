@@ -67,6 +67,7 @@ def lab_run(
     out: str | Path,
     *,
     trace: bool = True,
+    functions: bool = False,
     cpu: int | None = 0,
     timeout_s: float = 60,
     max_bytes: int = 1 << 31,
@@ -81,6 +82,8 @@ def lab_run(
         Folder for the files; made where it is missing.
     trace : bool
         Record tracepoints where the kernel allows it.
+    functions : bool
+        Kernel functions between the tracepoints as well, by bpftrace, where the kernel allows it.
     cpu : int or None
         Processor of both programs; None: wherever the scheduler puts them.
     timeout_s : float
@@ -113,7 +116,7 @@ def lab_run(
         )
         lab.notes += notes
         lab.build()
-        traced = lab.conduct(timeout_s, trace=trace)
+        traced = lab.conduct(timeout_s, trace=trace, functions=functions)
         (work / "scenario.toml").write_text(dump_scenario(plan))
         names = [
             "server.pcap",

@@ -26,9 +26,11 @@ from pcaptool.errors import SystemRefusedError, printable
 from pcaptool.file import Record, open_capture
 from pcaptool.lab import hosts
 from pcaptool.lab.between import build_between, can_be_netem, has_netem, netem_words
+from pcaptool.lab.bpftrace import FunctionTracer, realtime_ahead_ns
 from pcaptool.lab.capture import Capture
 from pcaptool.lab.commands import run, spawn, stop
 from pcaptool.lab.drops import ruleset
+from pcaptool.lab.functions import Call, add_functions
 from pcaptool.lab.listening import listens
 from pcaptool.lab.namespaces import LINK_ROLE, Namespace
 from pcaptool.lab.owner import CLIENT_COMM
@@ -97,6 +99,7 @@ class Session:
         self.serving: subprocess.Popen[str] | None = None
         self.commands: dict[str, list[str]] = {}
         self.events: list[Event] | None = None
+        self._calls: list[Call] = []  # of kernel functions
         self.server_pids: set[int] = set()
 
     def build(self) -> None:
@@ -159,7 +162,13 @@ class Session:
             receiver.run("nft", "-f", "-", given=ruleset(drops, device, self.plan.family))
 
     def conduct(
-        self, timeout_s: float, *, trace: bool, capture: bool = True, events: Sequence[str] = EVENTS
+        self,
+        timeout_s: float,
+        *,
+        trace: bool,
+        capture: bool = True,
+        events: Sequence[str] = EVENTS,
+        functions: bool = False,
     ) -> bool:
         """Capture, serve, ask; whether stages were written.
 
@@ -173,6 +182,8 @@ class Session:
             With tcpdump. Without, no stages are written.
         events : sequence of str
             Tracepoints.
+        functions : bool
+            Kernel functions too, by bpftrace; a note says where that cannot be.
         """
         try:
             captures = self._start_captures() if capture else {}
@@ -180,10 +191,16 @@ class Session:
                 self._start_server()
             with contextlib.ExitStack() as stack:
                 tracer = self._start_tracer(stack, events) if trace else None
+                probes = self._start_probes(stack) if functions and tracer is not None else None
                 happened = self._converse(timeout_s, captures)
                 if tracer is not None:
                     tracer.stop()
                     self.say("reading the trace")
+                    if probes is not None:
+                        self._calls, missed = probes.stop()
+                        self.notes += (
+                            [f"function stages are incomplete: bpftrace lost {missed}"] if missed else []
+                        )
                     if lost := tracer.lost():
                         self.notes.append(f"stages are incomplete: the trace lost {lost} events")
                     self.events = tracer.events()
@@ -209,13 +226,26 @@ class Session:
             for namespace, host in ((self.server, settings.server), (self.client, settings.client))
         }
 
-    def _start_tracer(self, stack: contextlib.ExitStack, events: Sequence[str]) -> Tracer | None:
-        """None, with a note, where the kernel cannot be traced."""
-        devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
+    def _programs(self) -> list[str]:
+        """Names of the two programs, as the kernel keeps them."""
         names = {CLIENT_COMM if self.plan.client.program == "reference" else self.plan.client.program}
         if self.serving is not None:
             names.add(Path(f"/proc/{self.serving.pid}/comm").read_text().strip())
-        programs = " || ".join(f'comm == "{name}"' for name in sorted(names))
+        return sorted(names)
+
+    def _start_probes(self, stack: contextlib.ExitStack) -> FunctionTracer | None:
+        """None, with a note, where functions cannot be probed."""
+        self.say("starting bpftrace")
+        try:
+            return stack.enter_context(FunctionTracer(self._programs(), self.work))
+        except SystemRefusedError as error:
+            self.notes.append(f"no function stages: {error}")
+            return None
+
+    def _start_tracer(self, stack: contextlib.ExitStack, events: Sequence[str]) -> Tracer | None:
+        """None, with a note, where the kernel cannot be traced."""
+        devices = " || ".join(f'name == "{h.device}"' for h in (self.plan.host.server, self.plan.host.client))
+        programs = " || ".join(f'comm == "{name}"' for name in self._programs())
         filters = {
             "net": devices,
             "syscalls": programs,
@@ -252,6 +282,7 @@ class Session:
         for role, host in (("server", self.plan.host.server), ("client", self.plan.host.client)):
             sent = transmissions(events, host.device, first_origin=origin)
             origin += len(sent)
+            add_functions(sent, self._calls, realtime_ahead_ns())
             joined = join_frames(role, sent, _frames_from(self.work / f"{role}.pcap", host.mac))
             rows += joined.rows
             if joined.unmatched:

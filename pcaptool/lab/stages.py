@@ -8,7 +8,7 @@ Must not know: how events were recorded.
 passed net_dev_queue together. A frame has sys_enter_sendto and tcp_sendmsg_locked where it left during that call of the
 program, not in a softirq that interrupted it: whichever call it was (writev, sendfile, setsockopt for TCP_CORK ...),
 the stage is called sys_enter_sendto. The stages between tcp_sendmsg_locked and net_dev_queue are functions without
-tracepoints: they are not in the table.
+tracepoints: they are in the table only where bpftrace recorded them (`functions`).
 """
 
 from __future__ import annotations
@@ -28,16 +28,28 @@ from pcaptool.lab.trace import CALLS
 from pcaptool.tables import STAGES
 from pcaptool.tables.columns import Columns, Masked, Texts, to_arrow
 
-__all__ = ["Joined", "StageRow", "join_frames", "stage_columns", "transmissions", "write_stages"]
+__all__ = [
+    "Joined",
+    "StageRow",
+    "Transmission",
+    "join_frames",
+    "stage_columns",
+    "transmissions",
+    "write_stages",
+]
 
 _IN_SOFTIRQ = 0x10  # TRACE_FLAG_SOFTIRQ of common_flags
 _LARGEST_SHIFT = 8
+_ETHERNET_BYTES = 14
 _ENTER, _EXIT = ({f"sys_{edge}_{call}" for call in CALLS} for edge in ("enter", "exit"))
 
 
 @dataclass(slots=True)
 class Transmission:
-    """What one net_dev_start_xmit is known to have passed: (stage, time), and its size."""
+    """What one net_dev_start_xmit is known to have passed: (stage, time), and its size.
+
+    `before` are calls of the program, `above` functions between them and the device (`functions`), `times` the device.
+    """
 
     skb: int
     origin: int
@@ -45,6 +57,7 @@ class Transmission:
     gso_segs: int
     before: list[tuple[str, int]]
     times: list[tuple[str, int]] = field(default_factory=list)
+    above: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,11 @@ def _rows(host: str, sent: Transmission, found: tuple[int, Record] | None) -> It
         yield StageRow(
             host, sent.skb, sent.origin, stage, time_ns, n, seq, payload, payload, sent.gso_segs, ""
         )
+    for stage, time_ns in sent.above if found else ():
+        size, names = _so_far(stage, sent.len_bytes, payload, headers)
+        yield StageRow(
+            host, sent.skb, sent.origin, stage, time_ns, n, seq, payload, size, sent.gso_segs, names
+        )
     for stage, time_ns in sent.times:
         yield StageRow(
             host,
@@ -202,6 +220,27 @@ def _rows(host: str, sent: Transmission, found: tuple[int, Record] | None) -> It
             sent.gso_segs,
             headers,
         )
+
+
+def _so_far(stage: str, len_bytes: int, payload: int, headers: str) -> tuple[int, str]:
+    """Bytes and headers of a buffer at a function, once that has written its header; as the model has them.
+
+    Examples
+    --------
+    >>> _so_far("__tcp_transmit_skb", 1514, 1448, "eth:ip:tcp"), _so_far("ip_output", 1514, 1448, "eth:ip:tcp")
+    ((1480, 'tcp'), (1500, 'ip:tcp'))
+    """
+    inside = headers.removeprefix("eth:")
+    match stage:
+        case "tcp_write_xmit":
+            return payload, ""
+        case "__tcp_transmit_skb":
+            ip_bytes = 20 if inside.startswith("ip:") else 40
+            return len_bytes - _ETHERNET_BYTES - ip_bytes, inside.rpartition(":")[2]
+        case "neigh_output":
+            return len_bytes, headers
+        case _:
+            return len_bytes - _ETHERNET_BYTES, inside
 
 
 def stage_columns(rows: Sequence[StageRow]) -> Columns:

@@ -14,6 +14,7 @@ from pcaptool.lab import session
 from pcaptool.scenario import parse_scenario
 from pcaptool.tables.stages import STAGE_NAMES
 
+FUNCTION_STAGES = ("tcp_write_xmit", "__tcp_transmit_skb", "__ip_queue_xmit", "ip_output", "neigh_output")
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces"),
@@ -93,3 +94,22 @@ def test_where_tracing_is_not_permitted_a_run_goes_on_without_stages(tmp_path, m
     assert made.stages is None
     assert not (tmp_path / "stages.parquet").exists()
     assert made.notes == ("no stages: the kernel cannot be traced: operation not permitted",)
+
+
+def test_function_probes_give_stages_or_a_reason(tmp_path):
+    """Where bpftrace may probe functions, buffers pass them in the path's order; where not, a note says why."""
+    made = lab.lab_run(parse_scenario('client.requests = ["/bytes/5000"]'), tmp_path, functions=True)
+    assert made.stages is not None
+    table = pl.read_parquet(made.stages).with_columns(pl.col("stage").cast(pl.String))
+    table = table.filter(pl.col("host") == "server", pl.col("payload_bytes") > 0)
+    found = set(table["stage"]) & set(FUNCTION_STAGES)
+    refused = [note for note in made.notes if note.startswith("no function stages: ")]
+    assert bool(found) != bool(refused)
+    for _, rows in table.group_by("origin"):
+        times = dict(zip(rows["stage"], rows["ts"], strict=True))
+        order = [
+            times[stage]
+            for stage in ("tcp_sendmsg_locked", *FUNCTION_STAGES, "net_dev_queue")
+            if stage in times
+        ]
+        assert order == sorted(order)
