@@ -34,9 +34,9 @@ def analyzed(path: Path) -> dict[str, pl.DataFrame]:
     return frames(path, engine=Engine("plain"))
 
 
-def tshark(path: Path, fields: list[str]) -> list[dict[str, str]]:
+def tshark(path: Path, fields: list[str], program: str = "tshark") -> list[dict[str, str]]:
     """One row a frame, field name to text; an absent field is empty."""
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", f"aggregator={SEPARATOR}"]
+    command = [program, "-n", "-r", str(path), "-T", "fields", "-E", f"aggregator={SEPARATOR}"]
     for name, value in PREFERENCES.items():
         command += ["-o", f"{name}:{value}"]
     for field in fields:

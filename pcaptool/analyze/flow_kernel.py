@@ -1,16 +1,16 @@
 """Kernel: which conversation each transport header belongs to, and what each conversation has seen.
 
 Knows: one hash table over four-tuples, one row of integers a conversation; Wireshark 4.0's rule for new TCP
-streams. Must not know: addresses as text, tables, files.
+streams, and 4.4's. Must not know: addresses as text, tables, files.
 The same source runs as plain Python (small captures) and compiled by numba (large ones): only integers,
 flat arrays and loops. The whole call tree and all constants stand in this file, because numba's cache does
 not see edits of another one.
 
 Wireshark's rule: a conversation is an unordered pair of (address, port); VLAN and interface are not part of
 it. A SYN without ACK whose sequence number differs from the one already known for its direction begins a new
-one on the same pair; nothing else ends one.
+one on the same pair; nothing else ends one. In 4.4 so does a SYN-ACK, and the same number once FIN or RST was seen.
 
-Memory: WIDTH integers of 8 bytes a conversation (328 bytes), and at most 4 hash slots of 8 bytes.
+Memory: WIDTH integers of 8 bytes a conversation (336 bytes), and at most 4 hash slots of 8 bytes.
 Time: O(1) a header; a full table is given back to the caller, who grows it and calls again.
 """
 
@@ -67,7 +67,10 @@ HISTORY, NOTED = 17, 18  # letters of 4 bits, first one lowest; how many
 SIDE, SIDE_WIDTH = 19, 11
 PACKETS, BYTES, PAYLOAD, BASE, BASE_KNOWN = 0, 1, 2, 3, 4
 MSS, WSCALE, SACK_PERMITTED, TIMESTAMPS, FIN_N, RESET = 5, 6, 7, 8, 9, 10
-WIDTH = SIDE + 2 * SIDE_WIDTH
+ENDED = SIDE + 2 * SIDE_WIDTH  # 1 once a FIN with ACK, or a RST, was seen
+WIDTH = ENDED + 1
+# Which Wireshark's rules for new conversations: 4.0's, or 4.4's.
+RULES_40, RULES_44 = 40, 44
 
 # Letters of the history, by Zeek's names: originator's are even, responder's one more.
 H_SYN, H_SYNACK, H_ACK, H_DATA, H_FIN, H_RST = 2, 4, 6, 8, 10, 12
@@ -189,14 +192,14 @@ def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
 
 
 @hot
-def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, out: Any) -> None:
+def number(flows: Any, flow: int, here: int, there: int, rows: Any, i: int, rules: int, out: Any) -> None:
     """Relative sequence and acknowledgement numbers; learns where each side begins."""
     seq, ack, flags = rows[i, IN_SEQ], rows[i, IN_ACK], rows[i, IN_FLAGS]
-    if rows[i, IN_PAYLOAD] >= 0:  # a segment of unknown length teaches nothing
+    if rows[i, IN_PAYLOAD] >= 0 or rules != RULES_40:  # in 4.0 a segment of unknown length teaches nothing
         if flows[flow, here + BASE_KNOWN] == 0:
             flows[flow, here + BASE] = seq if flags & SYN else (seq - 1) & MASK32
             flows[flow, here + BASE_KNOWN] = 1
-        elif (flags & (SYN | ACK)) == (SYN | ACK) and seq != flows[flow, here + BASE]:
+        elif rules == RULES_40 and (flags & (SYN | ACK)) == (SYN | ACK) and seq != flows[flow, here + BASE]:
             flows[flow, here + BASE] = seq
             out[i, OUT_REUSED] = 1
         if flags & ACK and flows[flow, there + BASE_KNOWN] == 0:
@@ -219,7 +222,18 @@ def find(flows: Any, slots: Any, low: int, high: int) -> int:
     return at
 
 
-def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) -> int:
+@hot
+def reuses(flows: Any, flow: int, base: int, rows: Any, i: int, rules: int) -> bool:
+    """Whether a SYN begins another conversation on a pair of endpoints; `base` is its direction."""
+    flags = rows[i, IN_FLAGS] & (SYN | ACK)
+    if flows[flow, base + BASE_KNOWN] == 0 or (flags != SYN and (rules == RULES_40 or flags != (SYN | ACK))):
+        return False
+    if flows[flow, base + BASE] != rows[i, IN_SEQ]:
+        return True
+    return rules != RULES_40 and flows[flow, ENDED] != 0
+
+
+def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, rules: int, out: Any) -> int:
     """Give each header its conversation and count it there.
 
     Parameters
@@ -234,6 +248,8 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) 
         Hash table: conversation + 1, or 0.
     counts : (2,) int64
         Conversations, TCP conversations.
+    rules : int
+        RULES_40 or RULES_44.
     out : (headers, 6) int64
         Output columns, OUT_*.
 
@@ -256,14 +272,17 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) 
         if flow >= 0:
             side = 0 if flows[flow, SRC] == src else 1
             base = SIDE + side * SIDE_WIDTH
-            if (
-                tcp
-                and (rows[i, IN_FLAGS] & (SYN | ACK)) == SYN
-                and flows[flow, base + BASE_KNOWN] != 0
-                and flows[flow, base + BASE] != rows[i, IN_SEQ]
-            ):
+            if tcp and reuses(flows, flow, base, rows, i, rules):
                 flow = -1
                 out[i, OUT_REUSED] = 1
+            elif (
+                tcp
+                and rules != RULES_40
+                and flows[flow, base + BASE_KNOWN] == 0
+                and (rows[i, IN_FLAGS] & (SYN | ACK)) == SYN
+            ):  # Wireshark takes the conversation for a new one
+                flows[flow, ENDED] = 0
+                out[i, OUT_REUSED] = 2
         if flow < 0:
             flow = counts[0]
             begin(flows, flow, counts[1] if tcp else -1, low, high, rows, i)
@@ -280,6 +299,8 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, out: Any) 
         out[i, OUT_FLOW], out[i, OUT_SIDE], out[i, OUT_STREAM] = flow, side, flows[flow, STREAM]
         note_history(flows, flow, side, rows, i)
         if tcp:
-            number(flows, flow, here, there, rows, i, out)
+            if rows[i, IN_FLAGS] & RST or rows[i, IN_FLAGS] & (FIN | ACK) == (FIN | ACK):
+                flows[flow, ENDED] = 1
+            number(flows, flow, here, there, rows, i, rules, out)
             note_handshake(flows, flow, here, rows, i)
     return len(rows)

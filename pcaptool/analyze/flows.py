@@ -2,7 +2,7 @@
 
 Knows: how columns of a batch become the kernel's rows, and the kernel's rows become tables.
 Must not know: payload. Rules and their source: `analyze.flow_kernel`; TCP's: `analyze.tcp_analysis`.
-Memory: 344 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
+Memory: 352 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
 what `tcp_analysis` says; nothing grows with packets.
 A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
 headers have no flow, and neither have headers that an ICMP error quotes (Wireshark gives those a stream).
@@ -60,6 +60,7 @@ class FlowAnalysis:
         self._track = engine.flat(fk.__name__, "track") if engine else fk.track
         self._rehash = engine.flat(fk.__name__, "rehash") if engine else fk.rehash
         self._tcp = TcpAnalyzer(engine, chosen)
+        self._rules = fk.RULES_44 if chosen is not None and chosen.tcp_rules == "4.4" else fk.RULES_40
         self._addresses = WordIds()
         self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
         self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
@@ -73,12 +74,13 @@ class FlowAnalysis:
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Adds the columns `flow` (packets, tcp, udp) and all that tcp has beyond its header."""
         rows, tcp_rows, udp_rows = self._rows(batch)
+        rules = self._rules
         out = np.full((len(rows), 6), -1, np.int64)
         out[:, fk.OUT_REUSED] = 0
-        done = self._track(rows, 0, self._flows, self._slots, self._counts, out)
+        done = self._track(rows, 0, self._flows, self._slots, self._counts, rules, out)
         while done < len(rows):
             self._grow()
-            done = self._track(rows, done, self._flows, self._slots, self._counts, out)
+            done = self._track(rows, done, self._flows, self._slots, self._counts, rules, out)
         self._spread(batch, rows, tcp_rows, udp_rows, out)
         return {}
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pcaptool.analyze.ahead import ahead
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
-from pcaptool.analyze.selection import Selection, select
+from pcaptool.analyze.selection import TCP_RULES, Selection, select
 from pcaptool.decode.batch import Analysis
 from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
 from pcaptool.engine import Engine
@@ -60,6 +60,7 @@ def analyze(
     packet_filter: str | None = None,
     stages: str | Path | None = None,
     until: Callable[[], bool] | None = None,
+    tcp_rules: str = TCP_RULES[0],
 ) -> Report:
     """Decode and analyze captures into a report.
 
@@ -90,6 +91,8 @@ def analyze(
         the report, and columns of `timings`.
     until : callable, optional
         Files are read on as they grow, until this is true.
+    tcp_rules : {"4.0", "4.4"}
+        The version of Wireshark whose rules make conversations and TCP analysis.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def analyze(
     ReportError
         A file of stages that is none.
     """
-    chosen = _chosen(tables, columns, analyses)
+    chosen = _chosen(tables, columns, analyses).by_rules(tcp_rules)
     line = _Line(
         _sources(paths), chosen, analyses, engine, progress, only=_filter(packet_filter), until=until
     )
@@ -129,7 +132,8 @@ def analyze(
                 if name in writer.rows:
                     writer.add(name, chosen.pick(name, found) if name in chosen.tables else found)
         about = {"command": command, "notices": line.notices, "sources": line.sources}
-        writer.finish(about if packet_filter is None else about | {"filter": packet_filter})
+        about |= {} if packet_filter is None else {"filter": packet_filter}
+        writer.finish(about if tcp_rules == TCP_RULES[0] else about | {"tcp_rules": tcp_rules})
     return open_report(out)
 
 
@@ -141,12 +145,13 @@ def frames(
     analyses: Sequence[Entry] | None = None,
     engine: Engine | None = None,
     notices: list[str] | None = None,
+    tcp_rules: str = TCP_RULES[0],
 ) -> dict[str, pl.DataFrame]:
     """The tables of a capture, in memory.
 
     Parameters
     ----------
-    path, tables, columns, analyses, engine
+    path, tables, columns, analyses, engine, tcp_rules
         As in `analyze`.
     notices : list, optional
         Receives what was not complete.
@@ -159,7 +164,7 @@ def frames(
     import polars as pl  # noqa: PLC0415 - only when frames are wanted
     import pyarrow as pa  # noqa: PLC0415
 
-    chosen = _chosen(tables, columns, analyses)
+    chosen = _chosen(tables, columns, analyses).by_rules(tcp_rules)
     line = _Line([path], chosen, analyses, engine, None)
     definitions = {name: chosen.table(name) for name in chosen.tables}
     parts: dict[str, list[Any]] = {name: [] for name in chosen.tables}

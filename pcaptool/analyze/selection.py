@@ -14,7 +14,10 @@ from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns
 from pcaptool.tables.definition import Table
 
-__all__ = ["Selection", "select"]
+__all__ = ["TCP_RULES", "Selection", "select"]
+
+# Versions of Wireshark whose rules can be followed, the usual one first.
+TCP_RULES = ("4.0", "4.4")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Selection:
     ----------
     columns : mapping
         Table name to its columns, in file order; tables in the order of the layers.
+    tcp_rules : str
+        Whose rules make conversations and TCP analysis: one of TCP_RULES.
 
     Examples
     --------
@@ -34,6 +39,7 @@ class Selection:
     """
 
     columns: Mapping[str, tuple[str, ...]]
+    tcp_rules: str = TCP_RULES[0]
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -48,6 +54,18 @@ class Selection:
         """Whether one of these columns is wanted."""
         mine = self._sets.get(table)
         return mine is not None and not mine.isdisjoint(names)
+
+    def by_rules(self, tcp_rules: str) -> Selection:
+        """The same, by other rules.
+
+        Raises
+        ------
+        UsageError
+            Rules that are not known.
+        """
+        if tcp_rules not in TCP_RULES:
+            raise UsageError(f"there are no TCP rules {tcp_rules!r}", hint=f"known: {', '.join(TCP_RULES)}")
+        return replace(self, tcp_rules=tcp_rules)
 
     def table(self, name: str) -> Table:
         """The definition of a table, with the wanted columns only."""

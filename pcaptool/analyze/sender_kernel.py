@@ -221,7 +221,8 @@ def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
         return C_RTO if timer else C_AFTER_RTO
     lost = before(seq, mine[at + HIGHEST]) or mine[at + DUPLICATES] >= 3
     limit = mine[at + SRTT] + max(RTO_MIN_NS, 4 * mine[at + RTTVAR]) if mine[at + SRTT] > 0 else RTO_FIRST_NS
-    if not timer or 10 * waited < 9 * limit:
+    # Nine tenths of a limit and the like: what waited may be as long as all time since 1970, and is not multiplied.
+    if not timer or waited <= (9 * limit - 1) // 10:
         if lost:
             mine[at + PHASE], mine[at + PHASE_END] = RECOVERY, mine[at + NXT]
             return C_FAST
@@ -229,7 +230,7 @@ def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
             return C_FAST
     tail = not before(end, mine[at + NXT]) and mine[at + REPEATED] == 0 and mine[at + PHASE] == OPEN
     probes = (
-        mine[at + OPTIONS] & 1 != 0 and 10 * waited >= 18 * mine[at + SRTT]
+        mine[at + OPTIONS] & 1 != 0 and waited >= (18 * mine[at + SRTT] + 9) // 10
     )  # two round trips, less a tenth
     if tail and probes and not lost:
         return C_TLP

@@ -1,7 +1,8 @@
 """TCP analysis: Wireshark's `tcp.analysis.*` as columns, and each flow's sum of it.
 
 Knows: how columns become the kernel's rows, and its output becomes columns; the room for its state.
-Must not know: the rules (`analyze.tcp_kernel`), which conversation a segment belongs to (`analyze.flows`).
+Must not know: the rules (`analyze.tcp_kernel`, `analyze.tcp44_kernel`), which conversation a segment belongs to
+(`analyze.flows`).
 What follows from its output: `analyze.tcp_sums` (each flow's sums), `analyze.tcp_senders` (what senders did).
 Memory: 50 * 8 bytes a TCP conversation, 40 bytes a segment that is not acknowledged.
 """
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pcaptool.analyze import tcp44_kernel as tk44
 from pcaptool.analyze import tcp_kernel as tk
 from pcaptool.analyze.selection import Selection, select
 from pcaptool.analyze.take import Ints, fill, grown, index
@@ -80,8 +82,10 @@ class TcpAnalyzer:
 
     def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
         chosen = chosen or select()
-        self._kernel = engine.function(tk.__name__, "analyze") if engine else tk.analyze
-        self._state = np.zeros((FIRST_CAPACITY, tk.WIDTH), np.int64)
+        self._later = chosen.tcp_rules == "4.4"
+        kernel, width = (tk44, tk44.WIDTH) if self._later else (tk, tk.WIDTH)
+        self._kernel = engine.function(kernel.__name__, "analyze") if engine else kernel.analyze
+        self._state = np.zeros((FIRST_CAPACITY, width), np.int64)
         self._segments = np.zeros((0, tk.SEG_WIDTH), np.int64)
         self._free = np.full(1, -1, np.int64)
         self._chosen = chosen
@@ -94,7 +98,7 @@ class TcpAnalyzer:
 
     def feed(self, tcp: Columns, found: Segments) -> Followed | None:
         """Adds the analysis columns to a batch's tcp table; what `timings` needs of it, where that is wanted."""
-        rows = _rows(tcp, found)
+        rows = _rows(tcp, found) if not self._later else _rows_44(tcp, found)
         height = rows.shape[1]
         out = np.zeros((tk.OUT_WIDTH, height), np.int64)
         done = self._kernel(rows, 0, self._state, self._segments, self._free, out)
@@ -169,8 +173,25 @@ def _rows(tcp: Columns, found: Segments) -> Ints:
     return rows
 
 
-def _sacked(tcp: Columns) -> Ints:
-    """Bytes in the first three SACK blocks of each row."""
+def _rows_44(tcp: Columns, found: Segments) -> Ints:
+    """Those of `tcp_kernel`, with all SACK blocks in the sum, and their edges."""
+    rows = np.full((tk44.ROW_WIDTH, len(found.at)), -1, np.int64)
+    rows[: tk.IN_WIDTH] = _rows(tcp, found)
+    left, right = tcp["options_sack_le"], tcp["options_sack_re"]
+    if not isinstance(left, Lists) or not isinstance(right, Lists):
+        raise TypeError("SACK edges are lists")
+    rows[tk.IN_SACK] = _sacked(tcp, tk44.BLOCKS)[found.at]
+    counts = np.minimum(np.diff(left.offsets), np.diff(right.offsets))[found.at]
+    for k in range(tk44.BLOCKS):
+        at = np.flatnonzero(counts > k)
+        for edge, side in enumerate((left, right)):
+            values = side.values[side.offsets[:-1][found.at[at]] + k]
+            rows[tk44.IN_EDGES + 2 * k + edge, at] = values
+    return rows
+
+
+def _sacked(tcp: Columns, blocks: int = 3) -> Ints:
+    """Bytes in the first SACK blocks of each row."""
     left, right = tcp["options_sack_le"], tcp["options_sack_re"]
     if not isinstance(left, Lists) or not isinstance(right, Lists):
         raise TypeError("SACK edges are lists")
@@ -178,7 +199,7 @@ def _sacked(tcp: Columns) -> Ints:
     counts = np.minimum(np.diff(left.offsets), np.diff(right.offsets))
     sizes = np.zeros(len(counts), np.int64)
     if len(left.values):
-        for k in range(3):
+        for k in range(blocks):
             at = np.flatnonzero(counts > k)
             here = begin[at] + k
             there = right.offsets[:-1].astype(np.int64)[at] + k

@@ -376,7 +376,7 @@ def complete(state: Any, s: int, row: Any, fresh: bool) -> None:
             seen |= DONE_DATA
         elif row[IN_SIZE] == 0:
             seen |= DONE_ACK
-    if flags & FIN:
+    if flags & (FIN | ACK) == (FIN | ACK):
         seen |= DONE_FIN
     if flags & RST:
         seen |= DONE_RST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from pcaptool.tables.report import Report
 
 __all__ = ["analyze", "print_report"]
+
+
+class TcpRules(StrEnum):
+    """Wireshark's versions."""
+
+    V40 = "4.0"
+    V44 = "4.4"
 
 
 def analyze(
@@ -58,6 +66,10 @@ def analyze(
             "--follow", "-f", help="Read on as the capture grows; Ctrl-C ends it, and the report is written."
         ),
     ] = False,
+    tcp_rules: Annotated[
+        TcpRules,
+        typer.Option(help="The version of Wireshark whose rules make conversations and TCP analysis."),
+    ] = TcpRules.V40,
     html: Annotated[
         Path | None, typer.Option(help="Write a page to look at, too.", metavar="FILE.html")
     ] = None,
@@ -83,6 +95,7 @@ def analyze(
             packet_filter=packet_filter,
             stages=stages,
             until=until,
+            tcp_rules=tcp_rules.value,
         )
     if html is not None:
         from pcaptool.cli.report import write_page

@@ -155,10 +155,10 @@ class _Pass:
 
     def _tracked(self, rows: Ints) -> Ints:
         out = np.zeros((len(rows), 6), np.int64)
-        done = self._track(rows, 0, self._flows, self._slots, self._counts, out)
+        done = self._track(rows, 0, self._flows, self._slots, self._counts, fk.RULES_40, out)
         while done < len(rows):
             self._grow()
-            done = self._track(rows, done, self._flows, self._slots, self._counts, out)
+            done = self._track(rows, done, self._flows, self._slots, self._counts, fk.RULES_40, out)
         return out
 
     def _grow(self) -> None:

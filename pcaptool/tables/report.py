@@ -123,6 +123,8 @@ class Report:
     notices : list of str
         What was not complete: cut files, for instance.
     command : str
+    tcp_rules : str
+        Whose rules made conversations and TCP analysis.
     """
 
     def __init__(self, path: Path, found: Mapping[str, About]) -> None:
@@ -165,6 +167,11 @@ class Report:
     def command(self) -> str:
         """The command that made it, as its caller gave it."""
         return str(self._about.get("command", ""))
+
+    @property
+    def tcp_rules(self) -> str:
+        """The version of Wireshark whose rules made conversations and TCP analysis."""
+        return str(self._about.get("tcp_rules", "4.0"))
 
     def __iter__(self) -> Iterator[str]:
         """Names of the tables."""
