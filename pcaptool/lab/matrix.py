@@ -29,7 +29,7 @@ from pcaptool.lab.session import needs_relay
 from pcaptool.predict import predict
 from pcaptool.scenario import Scenario, dump_scenario, load_scenario
 
-__all__ = ["Row", "compare", "dropped_behind_tap", "matrix", "page"]
+__all__ = ["Row", "compare", "dropped_behind_tap", "frame_counts", "matrix", "page"]
 
 _SAYS_MOST = 220
 _NOT_RUN = "could not be run"
@@ -150,7 +150,7 @@ def compare(number: int, sample: Sample, folder: Path) -> Row:
     plan = load_scenario(folder / "scenario.toml")  # with the versions of the programs that ran
     model = generate(plan, folder / "model.pcapng").capture
     found = diff(model, real, relation="model", side="server")
-    frames, equal = _counts(found)
+    frames, equal = frame_counts(found)
     driven = _driven(plan, real, folder)
     if found.same:
         return Row(number, sample, frames, equal, "", "", driven)
@@ -169,7 +169,7 @@ def _driven(plan: Scenario, real: Path, folder: Path) -> int:
         )
     except CaptureError:
         return -1  # no handshake
-    return _counts(diff(made.capture, real, relation="model", side="server"))[1]
+    return frame_counts(diff(made.capture, real, relation="model", side="server"))[1]
 
 
 def dropped_behind_tap(plan: Scenario, capture: Path) -> set[int]:
@@ -193,13 +193,16 @@ def dropped_behind_tap(plan: Scenario, capture: Path) -> set[int]:
     return out
 
 
-def _counts(found: Diff) -> tuple[int, int]:
-    """(frames of the real server, those equal in every field)."""
-    way = "server to client"
+def frame_counts(found: Diff, way: str = "server to client") -> tuple[int, int]:
+    """Frames of B in one direction, and those of them that are equal in every field.
+
+    A frame whose bytes A cut elsewhere is not equal, though the diff marks only the first one of such a run.
+    """
     rows = found.alignment.filter(found.alignment["direction"] == way)
     real = set(rows["n_b"].drop_nulls())
     marked = set(found.differences.filter(found.differences["direction"] == way)["n_b"].drop_nulls())
-    return len(real), len(real - marked)
+    cut = set(rows.filter(rows["how"] == "segmentation")["n_b"].drop_nulls())
+    return len(real), len(real - marked - cut)
 
 
 def _first(found: Diff) -> str:

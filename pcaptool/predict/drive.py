@@ -4,8 +4,7 @@ Knows: how one modelled host is fed from a capture, and how its program repeats 
 Must not know: how anything is inferred (`infer`).
 The server's random choices (initial sequence number, timestamp offset, first IPv4 ID, flow label) are taken from the
 capture, so that the client's recorded frames fit.
-On one machine (a handshake of less than `ONE_MACHINE_NS`) a frame is received and acknowledged before the call that
-sent it goes on; the recorded ACK tells how long that took.
+How long the server's processor took is taken from the capture, too (`recording`).
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from pcaptool.errors import CaptureError
 from pcaptool.file import Interface, open_writer
 from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
-from pcaptool.predict.infer import Program, infer_host, infer_program
+from pcaptool.predict.calls import Program, Write
+from pcaptool.predict.infer import infer_host, infer_program, way_down_ns
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
+from pcaptool.predict.recording import Recording
 from pcaptool.scenario import Costs, Scenario, load_costs
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.chance import Chance
@@ -37,8 +38,6 @@ from pcaptool.wire.linktype import LinkType
 
 __all__ = ["Prediction", "predict"]
 
-ONE_MACHINE_NS = 300_000
-ANSWER_NS = 100_000  # a softirq that answers does so within this time; later ACKs come from elsewhere
 LINGER_NS = 300_000_000
 READ_BYTES = 65536
 
@@ -160,7 +159,8 @@ class _DrivenRun:
         )
         self.tap = Tap("server", snaplen=seen.snaplen)
         self.host.device.taps.append(self.tap)
-        self.in_order = InOrder(self.host, self._deliver)
+        scales = {(*c.server, *c.client): _window_scale(c) for c in seen.connections}
+        self.in_order = InOrder(self.host, self._deliver, scales)
         self.host.device.taps.append(self.in_order.sent)
         self.programs: list[Program] = []
         self._by_client = {c.client: c for c in seen.connections}
@@ -216,7 +216,7 @@ class _DrivenRun:
             ts_offset=(stamps[0] - synack.time_ns // 1_000_000) & 0xFFFFFFFF if stamps else 0,
             inet_id=first_id,
             flow_label=synack.skb.ip.flow_label if synack.skb.ip else 0,
-            reaction=_reaction(connection),
+            recording=Recording(connection, way_down_ns(self.costs)),
         )
 
     def _listen(self, port: int) -> Step:
@@ -246,7 +246,7 @@ class _DrivenRun:
                 yield from socket.set_nodelay(on=True)
             for write in program.writes:
                 yield Sleep(max(0, write.time_ns - self.simulator.now_ns))
-                yield from socket.send(write.data)
+                yield from self._call(socket, write)
         except SocketError:
             return
         if program.close_ns is not None:
@@ -255,22 +255,29 @@ class _DrivenRun:
                 socket.set_linger_zero()
             yield from socket.close()
 
+    def _call(self, socket: Socket, write: Write) -> Step:
+        """One call; a non-blocking one with those that take the rest when there is room again."""
+        data = write.data
+        match write.call:
+            case "send":
+                yield from socket.send(data)
+            case "cork" | "uncork":
+                yield from socket.set_cork(on=write.call == "cork")
+            case "nodelay":
+                yield from socket.set_nodelay(on=True)
+            case "send_some" | "sendfile":
+                while data:
+                    call = socket.sendfile if write.call == "sendfile" else socket.send_some
+                    taken = yield from call(data)
+                    data = data[taken:]
+                    if data:
+                        yield from socket.wait_writable()
 
-def _reaction(connection: Connection) -> Callable[[int, int], int] | None:
-    """On one machine: from a frame's last byte and its time to the time at which its recorded ACK was there."""
-    synack = connection.from_server[0]
-    third: Frame | None = next((f for f in connection.from_client[1:] if f.time_ns > synack.time_ns), None)
-    if third is None or third.time_ns - synack.time_ns > ONE_MACHINE_NS:
-        return None
-    acks = [(f.tcp.ack, f.time_ns) for f in connection.from_client[1:]]
 
-    def when(end_seq: int, now_ns: int) -> int:
-        for ack, time_ns in acks:
-            if (ack - end_seq) & 0xFFFFFFFF < 0x80000000:
-                return time_ns if now_ns < time_ns < now_ns + ANSWER_NS else now_ns
-        return now_ns
-
-    return when
+def _window_scale(connection: Connection) -> int:
+    """What the client's windows are shifted by; nothing unless both ends asked for it (RFC 7323)."""
+    asked, granted = (f[0].tcp.options.window_scale for f in (connection.from_client, connection.from_server))
+    return asked or 0 if granted is not None else 0
 
 
 def with_congestion(name: str) -> Callable[[HostSettings], HostSettings]:

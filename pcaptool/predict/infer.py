@@ -14,54 +14,20 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from pcaptool.predict.calls import Program, Write, known_program
 from pcaptool.predict.observe import Connection, Frame, Observation
 from pcaptool.scenario import Costs, Host
 from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.ethernet import mac_text
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["Program", "Write", "infer_host", "infer_program"]
+__all__ = ["infer_host", "infer_program", "way_down_ns"]
 
 AFTER_ACK_NS = 300_000  # a frame this soon behind an ACK was let go by it
 NEXT_CALL_NS = 5_000  # from one call of a program to its next, when nothing tells
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A call of send().
-
-    Parameters
-    ----------
-    time_ns : int
-        When the call began.
-    data : bytes
-    """
-
-    time_ns: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What the server's program did on one connection.
-
-    Parameters
-    ----------
-    writes : tuple of Write
-    close_ns : int or None
-        When it closed, None if it did not.
-    nodelay : bool
-        Whether it must have set TCP_NODELAY.
-    reset : bool
-        Whether it closed by a reset.
-    """
-
-    writes: tuple[Write, ...]
-    close_ns: int | None
-    nodelay: bool
-    reset: bool
+UNSEEN_BYTES = 65536  # what a program wrote and nobody saw, as the connection ended before
 
 
 def infer_host(seen: Observation, base: Host) -> Host:
@@ -98,33 +64,45 @@ def infer_host(seen: Observation, base: Host) -> Host:
     )
 
 
-def infer_program(connection: Connection, costs: Costs) -> Program:
-    """What the program wrote on a connection, and when it closed it."""
-    stream = _Stream(connection)
-    way_down_ns = (
-        costs.tcp_sendmsg_locked_ns
-        + costs.tcp_write_xmit_ns
-        + costs.tcp_transmit_skb_ns
+def way_down_ns(costs: Costs) -> int:
+    """What a frame takes from TCP's decision to send it to the tap."""
+    return (
+        costs.tcp_transmit_skb_ns
         + costs.ip_queue_xmit_ns
         + costs.ip_output_ns
         + costs.neigh_output_ns
         + costs.net_dev_queue_ns
         + costs.net_dev_start_xmit_ns
     )
+
+
+def infer_program(connection: Connection, costs: Costs) -> Program:
+    """What the program wrote on a connection, and when it closed it."""
+    stream = _Stream(connection)
+    down_ns = costs.tcp_sendmsg_locked_ns + costs.tcp_write_xmit_ns + way_down_ns(costs)
     writes: list[Write] = []
     for group in stream.groups():
-        begin = 0
-        for end in stream.borders(group):
-            piece = group[begin:end]
-            start, stop = piece[0][0], piece[-1][1]
-            copied_ns = (stop - start) * costs.copy_per_kib_ns >> 10
-            time_ns = piece[0][2].time_ns - way_down_ns - min(copied_ns, 32 * costs.copy_per_kib_ns)
-            if begin and stream.let_go_by_ack(piece[0][2]):
+        begin = group[0][0]
+        first_ns = group[0][2].time_ns - down_ns
+        known = known_program(
+            stream.bytes(begin, group[-1][1]), [end - begin for _, end, _ in group], first_ns
+        )
+        if known:
+            writes += known
+            continue
+        for border in stream.borders(group):
+            piece = next(piece for piece in group if piece[1] > begin)
+            copied_ns = (border - begin) * costs.copy_per_kib_ns >> 10
+            time_ns = piece[2].time_ns - down_ns - min(copied_ns, 32 * costs.copy_per_kib_ns)
+            if begin > group[0][0] and stream.let_go_by_ack(piece[2]):
                 time_ns = writes[-1].time_ns + NEXT_CALL_NS
-            writes.append(Write(time_ns, stream.bytes(start, stop)))
-            begin = end
+            writes.append(Write(time_ns, stream.bytes(begin, border)))
+            begin = border
+    if writes and stream.broken_off():
+        # The program had more to say: a buffer that ends with the last byte of a call would carry PSH.
+        writes[-1] = replace(writes[-1], data=writes[-1].data + bytes(UNSEEN_BYTES))
     close, reset = stream.close()
-    close_ns = None if close is None else close.time_ns - way_down_ns
+    close_ns = None if close is None else close.time_ns - down_ns
     if close is not None and close.skb.length and writes:
         close_ns = min(close_ns or 0, writes[-1].time_ns + NEXT_CALL_NS)
     if close_ns is not None and writes:
@@ -179,15 +157,49 @@ class _Stream:
         return out
 
     def borders(self, group: list[_Piece]) -> list[int]:
-        """Indices behind which the program made another call."""
-        borders = []
+        """Bytes behind which the program made another call."""
+        borders, lone = [], self._lone_segments(group)
         for index, (start, end, frame) in enumerate(group[:-1], 1):
             head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
+            pushed = bool(frame.tcp.flags & TcpFlag.PSH)
             # PSH stands at the end of a write; a short segment without it was cut out of a longer one.
-            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length < self._segment()
+            short = pushed and frame.skb.length < self._segment()
             if head_alone or (short and not self._cut_by_window(end)):
-                borders.append(index)
-        return [*borders, len(group)]
+                borders.append(end)
+            elif index in lone:
+                # More than this segment had been written, but not a second one, or both had left at once.
+                borders.append(end + 1)
+        return [*borders, group[-1][1]]
+
+    def _lone_segments(self, group: list[_Piece]) -> set[int]:
+        """Indices behind full segments that left one by one, though no ACK let the next one go.
+
+        The last segment of a super-packet has PSH, so that a stretch without any holds none.
+        """
+        lone: set[int] = set()
+        stretch: list[int] = []
+        for index, (_, _, frame) in enumerate(group, 1):
+            if self.let_go_by_ack(frame):
+                lone.update(stretch[:-1])
+                stretch = []
+            if frame.tcp.flags & TcpFlag.PSH or frame.skb.length != self._segment():
+                stretch = []
+            else:
+                stretch.append(index)
+        return lone | set(stretch[:-1])
+
+    def broken_off(self) -> bool:
+        """Whether the connection ended in the middle of a call.
+
+        The last bytes left, at first or again, in a segment of their own without PSH, and no FIN followed.
+        """
+        if self.close()[0] is not None:
+            return False
+        last = [f for f in self.connection.from_server[1:] if f.skb.length]
+        ends = (near(f.tcp.seq, self._base) + f.skb.length - self._base for f in last)
+        return any(
+            end == self.size and not f.tcp.flags & TcpFlag.PSH for f, end in zip(last, ends, strict=True)
+        )
 
     def _segment(self) -> int:
         options = self.connection.from_server[0].tcp.options

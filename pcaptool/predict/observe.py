@@ -1,6 +1,6 @@
 """A capture's frames as buffers of the stack, by connection and direction.
 
-Knows: Ethernet, ARP and neighbour discovery, IPv4, IPv6 without extension headers, TCP.
+Knows: Ethernet, ARP and neighbour discovery, IPv4, IPv6 without extension headers, TCP, ICMP messages.
 Must not know: what is inferred from them.
 Parsed with the layouts of `wire`, not with `decode`: the model's two sides stay each other's test.
 Leaves out: everything that is not Ethernet; connections whose handshake was not captured.
@@ -25,6 +25,7 @@ from pcaptool.wire.tcp import TCP, TcpFlag, parse_options
 __all__ = ["Connection", "Frame", "Observation", "observe"]
 
 ETHERNET_BYTES = 14
+FIRST_INFORMATION = 128  # ICMPv6 types below are errors
 Endpoint = tuple[bytes, int]
 
 
@@ -201,7 +202,7 @@ def _frame(n: int, record: Record) -> Frame | None:
         return _transport(frame, rest[header:], total - header)
     if link["type"] == EtherType.IPV6 and len(rest) >= IPV6.size:
         fields = IPV6.unpack(rest)
-        if fields["next_header"] == IpProtocol.TCP:
+        if fields["next_header"] == IpProtocol.TCP or _is_error(fields["next_header"], rest[IPV6.size :]):
             skb.ip = Datagram(
                 source=fields["src"].to_bytes(16, "big"),
                 destination=fields["dst"].to_bytes(16, "big"),
@@ -218,8 +219,17 @@ def _frame(n: int, record: Record) -> Frame | None:
     return None
 
 
+def _is_error(next_header: int, message: memoryview) -> bool:
+    """Whether this is an ICMPv6 error (RFC 4443 section 2.1); what is none belongs to neighbour discovery."""
+    return next_header == IpProtocol.ICMPV6 and len(message) > 0 and message[0] < FIRST_INFORMATION
+
+
 def _transport(frame: Frame, rest: memoryview, size: int) -> Frame | None:
     skb = frame.skb
+    if skb.ip is not None and skb.ip.protocol in {IpProtocol.ICMP, IpProtocol.ICMPV6}:
+        skb.payload = rest[:size]
+        skb.length = len(skb.payload)
+        return frame
     if skb.ip is None or skb.ip.protocol != IpProtocol.TCP or len(rest) < TCP.size:
         return None
     fields = TCP.unpack(rest)

@@ -5,12 +5,15 @@ Must not know: what the host does with a frame.
 The model sends some frames microseconds later than the real server did. An acknowledgement of such a frame that came at
 its recorded time would be thrown away, as TCP must, and the connection would wait for it for ever. So it waits for the
 frame, and those behind it wait too. `held` counts them: each is a moment at which the model was late.
+Where the model itself waits for an acknowledgement meanwhile, as its congestion window is full, neither would ever go
+on: after `PATIENCE_NS` the model is told that what it has sent so far is acknowledged.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from pcaptool.predict.observe import Frame
 from pcaptool.stack.host import Host
@@ -20,6 +23,7 @@ from pcaptool.wire.tcp import SEQ_MASK, TcpFlag
 
 __all__ = ["InOrder"]
 
+PATIENCE_NS = 100_000
 RETRY_NS = 4_000  # from a frame's leaving to its arrival at the peer and the answer's way back
 
 
@@ -31,10 +35,18 @@ class InOrder:
     host : Host
     deliver : callable
         Given a frame and the time at which it arrives.
+    scales : dict
+        By connection (server's address and port, client's address and port): the client's window scale.
     """
 
-    def __init__(self, host: Host, deliver: Callable[[Frame, int], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        deliver: Callable[[Frame, int], None],
+        scales: dict[tuple[bytes, int, bytes, int], int],
+    ) -> None:
         self.host = host
+        self.scales = scales
         self.deliver = deliver
         self.held = 0
         self._waiting: dict[tuple[bytes, int, bytes, int], deque[Frame]] = {}
@@ -52,6 +64,7 @@ class InOrder:
         else:
             self.held += 1
             self._waiting[key] = deque([frame])
+            self.host.simulator.after(PATIENCE_NS, self._lose_patience, key, frame, 0)
 
     def sent(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:
         """The host sends: who waits may be let through soon."""
@@ -69,6 +82,36 @@ class InOrder:
             self.deliver(waiting.popleft(), self.host.simulator.now_ns)
         if waiting is not None and not waiting:
             del self._waiting[key]
+
+    def _lose_patience(self, key: tuple[bytes, int, bytes, int], frame: Frame, told: int) -> None:
+        """The model waits for the ACK that waits for it: so much of it as is true already.
+
+        Where newer ACKs stand behind this one, it has been told by that; its bytes and its FIN must come whole.
+        """
+        waiting, sent, now_ns = self._waiting.get(key), self._sent[key], self.host.simulator.now_ns
+        if not waiting or waiting[0] is not frame:
+            return
+        while waiting and not self._possible(key, waiting[0]):
+            head = waiting[0]
+            left_ns = head.time_ns + PATIENCE_NS - now_ns
+            whole = head.skb.length or head.tcp.flags & TcpFlag.FIN
+            if left_ns > 0 or whole or len(waiting) == 1:
+                if left_ns <= 0 and sent > told:
+                    self._tell(key, head, sent)
+                    told = sent
+                again_ns = left_ns if left_ns > 0 else PATIENCE_NS
+                self.host.simulator.after(again_ns, self._lose_patience, key, head, told)
+                return
+            self._tell(key, waiting.popleft(), sent)
+        self._retry(key)
+
+    def _tell(self, key: tuple[bytes, int, bytes, int], frame: Frame, sent: int) -> None:
+        """A frame's ACK as far as it is possible; the window ends where the client said that it does."""
+        ahead, scale = near(frame.tcp.ack, sent) - sent, self.scales.get(key, 0)
+        window = min(frame.tcp.window + (ahead >> scale), 65535)
+        header = replace(frame.tcp, ack=sent & SEQ_MASK, flags=int(TcpFlag.ACK), window=window)
+        skb = replace(frame.skb, tcp=header, length=0, payload=memoryview(b""))
+        self.deliver(replace(frame, skb=skb), self.host.simulator.now_ns)
 
     def _possible(self, key: tuple[bytes, int, bytes, int], frame: Frame) -> bool:
         sent, header = self._sent.get(key), frame.tcp

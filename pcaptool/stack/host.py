@@ -7,8 +7,8 @@ Must not know: what they do.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pcaptool.scenario import Costs, Hook
 from pcaptool.scenario import Host as HostSettings
@@ -27,7 +27,25 @@ from pcaptool.stack.tcp.protocol import TcpProtocol
 from pcaptool.stack.timers import Jiffies
 from pcaptool.stack.udp import UdpProtocol
 
-__all__ = ["Host", "KnownSocket"]
+__all__ = ["Host", "KnownSocket", "Recorded"]
+
+
+class Recorded(Protocol):
+    """When the processor of a recorded host did something; sequence numbers are those of headers."""
+
+    one_machine: bool
+
+    def left_ns(self, seq: int, now_ns: int) -> int:
+        """When the frame that begins with this byte could be sent; not before `now_ns`."""
+        ...
+
+    def resumed_ns(self, seq: int, now_ns: int) -> int:
+        """When a writer that is woken now went on with this byte."""
+        ...
+
+    def answered_ns(self, end: int, now_ns: int) -> int:
+        """When a peer on the same machine had answered the frame that ends there and leaves now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +55,15 @@ class KnownSocket:
     Parameters
     ----------
     isn, ts_offset, inet_id, flow_label : int
-    reaction : callable or None
-        From a frame's end and its time to the time at which a peer on the same machine had answered it.
+    recording : Recorded or None
+        When the recorded host did what.
     """
 
     isn: int
     ts_offset: int
     inet_id: int
     flow_label: int
-    reaction: Callable[[int, int], int] | None = None
+    recording: Recorded | None = None
 
 
 class Host:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pcaptool.diff import Diff, diff
 from pcaptool.errors import CaptureError
 from pcaptool.generate import generate
+from pcaptool.lab.matrix import frame_counts
 from pcaptool.predict import predict
 from pcaptool.scenario import load_scenario
 
@@ -109,12 +110,7 @@ def real_capture(name: str) -> Path:
 
 def counts(found: Diff, direction: str) -> tuple[int, int]:
     """(frames of the real host, those equal in every field)."""
-    rows = found.alignment.filter(found.alignment["direction"] == direction)
-    real = rows["n_b"].drop_nulls().unique()
-    marked = (
-        found.differences.filter(found.differences["direction"] == direction)["n_b"].drop_nulls().unique()
-    )
-    return len(real), len(real) - len(set(real) & set(marked))
+    return frame_counts(found, direction)
 
 
 def row(name: str, folder: Path) -> Row:
@@ -130,15 +126,19 @@ def row(name: str, folder: Path) -> Row:
 
 def driven(name: str, folder: Path) -> str:
     """Frames of the server that a driven run gets equal, as "equal of frames"."""
-    real, congestion = real_capture(name), load_scenario(scenario_file(name)).host.server.congestion
     try:
-        made = predict(
-            real, folder / f"{name}.driven.pcapng", settings=lambda h: replace(h, congestion=congestion)
-        )
+        frames, equal = counts(compare_driven(name, folder), "server to client")
     except CaptureError:
         return "no handshake"
-    frames, equal = counts(diff(made.capture, real, relation="model", side="server"), "server to client")
     return f"{equal} of {frames}"
+
+
+def compare_driven(name: str, folder: Path) -> Diff:
+    """The driven run of a scenario's real capture against that capture; the server counts."""
+    real, congestion = real_capture(name), load_scenario(scenario_file(name)).host.server.congestion
+    out = folder / f"{name}.driven.pcapng"
+    made = predict(real, out, settings=lambda host: replace(host, congestion=congestion))
+    return diff(made.capture, real, relation="model", side="server")
 
 
 def gap_errors(found: Diff) -> tuple[float, float]:
@@ -164,8 +164,8 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "# Fidelity: the model against the real kernel\n"
     yield "Made by `make fidelity`: each scenario of `fixtures/` with a real capture (Linux 6.18, two namespaces on"
     yield "veth or a relay), run through the modelled stack and compared by `pcaptool diff --side server` (and"
-    yield "`client`). A frame is equal if every field of every layer and its payload are, after the rules of"
-    yield "docs/diff.md.\n"
+    yield "`client`). A frame is equal if it was cut alike and every field of every layer and its payload are equal,"
+    yield "after the rules of docs/diff.md. (The diff itself says once that a run of frames was cut otherwise.)\n"
     yield f"**{equal} of {total} frames of the server ({100 * equal / total:.1f} %) are equal in every field;"
     whole = sum(r.equal == r.frames for r in rows)
     pairs = [tuple(map(int, r.driven.split(" of "))) for r in rows if " of " in r.driven]
@@ -173,11 +173,14 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield f"{whole} of {len(rows)} scenarios have no difference at all. Of those whose real runs are alike,"
     yield f"{sum(r.equal for r in sure)} of {sum(r.frames for r in sure)} frames are equal; in the others the last"
     yield "column says what the real machine did by chance."
-    yield f"Driven runs: {sum(e for e, _ in pairs)} of {sum(n for _, n in pairs)} frames.**\n"
+    driven_equal, driven_frames = sum(e for e, _ in pairs), sum(n for _, n in pairs)
+    yield f"Driven runs: {driven_equal} of {driven_frames} frames ({100 * driven_equal / driven_frames:.1f} %);"
+    yield f"{sum(e == n for e, n in pairs)} of {len(pairs)} scenarios without a difference.**\n"
     yield "Gap error: how far the time between two neighbouring frames of the server is from the real one; programs'"
     yield "own times (Python's start of a thread: milliseconds) are most of it, and vary as much from run to run.\n"
     yield "Driven: the same capture's client packets played to the modelled server (`pcaptool predict`), and what the"
-    yield "model then sent. The last column says why a closed run differs.\n"
+    yield "model then sent. When a byte may leave is taken from the capture, too (docs/stack.md); what leaves is not."
+    yield "The last column says why a closed run differs.\n"
     yield "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | driven | why not |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for r in rows:

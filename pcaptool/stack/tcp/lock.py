@@ -17,7 +17,7 @@ from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.sock import TcpSock
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["add_backlog", "lock_sock", "release_sock"]
+__all__ = ["add_backlog", "lock_sock", "process_backlog", "release_sock"]
 
 _NEVER_MERGED = TcpFlag.SYN | TcpFlag.RST | TcpFlag.URG
 _MUST_AGREE = TcpFlag.ECE | TcpFlag.CWR
@@ -32,7 +32,7 @@ def lock_sock(sk: TcpSock) -> Step:
 
 def release_sock(sk: TcpSock) -> Step:
     """Process the backlog, then what was deferred, then let others have the socket."""
-    yield from _process_backlog(sk)
+    yield from process_backlog(sk)
     deferred, sk.deferred = sk.deferred, []
     for work in deferred:
         yield from work(sk)
@@ -41,12 +41,12 @@ def release_sock(sk: TcpSock) -> Step:
         if sk.ack.scheduled:
             yield from output.tcp_send_ack(sk)
     # Sending let softirqs run: what they left in the backlog must not wait for the next call.
-    yield from _process_backlog(sk)
+    yield from process_backlog(sk)
     sk.owned = False
     sk.unlocked.wake()
 
 
-def _process_backlog(sk: TcpSock) -> Step:
+def process_backlog(sk: TcpSock) -> Step:
     """__release_sock: batch after batch; what arrives meanwhile begins the next one, and is merged into that only."""
     while sk.backlog:
         batch, sk.backlog = sk.backlog, deque()

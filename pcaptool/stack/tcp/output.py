@@ -124,7 +124,7 @@ def split_point(sk: TcpSock, skb: SkBuff, mss: int, most: int, nonagle: int) -> 
 
 def tso_should_defer(sk: TcpSock, skb: SkBuff, most: int) -> bool:
     """tcp_tso_should_defer: whether to wait for an ACK that would make this super-packet larger."""
-    now = sk.host.now_ns
+    now = sk.clock_ns
     if sk.ca_state in {CaState.RECOVERY, CaState.LOSS} or now - sk.write_stamp_ns > NSEC_PER_MSEC:
         return False
     send_window = sk.window_end - skb.seq
@@ -181,9 +181,9 @@ def grow(sk: TcpSock, skb: SkBuff, missing: int) -> None:
     if missing <= 0 or len(queue) < 2:
         return
     following = queue[1]
-    if following.flags & TcpFlag.FIN and following.length <= missing:
-        return
     taken = min(missing, following.length)
+    if not taken:
+        return  # a FIN of its own stays one
     skb.length += taken
     following.length -= taken
     following.seq += taken
@@ -201,6 +201,8 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
     host = sk.host
     sent = 0
     limited_by_cwnd = False
+    # tcp_mstamp_refresh: all that leaves in this call carries the time at which it began.
+    sk.mstamp_ns = host.now_ns
     most = tso_segs(sk, mss)
     while sk.write_queue:
         if pacing.must_wait(sk):
@@ -228,6 +230,10 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
             sk.write_queue.insert(1, fragment(sk, skb, limit, mss))
         if host.tcp.small_queue_check(sk, skb) or skb.end_seq == skb.seq:
             break
+        if host.known:
+            yield from recorded_delay(sk, skb)
+            if not sent:
+                sk.mstamp_ns = host.now_ns
         yield from send_head(sk, skb)
         if sk.write_queue and sk.write_queue[0] is skb:
             break  # the queue of the device did not take it
@@ -236,6 +242,7 @@ def tcp_write_xmit(sk: TcpSock, mss: int, nonagle: int, push_one: int = 0) -> St
         sent += skb.gso_segs
         if push_one:
             break
+    sk.mstamp_ns = 0
     limited_by_cwnd |= sk.packets_in_flight >= sk.snd_cwnd
     if sent or limited_by_cwnd:
         cwnd_validate(sk, limited_by_cwnd)
@@ -298,7 +305,7 @@ def tcp_transmit_skb(sk: TcpSock, skb: SkBuff) -> Step:
     """
     host = sk.host
     prior_ns = sk.write_stamp_ns
-    skb.sent_ns = sk.write_stamp_ns = max(sk.write_stamp_ns, host.now_ns)
+    skb.sent_ns = sk.write_stamp_ns = max(sk.write_stamp_ns, sk.clock_ns)
     flags = skb.flags | TcpFlag.ACK
     if skb.gso_segs > 1:
         flags |= TcpFlag.PSH  # forced for offload (fact 38)
@@ -358,11 +365,19 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     if flags & TcpFlag.ACK:
         event_ack_sent(sk)
     clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
-    clone.departure_ns = max(sk.write_stamp_ns, host.now_ns)
+    clone.departure_ns = max(sk.write_stamp_ns, sk.clock_ns)
     end_ns = host.ip.queue_xmit(sk, clone)
     yield end_ns - host.now_ns
     if sk.owned:
         yield from softirq(sk, clone)
+
+
+def recorded_delay(sk: TcpSock, skb: SkBuff) -> Step:
+    """In a driven run: what the recorded processor took until it sent this byte, where it took longer than ours."""
+    known = sk.host.known.get(sk.key)
+    if known is not None and known.recording is not None:
+        now_ns = sk.host.now_ns
+        yield max(0, known.recording.left_ns(wire_seq(skb.seq), now_ns) - now_ns)
 
 
 def softirq(sk: TcpSock, sent: SkBuff) -> Step:
@@ -375,10 +390,11 @@ def softirq(sk: TcpSock, sent: SkBuff) -> Step:
         yield from host.processor.drain()
         return
     known = host.known.get(sk.key)
-    if known is not None and known.reaction is not None and sent.length:
-        until_ns = known.reaction(wire_seq(sent.seq + sent.length), host.now_ns)
+    if known is not None and known.recording is not None and sent.length:
+        until_ns = known.recording.answered_ns(wire_seq(sent.seq + sent.length), host.now_ns)
         if until_ns > host.now_ns:
             yield until_ns - host.now_ns + SETTLE_NS
+            yield from host.processor.drain()
 
 
 def event_ack_sent(sk: TcpSock) -> None:

@@ -38,7 +38,7 @@ def update_after_send(sk: TcpSock, skb: SkBuff, prior_ns: int) -> None:
 
 def must_wait(sk: TcpSock) -> bool:
     """tcp_pacing_check: it is too early; sets the timer."""
-    if not sk.paced or sk.paced_below or sk.write_stamp_ns <= sk.host.now_ns:
+    if not sk.paced or sk.paced_below or sk.write_stamp_ns <= sk.clock_ns:
         return False
     if sk.pacing_event is None or not sk.pacing_event.pending:
         sk.pacing_event = sk.host.simulator.at(sk.write_stamp_ns, _kick, sk)

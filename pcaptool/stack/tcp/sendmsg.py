@@ -12,9 +12,9 @@ from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.tcp import output
 from pcaptool.stack.tcp.cwnd import idle_check
-from pcaptool.stack.tcp.lock import lock_sock, release_sock
+from pcaptool.stack.tcp.lock import lock_sock, process_backlog, release_sock
 from pcaptool.stack.tcp.rate import check_app_limited
-from pcaptool.stack.tcp.sock import Nagle, State, TcpSock
+from pcaptool.stack.tcp.sock import Nagle, State, TcpSock, wire_seq
 from pcaptool.stack.tcp.window import window_to_offer
 from pcaptool.wire.tcp import TcpFlag
 
@@ -29,6 +29,7 @@ __all__ = [
     "shutdown_locked",
 ]
 
+FLUSH_BUFFERS = 16  # a long call looks at its backlog whenever it has begun so many buffers
 CAN_SEND = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
 
 
@@ -44,6 +45,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
     goal = output.size_goal(sk, mss)
     if not may_send(sk):
         return 0
+    since_flush = 0
     while at < len(view):
         tail = sk.write_queue[-1] if sk.write_queue else None
         if tail is None or tail.length >= goal:
@@ -59,6 +61,16 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
                 mss = output.current_mss(sk)
                 goal = output.size_goal(sk, mss)
                 continue
+            if since_flush >= FLUSH_BUFFERS:
+                since_flush = 0
+                if sk.backlog:  # sk_flush_backlog
+                    yield from process_backlog(sk)
+                    mss = output.current_mss(sk)
+                    goal = output.size_goal(sk, mss)
+                    if not may_send(sk):
+                        break
+                    continue
+            since_flush += 1
             tail = _entail(sk)
         size = min(goal - tail.length, len(view) - at)
         # The copy takes its time; what arrives meanwhile waits in the backlog.
@@ -112,6 +124,10 @@ def _wait_memory(sk: TcpSock) -> Step:
         yield from release_sock(sk)
         if _must_wait(sk):
             yield sk.writable
+            known = sk.host.known.get(sk.key)
+            if known is not None and known.recording is not None:
+                now_ns = sk.host.now_ns
+                yield max(0, known.recording.resumed_ns(wire_seq(sk.write_seq), now_ns) - now_ns)
         yield from lock_sock(sk)
 
 

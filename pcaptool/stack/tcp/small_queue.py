@@ -56,7 +56,7 @@ def wfree(sk: TcpSock, truesize: int, now_ns: int) -> None:
         host.processor.raise_tasklet(now_ns, work)
     else:
         known = host.known.get(sk.key)
-        answered = known is not None and known.reaction is not None
+        answered = known is not None and known.recording is not None and known.recording.one_machine
         host.processor.raise_softirq(now_ns + (DRIVEN_TASKLET_NS if answered else 0), work)
 
 

@@ -254,6 +254,7 @@ class TcpSock:
     error: str = ""
     neighbour_confirmed: bool = False
     stale_clock_ns: int = 0  # tcp_mstamp where it is not refreshed; 0: it is
+    mstamp_ns: int = 0  # tcp_mstamp while tcp_write_xmit runs, which refreshes it once; 0: it does not run
     call_began_ns: int = 0
 
     retransmit_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
@@ -341,6 +342,11 @@ class TcpSock:
         """A buffer that was charged to this socket has left, or is gone."""
         self.host.tcp.wfree(self, truesize, now_ns)
 
+    @property
+    def clock_ns(self) -> int:
+        """tcp_clock_cache: the time as of the last tcp_mstamp_refresh."""
+        return self.stale_clock_ns or self.mstamp_ns or self.host.now_ns
+
     def ts_clock(self) -> int:
         """TSval for a segment built now: milliseconds plus this connection's offset (fact 27)."""
-        return ((self.stale_clock_ns or self.host.now_ns) // 1_000_000 + self.ts_offset) & SEQ_MASK
+        return (self.clock_ns // 1_000_000 + self.ts_offset) & SEQ_MASK

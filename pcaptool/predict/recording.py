@@ -1,0 +1,101 @@
+"""When the server's processor did what a capture shows: the times that a driven run takes from it.
+
+Knows: when each byte of the server first left, and when the client's acknowledgement of it was there.
+Must not know: how a run is done, or how large a frame the model makes.
+A processor does other work, copies at the speed of its memory, runs a softirq late, wakes a program later still. None
+of that is TCP's, and it differs from run to run; but it decides which acknowledgements a call finds when it goes on.
+So a byte leaves the model not before it left the server: that far the capture is the clock. What leaves (sizes, flags,
+numbers, windows, repetitions) and what waits for what (windows, Nagle, timers) is the model's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+from pcaptool.predict.observe import Connection, Frame
+from pcaptool.stack.tcp.sock import near
+from pcaptool.wire.tcp import TcpFlag
+
+__all__ = ["Recording"]
+
+ONE_MACHINE_NS = 300_000  # a handshake that is faster is between two namespaces of a machine
+ANSWER_NS = 100_000  # a softirq that answers does so within this time; later ACKs come from elsewhere
+LATE_NS = 300_000  # a processor is late by less than this; a byte that left later waited for something
+LET_GO_NS = 30_000
+
+
+class Recording:
+    """The times of one connection.
+
+    Parameters
+    ----------
+    connection : Connection
+    way_down_ns : int
+        From TCP's decision to send to the tap, as the model counts it.
+    """
+
+    def __init__(self, connection: Connection, way_down_ns: int) -> None:
+        synack = connection.from_server[0]
+        self._base = synack.tcp.seq + 1
+        self._way_down_ns = way_down_ns
+        self._firsts: list[int] = []
+        self._first_times: list[int] = []
+        self._times = [
+            f.time_ns for f in connection.from_server[1:] if f.skb.length or f.tcp.flags & TcpFlag.FIN
+        ]
+        expected = 0
+        for frame in connection.from_server[1:]:
+            at = near(frame.tcp.seq, self._base + expected) - self._base
+            end = at + frame.skb.length
+            if frame.skb.length and at <= expected < end:
+                self._firsts.append(expected)
+                self._first_times.append(frame.time_ns)
+                expected = end
+        self._end = expected
+        acks = [f for f in connection.from_client[1:] if f.tcp.flags & TcpFlag.ACK]
+        self._ack_times = [f.time_ns for f in acks]
+        self._acks = [(near(f.tcp.ack, self._base) - self._base, f.time_ns) for f in acks]
+        third: Frame | None = next((f for f in acks if f.time_ns > synack.time_ns), None)
+        self.one_machine = third is not None and third.time_ns - synack.time_ns <= ONE_MACHINE_NS
+
+    def left_ns(self, seq: int, now_ns: int) -> int:
+        """When the frame that begins with a byte could be sent, by the capture: `now_ns` if that tells nothing."""
+        index = bisect_right(self._firsts, self._offset(seq)) - 1
+        if index < 0 or self._offset(seq) >= self._end:
+            return now_ns
+        left = self._first_times[index] - self._way_down_ns
+        return left if now_ns < left < now_ns + LATE_NS else now_ns
+
+    def resumed_ns(self, seq: int, now_ns: int) -> int:
+        """When a writer that was woken had the processor again, by the byte that it wrote next.
+
+        Nothing is told by a byte that an acknowledgement let go: it had been written before.
+        """
+        index = bisect_right(self._firsts, self._offset(seq)) - 1
+        if not self.one_machine or index < 0 or self._offset(seq) >= self._end:
+            return now_ns
+        time_ns = self._first_times[index]
+        before = bisect_left(self._ack_times, time_ns) - 1
+        if before >= 0 and time_ns - self._ack_times[before] < LET_GO_NS:
+            return now_ns
+        return max(now_ns, time_ns - self._way_down_ns)
+
+    def answered_ns(self, end: int, now_ns: int) -> int:
+        """On one machine: when a frame that leaves now, and ends with this byte, had been acknowledged.
+
+        Where the server's next frame left before that, another processor received for the client: nobody waited.
+        """
+        if not self.one_machine:
+            return now_ns
+        offset = self._offset(end)
+        for ack, time_ns in self._acks:
+            if ack >= offset:
+                left_ns = self._first_times[max(0, bisect_left(self._firsts, offset) - 1)]
+                following = bisect_right(self._times, left_ns)
+                known_ns = time_ns + self._way_down_ns  # before that no frame can show what the ACK changed
+                alone = following < len(self._times) and self._times[following] < known_ns
+                return time_ns if now_ns < time_ns < now_ns + ANSWER_NS and not alone else now_ns
+        return now_ns
+
+    def _offset(self, seq: int) -> int:
+        return near(seq, self._base + self._end // 2) - self._base
