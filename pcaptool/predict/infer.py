@@ -76,8 +76,16 @@ def way_down_ns(costs: Costs) -> int:
     )
 
 
-def infer_program(connection: Connection, costs: Costs) -> Program:
-    """What the program wrote on a connection, and when it closed it."""
+def infer_program(connection: Connection, costs: Costs, *, recognise: bool = True) -> Program:
+    """What the program wrote on a connection, and when it closed it.
+
+    Parameters
+    ----------
+    connection : Connection
+    costs : Costs
+    recognise : bool
+        Whether a program that says who it is makes the calls that it is known to make; else all calls are send().
+    """
     stream = _Stream(connection)
     down_ns = costs.tcp_sendmsg_locked_ns + costs.tcp_write_xmit_ns + way_down_ns(costs)
     writes: list[Write] = []
@@ -87,7 +95,7 @@ def infer_program(connection: Connection, costs: Costs) -> Program:
         known = known_program(
             stream.bytes(begin, group[-1][1]), [end - begin for _, end, _ in group], first_ns
         )
-        if known:
+        if recognise and known:
             writes += known
             continue
         for border in stream.borders(group):

@@ -19,7 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from pcaptool.errors import CaptureError, printable
-from pcaptool.predict.infer import Program, infer_host, infer_program
+from pcaptool.predict.calls import Program
+from pcaptool.predict.infer import infer_host, infer_program
 from pcaptool.predict.observe import Connection, Observation, observe
 from pcaptool.replay.recorded import Asked, Conversation, recorded_conversations
 from pcaptool.scenario import Client, Host, Hosts, Link, Route, Scenario, Server, content_length
@@ -87,7 +88,7 @@ def scenario_of(capture: str | Path) -> Inferred:
             f"{others} of {len(pairs)} connections ask something else: here all ask what the first did"
         )
     plan = _hosts(Scenario(family=4 if len(seen.server) == 4 else 6), seen, connection, notes)
-    program = infer_program(connection, plan.costs)
+    program = infer_program(connection, plan.costs, recognise=False)
     plan = _requests(plan, asked, connection, notes)
     answers = list(_answers(program, asked))
     plan = _server(plan, asked, answers, program, notes)
