@@ -5,6 +5,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# The page is tried in Chromium where there is one (apt-get install chromium; 300 MB, so not installed here).
 # COMMAND=PACKAGE of each program that tests need; the laboratory's are needed only where it can run, as root.
 TOOLS := tshark=tshark tcpdump=tcpdump curl=curl wrk=wrk
 LAB_TOOLS := ip=iproute2 tc=iproute2 ethtool=ethtool nft=nftables sysctl=procps taskset=util-linux \

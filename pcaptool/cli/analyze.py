@@ -100,7 +100,7 @@ def analyze(
     if html is not None:
         from pcaptool.cli.report import write_page
 
-        write_page(report, html)
+        write_page(report, html, captures=captures)
     if as_json:
         typer.echo(json.dumps(_as_dict(report), indent=1))
     elif not quiet:

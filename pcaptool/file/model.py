@@ -138,6 +138,11 @@ class Run:
         """Packets."""
         return len(self.ts_ns)
 
+    def packet(self, row: int) -> bytes:
+        """What was captured of one, copied."""
+        begin = int(self.offsets[row])
+        return self.data[begin : begin + int(self.cap_len[row])].tobytes()
+
     def chosen(self, wanted: npt.NDArray[np.bool_]) -> Run:
         """Some of its packets, as if the others had not been there; `data` is shared."""
         rows = np.flatnonzero(wanted)

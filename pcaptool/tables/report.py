@@ -173,6 +173,12 @@ class Report:
         """The version of Wireshark whose rules made conversations and TCP analysis."""
         return str(self._about.get("tcp_rules", "4.0"))
 
+    @property
+    def packet_filter(self) -> str | None:
+        """In tcpdump's language: which packets of the captures have numbers; None: all."""
+        found = self._about.get("filter")
+        return None if found is None else str(found)
+
     def __iter__(self) -> Iterator[str]:
         """Names of the tables."""
         return iter(self._found)

@@ -17,12 +17,15 @@ from importlib import resources
 
 from pcaptool._version import __version__
 from pcaptool.report.page.content import Limits, content
+from pcaptool.report.page.details import Frames
 from pcaptool.tables.report import Report
 
-__all__ = ["Limits", "html_page"]
+__all__ = ["Frames", "Limits", "html_page"]
 
 
-def html_page(report: Report, title: str = "", limits: Limits | None = None) -> str:
+def html_page(
+    report: Report, title: str = "", limits: Limits | None = None, frames: Frames | None = None
+) -> str:
     r"""A report as a self-contained HTML page.
 
     Parameters
@@ -33,6 +36,8 @@ def html_page(report: Report, title: str = "", limits: Limits | None = None) -> 
         By default the names of the captures it was made from.
     limits : Limits, optional
         What to show of large reports; the defaults keep the page of a million packets below 10 MB.
+    frames : callable, optional
+        Gives captured bytes of packets by their numbers; a page without it shows no bytes.
 
     Returns
     -------
@@ -51,10 +56,10 @@ def html_page(report: Report, title: str = "", limits: Limits | None = None) -> 
     """
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - five megabytes of text, only for a page
 
-    found = content(report.whole_tables(), limits or Limits())
+    found = content(report.whole_tables(), limits or Limits(), frames)
     found["title"] = title or found["title"]
     found["version"] = __version__
-    script, plots = _part("page.js"), str(get_plotlyjs())
+    script, plots = _part("page.js") + _part("details.js"), str(get_plotlyjs())
     parts = {
         "POLICY": _policy(script, plots),
         "STYLE": _part("page.css"),

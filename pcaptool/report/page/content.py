@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from pcaptool.errors import printable
+from pcaptool.report.page.details import Frames, frame_bytes, frame_stages, time_parts
 from pcaptool.report.page.segments import flow_segments
 from pcaptool.report.page.values import rows_within
 from pcaptool.report.words import clock, count, duration, size
@@ -45,6 +46,10 @@ class Limits:
         Segments of all of them together.
     table_bytes : int
         JSON text of one table.
+    frames : int
+        Packets whose bytes it holds, the first of each.
+    staged : int
+        Frames whose stages it holds.
     """
 
     exchanges: int = 200
@@ -52,20 +57,25 @@ class Limits:
     segments: int = 3000
     all_segments: int = 15_000
     table_bytes: int = 170_000
+    frames: int = 1500
+    staged: int = 300
 
 
-def content(report: Report, limits: Limits) -> dict[str, Any]:
+def content(report: Report, limits: Limits, frames: Frames | None = None) -> dict[str, Any]:
     """Everything a page shows.
 
     Returns
     -------
     dict
         title, command, notes (list of str), overview (list of name and value), exchanges, flows (list: how to
-        draw each), tables (list). Times are integers: nanoseconds since `begin_ns`.
+        draw each), timings, packets, frames, stages (`page.details`), tables (list). Times are integers: nanoseconds
+        since `begin_ns`.
     """
     begin, overview = _overview(report)
     sources = ", ".join(str(source.get("name", "")) for source in report.sources)
     shown = _shown_flows(report, limits)
+    flows = flow_segments(report, shown, begin, limits.segments, limits.all_segments)
+    packets = report.counts.get("packets", 0)
     return {
         "title": printable(sources or report.path.name),
         "command": printable(report.command),
@@ -73,8 +83,12 @@ def content(report: Report, limits: Limits) -> dict[str, Any]:
         "notes": [printable(notice) for notice in report.notices],
         "overview": overview,
         "exchanges": _exchanges(report, limits, begin),
-        "flows": flow_segments(report, shown, begin, limits.segments, limits.all_segments),
+        "timings": time_parts(report, limits.exchanges),
+        "flows": flows,
         "flows_total": report.counts.get("flows", 0),
+        "packets": packets,
+        "frames": frame_bytes(frames, flows, packets, limits.frames),
+        "stages": frame_stages(report, limits.staged),
         "tables": [_table(report, name, limits) for name in report.tables],
     }
 

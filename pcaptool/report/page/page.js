@@ -4,7 +4,7 @@
  * plotly reads some markup. Times arrive as whole nanoseconds since the first packet.
  */
 "use strict";
-(() => {
+const page = (() => {
   const data = JSON.parse(document.getElementById("content").textContent);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const get = (id) => document.getElementById(id);
@@ -15,6 +15,7 @@
   const RETRANSMITTED = 1, OUT_OF_ORDER = 8, HOLE = 16, DUPLICATE = 32, ZERO = 64;
   const FLAGS = [[2, "SYN"], [1, "FIN"], [4, "RST"], [8, "PSH"], [16, "ACK"]];
   const LADDER = 250;
+  const shared = { onPacket: () => {} }; // what details.js sets and uses
 
   function make(tag, text, parent, attributes) {
     const node = document.createElement(tag);
@@ -205,7 +206,7 @@
     });
     const ends = (name_, color, which, symbol) => ({
       type: "scatter", mode: "markers", name: name_, marker: { color, symbol, size: 6 },
-      x: which.map(time), y: which.map((i) => f.seq[i] + f.len[i]),
+      x: which.map(time), y: which.map((i) => f.seq[i] + f.len[i]), customdata: which.map((i) => f.n[i]),
       text: which.map((i) => hover(f, i)), hovertemplate: "%{text}<extra></extra>",
     });
     const resent = sent.filter((i) => f.mark[i] & RETRANSMITTED);
@@ -214,7 +215,7 @@
     const control = sent.filter((i) => f.flags[i] & 7);
     const step = (name_, color, y, dash) => ({
       type: "scatter", mode: "lines+markers", name: name_, line: { color, width: 1.3, shape: "hv", dash },
-      marker: { size: 3, color }, x: back.map(time), y: back.map(y),
+      marker: { size: 3, color }, x: back.map(time), y: back.map(y), customdata: back.map((i) => f.n[i]),
       text: back.map((i) => hover(f, i)), hovertemplate: "%{text}<extra></extra>",
     });
     const sacks = back.flatMap((i) => f.sack[i].flatMap((edge, k) => (k % 2 ? [] : [[i, edge, f.sack[i][k + 1]]])));
@@ -250,6 +251,7 @@
       xaxis: { title: { text: `${name} since the first packet` } },
       yaxis: { title: { text: "sequence number, relative" }, range: [-0.04 * high, 1.08 * high], tickformat: "~s" },
     }, pictures);
+    plot.on("plotly_click", (event) => { const n = event.points[0].customdata; if (n) shared.onPacket(n); });
     make("p", "Drag to zoom, double click to go back, click a legend entry to hide it. The view begins with data and " +
       "ACKs; \"Autoscale\" of the plot's own buttons also shows the window line where it is far above.", pictures,
       { class: "note" });
@@ -292,6 +294,7 @@
       for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
       if (text !== undefined) node.textContent = text;
       svg.appendChild(node);
+      return node;
     };
     svg.setAttribute("class", "ladder");
     svg.setAttribute("width", "1240");
@@ -313,6 +316,8 @@
       add("text", { x: left - 12, y: y + 3, "text-anchor": "end" }, `#${f.n[i]}  ${span(f.t[i])}`);
       const step = i ? `+${span(f.t[i] - f.t[i - 1])}` : "";
       add("text", { x: right + 12, y: y + 3, class: bits ? "" : "dim" }, bits ? `${step}  ${marks(bits)}` : step);
+      const target = add("rect", { x: 0, y: y - height / 2, width: 1240, height, fill: "transparent", class: "row", "data-n": f.n[i] });
+      target.addEventListener("click", () => shared.onPacket(f.n[i]));
     }
     box.appendChild(svg);
   }
@@ -392,5 +397,8 @@
   waterfall();
   flowSection();
   tables();
-  document.body.dataset.ready = "yes";
+  const showFlow = (flow) => {
+    if (data.flows.some((f) => f.flow === flow)) { choose(flow); get("flow").scrollIntoView(); }
+  };
+  return Object.assign(shared, { data, make, label, number, span, unit, draw, get, css, showFlow });
 })();

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from html.parser import HTMLParser
 
+import dpkt
 import polars as pl
 import pytest
 
 from pcaptool.analyze.pipeline import analyze
+from pcaptool.cli.report import write_page
+from pcaptool.errors import UsageError
 from pcaptool.report.page import Limits, data_block, html_page
 from pcaptool.report.page.segments import MARKS, _kept
 from pcaptool.report.page.values import rows_within
@@ -147,3 +150,43 @@ def test_a_notebook_shows_a_report_and_no_markup_of_a_capture(fixtures, tmp_path
     assert "<img" not in shown
     assert "&lt;img src=x" in shown
     assert re.search(r"<td>http</td><td>5</td>", shown)
+
+
+def test_a_page_holds_the_bytes_of_packets_where_the_capture_is_at_hand(fixtures, tmp_path):
+    capture = fixtures / "demo" / "real.server.pcap"
+    report = analyze(capture, tmp_path / "r")
+    assert content_of(html_page(report))["frames"] is None
+    write_page(report, tmp_path / "p.html", captures=[capture])
+    found = content_of((tmp_path / "p.html").read_text())["frames"]
+    with capture.open("rb") as file:
+        packets = [raw for _, raw in dpkt.pcap.Reader(file)]
+    assert [int(n) for n in found["frames"]] == list(range(1, len(packets) + 1))
+    for n, (captured, text) in found["frames"].items():
+        assert captured == len(packets[int(n) - 1])
+        assert b64decode(text) == packets[int(n) - 1][: found["cut"]]
+
+
+def test_a_page_of_many_packets_holds_bytes_of_some(fixtures, tmp_path):
+    capture = fixtures / "captures/lab/loss-mid-cubic.server.pcap"
+    report = analyze(capture, tmp_path / "r")
+    asked = []
+    page = html_page(report, limits=Limits(frames=20), frames=lambda wanted: asked.append(wanted) or {})
+    assert content_of(page)["frames"]["frames"] == {}
+    (wanted,) = asked
+    assert len(wanted) == 20
+    assert 35 in wanted  # the repetition
+
+
+def test_bytes_are_those_of_the_packets_that_a_filter_let_through(fixtures, tmp_path):
+    capture = fixtures / "demo" / "real.server.pcap"
+    report = analyze(capture, tmp_path / "r", packet_filter="tcp")
+    write_page(report, tmp_path / "p.html", captures=[capture])
+    first = b64decode(content_of((tmp_path / "p.html").read_text())["frames"]["frames"]["1"][1])
+    assert dpkt.ethernet.Ethernet(first).type == dpkt.ethernet.ETH_TYPE_IP
+
+
+def test_another_capture_than_the_reports_is_refused(fixtures, tmp_path):
+    report = analyze(fixtures / "demo" / "real.server.pcap", tmp_path / "r")
+    with pytest.raises(UsageError, match="is not the capture of this report"):
+        write_page(report, tmp_path / "p.html", captures=[fixtures / "captures/lab/size-1.server.pcap"])
+    assert not (tmp_path / "p.html").exists()
