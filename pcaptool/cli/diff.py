@@ -107,11 +107,11 @@ def diff(
 
 def _counted(given: list[str] | None) -> set[str] | None:
     """Layers and fields whose differences count for the exit code; None for all."""
+    if given is None:
+        return None
     from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
     from pcaptool.diff.structure import STRUCTURE_FIELDS
 
-    if given is None:
-        return None
     names = {name.strip() for text in given for name in text.split(",")} - {"nothing"}
     unknown = sorted(names - {*LAYERS, *FIELD_BY_NAME, *STRUCTURE_FIELDS, "frame.time"})
     if unknown:

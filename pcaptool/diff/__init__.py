@@ -5,25 +5,49 @@ Must not know: how captures are read (`load` asks `decode` and `analyze`), how a
 (`report.diff`).
 The way: `load` (a `Side`) -> `units` (one row a packet) -> `prepare` (matched flows, keys) -> `align` ->
 `compare` with `rules` -> `causes` -> `result.Diff`. Long captures of the same packets go another way to the same
-answer: `skim` (one quick pass) -> `quick` (only packets without an equal one become units) -> `align` as above.
+answer: `start` -> `skim` (one quick pass) -> `quick` (only packets without an equal one become units) -> `align` as
+above.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pcaptool.diff.catalogue import CAUSES
-from pcaptool.diff.fields import FIELDS
-from pcaptool.diff.load import load_side
-from pcaptool.diff.quick import diff_quickly, worthwhile
-from pcaptool.diff.result import Diff
 from pcaptool.diff.rules import RELATIONS, RULES
-from pcaptool.diff.run import diff_sides
-from pcaptool.diff.settings import Relation, Which
-from pcaptool.diff.side import Side
+from pcaptool.diff.start import quickly, worthwhile
+
+if TYPE_CHECKING:
+    from pcaptool.diff.catalogue import CAUSES
+    from pcaptool.diff.fields import FIELDS
+    from pcaptool.diff.load import load_side
+    from pcaptool.diff.result import Diff
+    from pcaptool.diff.run import diff_sides
+    from pcaptool.diff.settings import Relation, Which
+    from pcaptool.diff.side import Side
 
 __all__ = ["CAUSES", "FIELDS", "RELATIONS", "RULES", "Diff", "Side", "diff", "diff_sides", "load_side"]
+
+# What loads polars, by module: `start` says why not at once.
+_LAZY = {
+    "CAUSES": "catalogue",
+    "FIELDS": "fields",
+    "Diff": "result",
+    "Side": "side",
+    "diff_sides": "run",
+    "load_side": "load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def diff(
@@ -70,8 +94,11 @@ def diff(
     ('model', 0)
     """
     if worthwhile(a, b):
-        found = diff_quickly(str(a), str(b), relation=relation, rules=rules, tolerances=tolerances, side=side)
+        found = quickly(str(a), str(b), relation=relation, rules=rules, tolerances=tolerances, side=side)
         if found is not None:
             return found
+    from pcaptool.diff.load import load_side  # noqa: PLC0415 - after `quickly`
+    from pcaptool.diff.run import diff_sides  # noqa: PLC0415
+
     sides = (load_side(a), load_side(b))
     return diff_sides(*sides, relation=relation, rules=rules, tolerances=tolerances, side=side)

@@ -14,7 +14,6 @@ from pcaptool.diff.arrays import Ints
 from pcaptool.diff.compare import direction_text
 from pcaptool.diff.distributions import Distribution, distribution_of
 from pcaptool.diff.numbers_kernel import DATAGRAM, OTHER
-from pcaptool.diff.timing import exchanges_of
 from pcaptool.diff.whole import Whole
 from pcaptool.engine import Engine
 
@@ -78,18 +77,20 @@ def _measured(side: Whole, pairs: int) -> Ints:
     return state
 
 
-def distributions_of(a: Whole, b: Whole, pairs: int, *, gaps: bool) -> tuple[Distribution, ...]:
+def distributions_of(
+    a: Whole, b: Whole, exchanges: tuple[pl.DataFrame, pl.DataFrame], *, gaps: bool
+) -> tuple[Distribution, ...]:
     """Times of both sides as distributions.
 
     Parameters
     ----------
     a, b : Whole
-    pairs : int
-        Number of flow pairs.
+    exchanges : tuple of polars.DataFrame
+        What `timing.exchanges_of` finds on both sides.
     gaps : bool
         Whether times between packets are set side by side as well.
     """
-    x, y = (exchanges_of(side, pairs) for side in (a, b))
+    x, y = exchanges
     samples = [(what, x[what].to_numpy(), y[what].to_numpy()) for what in ("server_time", "transfer_time")]
     if gaps and max(a.height, b.height) <= _GAPS:
         samples += [(f"gap_{name}", _gaps(a, way), _gaps(b, way)) for way, name in ((0, "fwd"), (1, "rev"))]

@@ -81,7 +81,7 @@ def latest_known(group: Any, known: Any, wanted: Any, last: Any, out: Any) -> No
     Parameters
     ----------
     group, known : arrays
-        An element a packet.
+        An element a packet; -1 in `known` for packets that are not.
     wanted : int64 array
         Indices, rising.
     last : (by group, by flow)
@@ -97,7 +97,7 @@ def latest_known(group: Any, known: Any, wanted: Any, last: Any, out: Any) -> No
             return
         g = group[i]
         inside = 0 <= g < len(by_group_)
-        if inside and known[i]:
+        if inside and known[i] >= 0:
             by_group_[g] = i
             by_flow[g >> 1] = i
         if wanted[k] == i:
@@ -108,26 +108,34 @@ def latest_known(group: Any, known: Any, wanted: Any, last: Any, out: Any) -> No
 
 def common(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int) -> int:  # noqa: PLR0917 - kernels take flat arguments
     """How many frames follow that are the same, at most `LOOK`; the common end of both counts as many."""
+    (hash_x, order_x), (hash_y, order_y) = x, y
     k = 0
     while k < LOOK:
         if i + k >= end_x or j + k >= end_y:
             return LOOK if k and i + k >= end_x and j + k >= end_y else k
-        if x[i + k] != y[j + k]:
+        if hash_x[order_x[i + k]] != hash_y[order_y[j + k]]:
             return k
         k += 1
     return k
 
 
 def parted(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int) -> tuple[int, int]:  # noqa: PLR0917 - kernels take flat arguments
-    """Frames to skip on either side so that both go on alike: the fewest, of equals the longest way; or none."""
-    for skipped in range(1, 2 * REACH + 1):
-        best, best_x = 0, 0
-        for skip_x in range(max(0, skipped - REACH), min(skipped, REACH) + 1):
-            follow = common(x, y, i + skip_x, j + skipped - skip_x, end_x, end_y)
-            if follow > best:
-                best, best_x = follow, skip_x
+    """Frames to skip on either side so that both go on alike, or none.
+
+    The fewest, where a frame that stands for another one counts once; of equals those after which most follows
+    alike; of these (frames that repeat byte for byte) those that leave both sides most alike in length.
+    """
+    uneven = (end_x - i) - (end_y - j)
+    for skipped in range(1, REACH + 1):
+        best, best_x, best_y, best_uneven = 0, 0, 0, 0
+        for k in range(2 * skipped + 1):
+            skip_x, skip_y = min(k, skipped), min(2 * skipped - k, skipped)
+            follow = common(x, y, i + skip_x, j + skip_y, end_x, end_y)
+            left = abs(uneven - skip_x + skip_y)
+            if follow > best or (follow == best and follow > 0 and left < best_uneven):
+                best, best_x, best_y, best_uneven = follow, skip_x, skip_y, left
         if best:
-            return best_x, skipped - best_x
+            return best_x, best_y
     return 0, 0
 
 
@@ -137,9 +145,9 @@ def far(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int, budget: Any) -> 
         if budget[0] <= 0:
             return 0, 0
         budget[0] -= 2
-        if i + skipped < end_x and x[i + skipped] == y[j] and common(x, y, i + skipped, j, end_x, end_y) > 1:
+        if i + skipped < end_x and common(x, y, i + skipped, j, end_x, end_y) > 1:
             return skipped, 0
-        if j + skipped < end_y and x[i] == y[j + skipped] and common(x, y, i, j + skipped, end_x, end_y) > 1:
+        if j + skipped < end_y and common(x, y, i, j + skipped, end_x, end_y) > 1:
             return 0, skipped
     return 0, 0
 
@@ -149,28 +157,27 @@ def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, budget: Any, partn
 
     Parameters
     ----------
-    x, y : int64 arrays
-        A frame's hash, in order of groups.
+    x, y : (hash, order)
+        A hash for each frame, and the frames group by group.
     starts_x, starts_y : int64 arrays
-        Where each group begins; an element more than there are groups.
+        Where each group begins in its order; an element more than there are groups.
     budget : int64 array of one element
     partner : int64 array
-        An element for each of `x`, written: index in `y`, or -1.
+        An element for each frame of `x`, -1 at first, written: the one of `y`.
 
     Returns
     -------
     int
         Pairs.
     """
+    (hash_x, order_x), (hash_y, order_y) = x, y
     count = 0
     for g in range(len(starts_x) - 1):
         i, j, end_x, end_y = starts_x[g], starts_y[g], starts_x[g + 1], starts_y[g + 1]
-        for k in range(i, end_x):
-            partner[k] = -1
         budget[0] = BUDGET * (end_x - i + end_y - j)
         while i < end_x and j < end_y:
-            if x[i] == y[j]:
-                partner[i] = j
+            if hash_x[order_x[i]] == hash_y[order_y[j]]:
+                partner[order_x[i]] = order_y[j]
                 count += 1
                 i += 1
                 j += 1

@@ -37,17 +37,34 @@ def alignment_rows(matches: Matches, a: Whole, b: Whole) -> tuple[int, Callable[
     How many rows there are, and a function that makes the first so many of them: columns of `ALIGNMENT_SCHEMA`.
     """
     # Most rows: A's packets with at most one partner, in order.
-    rows = np.ones(a.height, np.bool_)
-    rows[matches.seg_a] = False
-    base_a = np.flatnonzero(rows)
-    if not (a.n[1:] > a.n[:-1]).all():
-        base_a = base_a[np.argsort(a.n[base_a], kind="stable")]
-    base_b = matches.to_b[base_a]
-    base_how = np.where(base_b >= 0, matches.how[base_a], _ONLY_A)
+    cut = len(np.unique(matches.seg_a))
     few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])
     few_b = np.concatenate([matches.seg_b, matches.only_b])
+
+    def rows(count: int) -> pl.DataFrame:
+        at_a, at_b, how = _first_rows(matches, a, b, (few_a, few_b), count + cut)
+        return _table(a, b, at_a[:count], at_b[:count], how[:count])
+
+    return a.height - cut + len(few_a), rows
+
+
+def _first_rows(
+    matches: Matches, a: Whole, b: Whole, few: tuple[Ints, Ints], count: int
+) -> tuple[Ints, Ints, Ints]:
+    """The rows of the first `count` of A's packets, and the few others where they belong: both indices, and how."""
+    base_a = np.arange(a.height) if _rising(a.n) else np.argsort(a.n, kind="stable")
+    base_a = base_a[:count]
+    single = np.ones(a.height, np.bool_)
+    single[matches.seg_a] = False
+    base_a = base_a[single[base_a]]
+    base_b = matches.to_b[base_a]
+    base_how = np.where(base_b >= 0, matches.how[base_a], _ONLY_A)
+    few_a, few_b = few
     if len(few_a):
-        place = np.where(few_a >= 0, a.n[few_a], _fell_behind(matches, a, b)[few_b])
+        place = np.where(few_a >= 0, a.n[few_a], _fell_behind(matches, a, b, few_b))
+        if count < a.height:  # the others stand behind all of these rows
+            near = place <= (a.n[base_a[-1]] if len(base_a) else 0)
+            few_a, few_b, place = few_a[near], few_b[near], place[near]
         order = np.lexsort((b.n[few_b], few_a < 0, place))
         few_a, few_b, place = few_a[order], few_b[order], place[order]
         few_how = np.where(few_a >= 0, _SEGMENTATION, _ONLY_B)
@@ -55,20 +72,26 @@ def alignment_rows(matches: Matches, a: Whole, b: Whole) -> tuple[int, Callable[
         base_a, base_b, base_how = (
             np.insert(x, behind, y) for x, y in ((base_a, few_a), (base_b, few_b), (base_how, few_how))
         )
-    return len(base_a), lambda count: _table(a, b, base_a[:count], base_b[:count], base_how[:count])
+    return base_a, base_b, base_how
 
 
-def _fell_behind(matches: Matches, a: Whole, b: Whole) -> npt.NDArray[np.int64]:
-    """For each packet of B the number of A's packet that B's last packet before it belongs to; 0 without."""
-    partner = np.zeros(b.height, np.int64)
+def _fell_behind(matches: Matches, a: Whole, b: Whole, asked: Ints) -> Ints:
+    """For some packets of B the number of A's packet that B's last packet before it belongs to; 0 without."""
     left = np.flatnonzero(matches.to_b >= 0)
-    partner[matches.to_b[left]] = a.n[left]
-    np.maximum.at(partner, matches.seg_b, a.n[matches.seg_a].astype(np.int64))
-    order = np.argsort(b.n, kind="stable")
-    last = np.maximum.accumulate(np.where(partner[order] > 0, np.arange(b.height), -1))
-    out = np.zeros(b.height, np.int64)
-    out[order] = np.where(last >= 0, partner[order[last]], 0)
-    return out
+    partner_n, partner = (np.concatenate(x) for x in (
+        (b.n[matches.to_b[left]], b.n[matches.seg_b]), (a.n[left], a.n[matches.seg_a]),
+    ))  # fmt: skip
+    if not _rising(partner_n):
+        order = np.lexsort((partner, partner_n))
+        partner_n, partner = partner_n[order], partner[order]
+    last = np.searchsorted(partner_n, b.n[asked], side="right") - 1
+    return (
+        np.where(last >= 0, partner[np.maximum(last, 0)], 0).astype(np.int64) if len(partner) else 0 * asked
+    )
+
+
+def _rising(n: npt.NDArray[Any]) -> bool:
+    return bool((n[1:] > n[:-1]).all())
 
 
 def _table(a: Whole, b: Whole, at_a: Ints, at_b: Ints, how: Ints) -> pl.DataFrame:

@@ -7,8 +7,10 @@ Must not know: how flows match (`flows`), what the keys are (`keys`), how packet
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pcaptool.diff.arrays import Ints
@@ -43,7 +45,7 @@ class Known:
 
     to_b: Ints
     units: bool
-    shapes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    shapes: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int16))
     exemplars: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
@@ -150,7 +152,7 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) 
 def _same_frames(a: pl.DataFrame, b: pl.DataFrame, pairs: int) -> Ints:
     """For each row of A the row of B with the same frame at its place of the order, or -1."""
     frame = pl.struct("frame_print", "cap_len", "len").hash().reinterpret(signed=True)
-    x, y = (u.select(frame).to_series().to_numpy() for u in (a, b))
+    x, y = ((u.select(frame).to_series().to_numpy(), np.arange(u.height)) for u in (a, b))
     starts = [np.searchsorted(u["g"].to_numpy(), np.arange(2 * pairs + 1)) for u in (a, b)]
     out = np.full(a.height, -1, np.int64)
     kernels("same_frames", a.height)(x, y, *starts, np.zeros(1, np.int64), out)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pcaptool.diff import numbers_kernel as nk
-from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, signatures
 from pcaptool.diff.keys import grouped
 from pcaptool.diff.listing import Packets
@@ -30,19 +29,16 @@ from pcaptool.diff.rules import rules_in_force
 from pcaptool.diff.run import conclude, of_times
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
-from pcaptool.diff.skim import Skim, skim
+from pcaptool.diff.skim import Skim
 from pcaptool.diff.some import load_some
+from pcaptool.diff.start import Skimming
 from pcaptool.diff.tolerance import parse_tolerances
 from pcaptool.diff.units import placed, units_of, voted_bases
 from pcaptool.diff.whole import Whole, kernels
 from pcaptool.engine import Engine
 
-__all__ = ["QUICK_BYTES", "diff_quickly", "worthwhile"]
+__all__ = ["diff_quickly"]
 
-# Captures of less are decoded whole as fast.
-QUICK_BYTES = 24 << 20
-# Rules that look at all packets of a flow: with them, everything is decoded.
-_OF_ALL_PACKETS = {"tsval-clock", "tsecr-echo", "ip-id-start", "flow-label", "neighbour-noise"}
 # With fewer equal packets than this part of the smaller side, nothing is gained.
 _ENOUGH = 0.5
 _MARKS = 1 << 20
@@ -51,29 +47,21 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def worthwhile(a: object, b: object) -> bool:
-    """Whether two sources are captures long enough, and can be read more than once."""
-    if not all(isinstance(x, (str, Path)) and Path(x).is_file() for x in (a, b)):
-        return False
-    return sum(Path(x).stat().st_size for x in (a, b) if isinstance(x, (str, Path))) >= QUICK_BYTES
-
-
 def diff_quickly(
-    a: str | Path,
-    b: str | Path,
+    begun: Skimming,
     *,
     relation: Relation | None = None,
     rules: Mapping[str, bool] | None = None,
     tolerances: Mapping[str, str | float] | None = None,
     side: Which | None = None,
-    engine: Engine | None = None,
+    engine: Engine,
 ) -> Diff | None:
-    """Compare two captures; None where that needs everything decoded. Parameters as `pcaptool.diff.diff`."""
+    """Compare two captures that are being skimmed; None where that needs everything decoded.
+
+    Parameters as `pcaptool.diff.diff`, of which `start.quickly` lets only some pass.
+    """
     allowed = parse_tolerances(tolerances)
-    if relation == "model" or rules_in_force(relation or "path", rules) & _OF_ALL_PACKETS:
-        return None
-    engine = engine or Engine("compiled")
-    left, right = _both(lambda path: skim(path, engine), (Path(a), Path(b)))
+    left, right = (one.result() for one in begun)
     if left.odd or right.odd or not left.height or not right.height:
         return None
     flows = _flows((left, right), engine)
@@ -223,12 +211,9 @@ class _Quick:
         return order[: starts[-1]], starts
 
     def _same(self, starts_a: Ints, starts_b: Ints) -> Ints:
-        x, y = (s.packets["hash"][o] for s, o in zip(self.sides, self.orders, strict=True))
-        partner = np.full(len(x), -1, np.int64)
-        kernels("same_frames", len(x))(x, y, starts_a, starts_b, np.zeros(1, np.int64), partner)
+        x, y = ((s.packets["hash"], o) for s, o in zip(self.sides, self.orders, strict=True))
         to_b = np.full(self.wholes[0].height, -1, np.int64)
-        there = partner >= 0
-        to_b[self.orders[0][there]] = self.orders[1][partner[there]]
+        kernels("same_frames", len(to_b))(x, y, starts_a, starts_b, np.zeros(1, np.int64), to_b)
         return to_b
 
     def prepared(self) -> tuple[tuple[Side, Side], Prepared]:
@@ -236,18 +221,16 @@ class _Quick:
         to_a = np.full(self.wholes[1].height, -1, np.int64)
         to_a[self.to_b[self.to_b >= 0]] = np.flatnonzero(self.to_b >= 0)
         chosen = self._chosen(to_a)
-        sides = [self._some(s, c) for s, c in zip(self.sides, chosen, strict=True)]
+        sides = _both(lambda job: self._some(*job), ((self.sides[0], chosen[0]), (self.sides[1], chosen[1])))
         units = [self._units(x, name) for x, name in zip(sides, "ab", strict=True)]
         a, b = grouped(units[0], units[1], self.flows.matched)
         wholes = [self._finished(w, u, o) for w, u, o in zip(self.wholes, (a, b), self.orders, strict=True)]
-        names = (np.arange(1, len(self.to_b) + 1), to_a + 1)
-        jobs = ((a, 0, self.to_b >= 0, names[0]), (b, 1, to_a >= 0, names[1]))
+        jobs = ((a, 0, self.to_b, None), (b, 1, to_a, to_a))
         a, b = _both(lambda job: self._anchored(*job), jobs)
         exemplars = a.join(
             pl.DataFrame({"n": self.sides[0].exemplars.astype(np.uint32)}).with_row_index("shape"), on="n"
         ).sort("shape")
-        shapes = self.sides[0].packets["shape"].astype(np.int64)
-        known = Known(self.to_b, units=False, shapes=shapes, exemplars=exemplars)
+        known = Known(self.to_b, units=False, shapes=self.sides[0].packets["shape"], exemplars=exemplars)
         ready = Prepared(a, b, wholes[0], wholes[1], known, self.flows, 0, bytes_known=True)
         return (sides[0], sides[1]), ready
 
@@ -309,8 +292,11 @@ class _Quick:
         strays = np.flatnonzero(whole.group < 0)
         return replace(whole, order=np.concatenate([strays, order, at[group >= limit]]))
 
-    def _anchored(self, units: pl.DataFrame, side: int, known: Mask, names: Ints) -> pl.DataFrame:
-        """Adds the latest equal packet before each, in its group and in its flow."""
+    def _anchored(self, units: pl.DataFrame, side: int, known: Ints, to_a: Ints | None) -> pl.DataFrame:
+        """Adds the latest equal packet (not -1 in `known`) before each, in its group and in its flow.
+
+        Its name is its number in A.
+        """
         at = units["at"].to_numpy()
         by_n = np.argsort(at)
         last = (np.full(self.groups, -1, np.int64), np.full(self.groups // 2, -1, np.int64))
@@ -321,7 +307,8 @@ class _Quick:
             here = np.empty(len(at), np.int64)
             here[by_n] = found
             new.append(pl.Series(f"{what}_n", np.where(here >= 0, here + 1, -1)))
-            new.append(pl.Series(f"{what}_name", np.where(here >= 0, names[here], -1)))
+            name = here if to_a is None else to_a[here]
+            new.append(pl.Series(f"{what}_name", np.where(here >= 0, name + 1, -1)))
         return units.with_columns(new)
 
     def packets(self, ready: Prepared) -> Packets:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pcaptool.errors import UsageError
 
-__all__ = ["RELATIONS", "RULES", "RULE_BY_NAME", "Rule", "rules_in_force"]
+__all__ = ["OF_ALL_PACKETS", "RELATIONS", "RULES", "RULE_BY_NAME", "Rule", "rules_in_force"]
 
 RELATIONS = {
     "model": "two runs of the same thing: a model and the real one, or a baseline and a new one",
@@ -125,6 +125,9 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 RULE_BY_NAME = {r.name: r for r in RULES}
+
+# Rules that look at all packets of a flow, also at those that are the same on both sides.
+OF_ALL_PACKETS = frozenset({"tsval-clock", "tsecr-echo", "ip-id-start", "flow-label", "neighbour-noise"})
 
 
 def rules_in_force(relation: str, switched: Mapping[str, bool] | None) -> frozenset[str]:

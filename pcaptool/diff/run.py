@@ -33,7 +33,7 @@ from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
-from pcaptool.diff.timing import add_times, exchange_timing, quantiles
+from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
 from pcaptool.diff.whole import Couples, Matches, couples_of
 
@@ -110,6 +110,8 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
     )
     differences = with_echoes(with_bytes(differences, sides, units), wholes)
     aligned_rows, rows = alignment_rows(matches, *wholes)
+    pairs = ready.flows.matched.height
+    exchanges = (exchanges_of(ready.whole_a, pairs), exchanges_of(ready.whole_b, pairs))
     return Diff(
         relation=relation,
         exit_code=int(found.differing > 0),
@@ -122,9 +124,9 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         rows=rows,
         differences=differences,
         differing=found.differing,
-        timing=tuple(_timing(ready, couples, relation, clocks)),
+        timing=tuple(_timing(ready, couples, relation, clocks) + exchange_timing(*exchanges)),
         behaviour=_behaviour(ready, relation),
-        distributions=distributions_of(*wholes, ready.flows.matched.height, gaps=relation == "model"),
+        distributions=distributions_of(*wholes, exchanges, gaps=relation == "model"),
         listing=listing_of(rows(LISTED), packets, differences),
         flows=ready.flows.matched.drop("syn_0_a", "syn_0_b"),
         bytes_view=partial(bytes_of, differences, sides, packets),
@@ -291,7 +293,7 @@ def _timing(ready: Prepared, couples: Couples, relation: str, clocks: Clocks | N
         in_flow = a.pair(couples.a) >= 0
         deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
         out += [quantiles("packet", deltas)] if len(deltas) else []
-    return out + exchange_timing(a, b, ready.flows.matched.height)
+    return out
 
 
 def _behaviour(ready: Prepared, relation: Relation) -> pl.DataFrame:

@@ -2,18 +2,20 @@
 
 Knows: how runs of packets go through the kernels, and which tables those share.
 Must not know: the other side.
+Must not load polars: the pass begins while that is being imported.
 Memory: 60 bytes a packet and, for each flow, what `analyze.flow_kernel` holds; never the packets' bytes.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.decode.dictionary import address_text
@@ -25,8 +27,13 @@ from pcaptool.engine import Engine
 from pcaptool.file import open_capture
 from pcaptool.file.model import Run
 
+if TYPE_CHECKING:
+    import polars as pl
+
 __all__ = ["Skim", "skim"]
 
+# Packets of a run: their rows stay in a processor's cache, and the threads seldom ask for the interpreter's lock.
+_RUN = 32_768
 _ADDRESSES = 1 << 16
 _UDP = 17
 # Columns of the packets: name and type.
@@ -36,7 +43,7 @@ _COLUMNS: dict[str, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Skim:
     """What one pass says of a capture.
 
@@ -49,8 +56,8 @@ class Skim:
         tsval (-1: none).
     ways : numpy.ndarray
         `numbers_kernel`'s rows of the directions.
-    flows : polars.DataFrame
-        As much of the report's table as the diff reads.
+    flow_columns : dict of str to list or numpy.ndarray
+        As much of the report's table of flows as the diff reads.
     exemplars : numpy.ndarray
         Number of a packet of each shape.
     odd, cut : int
@@ -61,7 +68,7 @@ class Skim:
     path: Path
     packets: dict[str, npt.NDArray[Any]]
     ways: Ints
-    flows: pl.DataFrame
+    flow_columns: dict[str, Any]
     exemplars: Ints
     odd: int
     cut: int
@@ -72,15 +79,23 @@ class Skim:
         """Number of packets."""
         return len(self.packets["ts"])
 
+    @cached_property
+    def flows(self) -> pl.DataFrame:
+        """The table of flows."""
+        import polars as pl  # noqa: PLC0415 - not before the pass is over
 
-def skim(path: Path, engine: Engine) -> Skim:
-    """Read a capture once; ends early, with `odd` set, at a packet that only decoding can place."""
+        texts = dict.fromkeys(("protocol", "src", "dst"), pl.String)
+        return pl.DataFrame(self.flow_columns, schema_overrides=texts)
+
+
+def skim(path: Path, engine: Engine, stop: threading.Event | None = None) -> Skim:
+    """Read a capture once; ends early, with `odd` set, at a packet that only decoding can place, or when told to."""
     pass_ = _Pass(engine)
     with open_capture(path, engine) as capture:
-        for run in capture.runs():
+        for run in capture.runs(_RUN):
             pass_.make_room(len(run), capture.position, capture.size_bytes)
             pass_.feed(run)
-            if pass_.state[sk.N_ODD]:
+            if pass_.state[sk.N_ODD] or (stop is not None and stop.is_set()):
                 break
         notes = [str(capture.cut)] if capture.cut is not None else []
     return pass_.result(path, notes)
@@ -178,20 +193,17 @@ class _Pass:
             int(self.state[sk.N_ODD]), int(self.state[sk.N_CUT]), notes,
         )  # fmt: skip
 
-    def _flow_table(self, count: int) -> pl.DataFrame:
+    def _flow_table(self, count: int) -> dict[str, Any]:
         flows = self._flows[:count]
-        return pl.DataFrame(
-            {
-                "flow": np.arange(count, dtype=np.uint32),
-                "protocol": ["udp" if p == _UDP else "tcp" for p in flows[:, fk.PROTOCOL].tolist()],
-                "src": [self._address(x >> 16) for x in flows[:, fk.SRC].tolist()],
-                "srcport": (flows[:, fk.SRC] & 0xFFFF).astype(np.uint16),
-                "dst": [self._address(x >> 16) for x in flows[:, fk.DST].tolist()],
-                "dstport": (flows[:, fk.DST] & 0xFFFF).astype(np.uint16),
-                "first_n": flows[:, fk.FIRST_N].astype(np.uint32),
-            },
-            schema_overrides={"protocol": pl.String, "src": pl.String, "dst": pl.String},
-        )
+        return {
+            "flow": np.arange(count, dtype=np.uint32),
+            "protocol": ["udp" if p == _UDP else "tcp" for p in flows[:, fk.PROTOCOL].tolist()],
+            "src": [self._address(x >> 16) for x in flows[:, fk.SRC].tolist()],
+            "srcport": (flows[:, fk.SRC] & 0xFFFF).astype(np.uint16),
+            "dst": [self._address(x >> 16) for x in flows[:, fk.DST].tolist()],
+            "dstport": (flows[:, fk.DST] & 0xFFFF).astype(np.uint16),
+            "first_n": flows[:, fk.FIRST_N].astype(np.uint32),
+        }
 
     def _address(self, number: int) -> str:
         if number < sk.IPV6_MARK:

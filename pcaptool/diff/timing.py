@@ -89,13 +89,18 @@ def _seconds(ns: int) -> str:
     return f"{ns // 1_000_000_000}.{ns % 1_000_000_000:09d} s"
 
 
-def exchange_timing(a: Whole, b: Whole, pairs: int) -> list[Timing]:
+def exchange_timing(a: pl.DataFrame, b: pl.DataFrame) -> list[Timing]:
     """Server time and transfer time of exchanges, paired by flow and number on the connection.
 
     An exchange is one turn of the conversation: new data of the originator, then of the responder. That is a
     request and its response wherever nobody speaks before the other has finished (no pipelining).
+
+    Parameters
+    ----------
+    a, b : polars.DataFrame
+        What `exchanges_of` finds.
     """
-    both = exchanges_of(a, pairs).join(exchanges_of(b, pairs), on=["pair", "exchange"], suffix="_b")
+    both = a.join(b, on=["pair", "exchange"], suffix="_b")
     out = []
     for column in ("server_time", "transfer_time"):
         deltas = both.select(pl.col(f"{column}_b") - pl.col(column)).to_series().to_numpy()

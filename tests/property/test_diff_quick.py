@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import pcaptool.diff as front
 from pcaptool.diff import diff_sides, load_side
-from pcaptool.diff.quick import diff_quickly, worthwhile
+from pcaptool.diff.start import quickly, worthwhile
 from pcaptool.engine import Engine
 from tests.proof.frames import Packet, moved, read, write
 from tests.proof.mutations import MUTATIONS
@@ -30,7 +30,7 @@ NAMES = ("repeat/loss-mid-cubic.server.pcap", "concurrent-4.server.pcap", "size-
 def answers(a, b, **options):
     """Both ways' answers; the quick one is None where it does not apply."""
     sides = (load_side(a), load_side(b))
-    return diff_sides(*sides, **options), diff_quickly(a, b, engine=Engine("plain"), **options)
+    return diff_sides(*sides, **options), quickly(a, b, engine=Engine("plain"), **options)
 
 
 def check(full, quick):
@@ -112,22 +112,22 @@ def test_what_only_decoding_can_place_goes_the_full_way(tmp_path):
     raw[20] |= 0x20  # more fragments
     a = tmp_path / "a.pcap"
     write(a, head, [*packets, Packet(fragment.sec + 9, 0, len(raw), bytes(raw))])
-    assert diff_quickly(a, a, relation="path", engine=Engine("plain")) is None
+    assert quickly(a, a, relation="path", engine=Engine("plain")) is None
 
 
 def test_other_runs_go_the_full_way():
     a, b = (LAB / "repeat" / f"python-1k.{i}.server.pcap" for i in (1, 2))
-    assert diff_quickly(a, b, engine=Engine("plain")) is None
-    assert diff_quickly(a, a, relation="model", engine=Engine("plain")) is None
-    assert diff_quickly(a, a, rules={"ip-id-start": True}, engine=Engine("plain")) is None
+    assert quickly(a, b, engine=Engine("plain")) is None
+    assert quickly(a, a, relation="model", engine=Engine("plain")) is None
+    assert quickly(a, a, rules={"ip-id-start": True}, engine=Engine("plain")) is None
 
 
 def test_long_captures_go_the_quick_way(tmp_path, monkeypatch):
     a = LAB / "size-10240.server.pcap"
-    monkeypatch.setattr("pcaptool.diff.quick.QUICK_BYTES", 1)
+    monkeypatch.setattr("pcaptool.diff.start.QUICK_BYTES", 1)
     assert worthwhile(a, str(a))
     assert not worthwhile(a, tmp_path)
     went = []
-    monkeypatch.setattr(front, "diff_quickly", lambda *x, **o: went.append((x, o)))
+    monkeypatch.setattr(front, "quickly", lambda *x, **o: went.append((x, o)))
     assert front.diff(a, a).same  # the full way takes over where the quick one says None
     assert len(went) == 1
