@@ -16,10 +16,19 @@ import numpy as np
 
 from pcaptool.diff.arrays import Ints
 
-__all__ = ["CURVE", "QUANTILES", "Distribution", "distribution_of", "ks_probability", "ks_statistic"]
+__all__ = [
+    "CURVE",
+    "QUANTILES",
+    "STAGE_PREFIX",
+    "Distribution",
+    "distribution_of",
+    "ks_probability",
+    "ks_statistic",
+]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CURVE = 300
+STAGE_PREFIX = "stage "
 _FEWEST = 4
 
 
@@ -50,6 +59,11 @@ class Distribution:
     probability: float | None
     curve_a: tuple[int, ...] = field(default=(), repr=False)
     curve_b: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def stage(self) -> str:
+        """Which step of the egress path this is (`host: stage to stage`), or nothing."""
+        return self.what.removeprefix(STAGE_PREFIX) if self.what.startswith(STAGE_PREFIX) else ""
 
 
 def distribution_of(what: str, a: Ints, b: Ints) -> Distribution | None:

@@ -22,6 +22,7 @@ from pcaptool.diff import print_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.fingerprint import masked_prints
 from pcaptool.diff.side import PRINTS_SCHEMA, TABLES_READ, Side
+from pcaptool.diff.stage_times import COLUMNS
 from pcaptool.engine import Engine
 from pcaptool.errors import ReportError
 from pcaptool.file import open_capture
@@ -29,7 +30,7 @@ from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns, Masked, row_count, to_arrow
 from pcaptool.tables.report import open_report
 
-__all__ = ["kept", "load_side", "packets_of", "prints_of", "whole_frame"]
+__all__ = ["kept", "load_side", "packets_of", "prints_of", "stages_beside", "whole_frame"]
 
 _ICMPV6 = 58
 
@@ -68,7 +69,34 @@ def _report(folder: Path) -> Side:
         )
     if "packets" not in report.tables:
         raise ReportError("the report has no packets table", path=folder, hint="make it with all tables")
-    return Side(str(folder), {name: report[name].collect() for name in TABLES_READ if name in report.tables})
+    frames = {name: report[name].collect() for name in TABLES_READ if name in report.tables}
+    stages = report["stages"].collect() if "stages" in report.tables and report.whole("stages") else None
+    return Side(str(folder), frames, stages=stages)
+
+
+def _read_stages(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ReportError("not a readable Parquet file", path=path) from error
+
+
+def stages_beside(capture: Path) -> pl.DataFrame | None:
+    """Stages of the run that a capture is of: what `generate` (OUT.stages.parquet) or `lab run` left beside it.
+
+    Raises
+    ------
+    ReportError
+        A file of that name that is no such table.
+    """
+    for name in (f"{capture.stem}.stages.parquet", "stages.parquet"):
+        path = capture.with_name(name)
+        if path.is_file():
+            found = _read_stages(path)
+            if not set(found.columns) >= COLUMNS:
+                raise ReportError("no table of stages", path=path, hint="make it anew, or move it away")
+            return found
+    return None
 
 
 def _capture(path: Path, engine: Engine) -> Side:
@@ -91,7 +119,10 @@ def _capture(path: Path, engine: Engine) -> Side:
     def reread(numbers: list[int]) -> dict[int, bytes]:
         return packets_of(path, engine, set(numbers))
 
-    return Side(str(path), frames, whole, notes, reread if path.is_file() else None)
+    known = path.is_file()
+    return Side(
+        str(path), frames, whole, notes, reread if known else None, stages_beside(path) if known else None
+    )
 
 
 def kept(parts: dict[str, list[pl.DataFrame]], found: Iterable[dict[str, Columns]]) -> None:

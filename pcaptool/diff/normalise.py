@@ -178,7 +178,10 @@ def _ip_ids(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     )
     whole = whole.with_columns(odd=odd_first.fill_null(value=False))
     behind_odd = pl.col("odd").shift(1).over(keys).fill_null(value=False)
-    wrong = ((step & ~back & ~behind_odd) | pl.col("odd")) & (pl.col("counted").fill_null(1.0) >= 0.5)
+    # A counter that advances by any steps: two runs of it keep their distance, two random sequences never do.
+    even = (pl.col("offset") == pl.col("before")).mean().over(keys)
+    follows = (pl.col("counted").fill_null(1.0) >= 0.5) | (even.fill_null(0.0) >= 0.5)
+    wrong = ((step & ~back & ~behind_odd) | pl.col("odd")) & follows
     ok = np.zeros(pairs.a.height, np.bool_)
     ok[whole.filter(~wrong)["row"].to_numpy()] = True
     return ok[rows]

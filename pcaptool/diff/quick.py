@@ -23,6 +23,7 @@ from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, signatures
 from pcaptool.diff.keys import grouped
 from pcaptool.diff.listing import Packets
+from pcaptool.diff.load import stages_beside
 from pcaptool.diff.prepare import Flows, Known, Prepared, matched_flows, with_pairs
 from pcaptool.diff.result import Diff
 from pcaptool.diff.rules import rules_in_force
@@ -221,12 +222,15 @@ class _Quick:
         to_a = np.full(self.wholes[1].height, -1, np.int64)
         to_a[self.to_b[self.to_b >= 0]] = np.flatnonzero(self.to_b >= 0)
         chosen = self._chosen(to_a)
-        sides = _both(lambda job: self._some(*job), ((self.sides[0], chosen[0]), (self.sides[1], chosen[1])))
+        sides = _both(
+            lambda job: self._some(*job, stages=True),
+            ((self.sides[0], chosen[0]), (self.sides[1], chosen[1])),
+        )
         units = [self._units(x, name) for x, name in zip(sides, "ab", strict=True)]
         a, b = grouped(units[0], units[1], self.flows.matched)
         wholes = [self._finished(w, u, o) for w, u, o in zip(self.wholes, (a, b), self.orders, strict=True)]
-        jobs = ((a, 0, self.to_b, None), (b, 1, to_a, to_a))
-        a, b = _both(lambda job: self._anchored(*job), jobs)
+        ends = ((a, 0, self.to_b, None), (b, 1, to_a, to_a))
+        a, b = _both(lambda job: self._anchored(*job), ends)
         exemplars = a.join(
             pl.DataFrame({"n": self.sides[0].exemplars.astype(np.uint32)}).with_row_index("shape"), on="n"
         ).sort("shape")
@@ -257,11 +261,11 @@ class _Quick:
         out[1][same[same >= 0]] = 1
         return [np.flatnonzero(found) + 1 for found in out]
 
-    def _some(self, side: Skim, chosen: Ints) -> Side:
+    def _some(self, side: Skim, chosen: Ints, *, stages: bool = False) -> Side:
         flow = side.packets["group"][chosen - 1] >> 1
         some = load_some(side.path, self.engine, chosen, flow, side.flows)
         some.notes.extend(side.notes)
-        return some
+        return replace(some, stages=stages_beside(side.path)) if stages else some
 
     def _units(self, some: Side, name: str) -> pl.DataFrame:
         """Units with the numbers that only the whole capture gives."""

@@ -32,6 +32,7 @@ from pcaptool.diff.rules import RULES, rules_in_force
 from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
+from pcaptool.diff.stage_times import stage_distributions
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
 from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
@@ -126,7 +127,10 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         differing=found.differing,
         timing=tuple(_timing(ready, couples, relation, clocks) + exchange_timing(*exchanges)),
         behaviour=_behaviour(ready, relation),
-        distributions=distributions_of(*wholes, exchanges, gaps=relation == "model"),
+        distributions=(
+            *distributions_of(*wholes, exchanges, gaps=relation == "model"),
+            *stage_distributions(sides[0].stages, sides[1].stages),
+        ),
         listing=listing_of(rows(LISTED), packets, differences),
         flows=ready.flows.matched.drop("syn_0_a", "syn_0_b"),
         bytes_view=partial(bytes_of, differences, sides, packets),

@@ -43,6 +43,8 @@ class Side:
         What the reader had to say, for example that the capture is cut.
     reread : callable or None
         Captured bytes of some packets by number; None where the capture cannot be read once more.
+    stages : polars.DataFrame or None
+        The `stages` table of the run that it was captured in, where there is one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Side:
     prints: pl.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
     reread: Callable[[list[int]], dict[int, bytes]] | None = None
+    stages: pl.DataFrame | None = None
 
     @property
     def packets(self) -> int:

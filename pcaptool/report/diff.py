@@ -66,8 +66,10 @@ def diff_renderable(diff: Diff, *, packets: int = 60, differences: int = 20) -> 
         parts += [_layers(diff), Text(), *_rules(diff)]
     if diff.timing:
         parts += [_timing(diff), Text()]
-    if any(d.distance is not None for d in diff.distributions):
+    if any(d.distance is not None and not d.stage for d in diff.distributions):
         parts += [_distributions(diff), Text()]
+    if any(d.stage for d in diff.distributions):
+        parts += [_stages(diff), Text()]
     if diff.behaviour.height and int(diff.behaviour["differing"].sum()):
         parts += [_behaviour(diff), Text()]
     if diff.differences.height:
@@ -267,13 +269,29 @@ def _distributions(diff: Diff) -> RenderableType:
         title="Times of each side in ms; distance and p: Kolmogorov-Smirnov",
     )  # fmt: skip
     for d in diff.distributions:
-        if d.distance is None or d.probability is None:
+        if d.distance is None or d.probability is None or d.stage:
             continue
         told = [("", ""), (f"{d.distance:.2f}", f"{d.probability:.2g}")]
         sides = (("A", d.count_a, d.quantiles_a), ("B", d.count_b, d.quantiles_b))
         for (side, count, quantiles), test in zip(sides, told, strict=True):
             what = printable(_SAMPLES.get(d.what, d.what)) if side == "A" else ""
             table.add_row(Text(what), side, str(count), *[_milliseconds(q) for q in quantiles], *test)
+    return table
+
+
+def _stages(diff: Diff) -> RenderableType:
+    table = _grid(
+        ("stage", "left"), ("A count", "right"), ("median", "right"), ("95 %", "right"), ("B count", "right"),
+        ("median", "right"), ("95 %", "right"), ("distance", "right"), ("p", "right"),
+        title="Times from stage to stage in us; distance and p: Kolmogorov-Smirnov",
+    )  # fmt: skip
+    for d in (d for d in diff.distributions if d.stage):
+        cells = []
+        for count, quantiles in ((d.count_a, d.quantiles_a), (d.count_b, d.quantiles_b)):
+            cells += [str(count), *(f"{quantiles[i] / 1000:.3f}" for i in (2, 4))]
+        untold = d.distance is None or d.probability is None
+        test = ("", "") if untold else (f"{d.distance:.2f}", f"{d.probability:.2g}")
+        table.add_row(Text(printable(d.stage)), *cells, *test)
     return table
 
 

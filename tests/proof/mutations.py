@@ -275,8 +275,8 @@ def cause_between(name: str, packets: Packets, change: Change) -> str:
     if not p.is_tcp:
         return "other-packets"
     if change.n_b is None:  # only the point nearer to the client has it
-        if not from_client(packets, p):
-            return "not-captured"
+        if not from_client(packets, p):  # the farther point has it once more than its sender's
+            return "duplicated" if len(alike(packets, change.n_a)) > 1 else "not-captured"
         return "capture-loss" if acknowledged(p, change.packets) else "lost-between"
     if not from_client(packets, p):
         return "lost-between"
@@ -340,12 +340,16 @@ def mistakes(name: str, packets: Packets, change: Change, found, relation: str) 
     if name == "swap":
         return
     found_at = {(r["n_a"], r["n_b"]) for r in rows}
-    if name in ("drop", "duplicate"):
-        # Of packets that are byte for byte the same, any may be called the missing one.
-        p = packets[(change.n_a or (change.n_b or 0) - 1) - 1]
-        alike = {i + 1 for i, q in enumerate(packets) if q.raw == p.raw}
-        good = {(i, None) for i in alike} if name == "drop" else {(None, i) for i in alike | {change.n_b}}
-        if len(found_at) != 1 or not found_at <= good:
-            yield f"place: {sorted(good, key=str)} expected, {sorted(found_at, key=str)} found"
-    elif found_at != {(change.n_a, change.n_b)}:
-        yield f"place: {(change.n_a, change.n_b)} expected, {sorted(found_at, key=str)} found"
+    # Of packets that are byte for byte the same, any may be called the missing one, or the one that was changed.
+    same = alike(packets, change.n_a or (change.n_b or 0) - 1)
+    if name == "duplicate":
+        good = {(None, i + (i >= (change.n_b or 0))) for i in same} | {(None, change.n_b)}
+    else:
+        good = {(i, change.n_b) for i in same} if change.n_a else {(None, change.n_b)}
+    if len(found_at) != 1 or not found_at <= good:
+        yield f"place: {sorted(good, key=str)} expected, {sorted(found_at, key=str)} found"
+
+
+def alike(packets: Packets, n: int) -> set[int]:
+    """Numbers of the packets that are byte for byte the same as one of them."""
+    return {i + 1 for i, q in enumerate(packets) if q.raw == packets[n - 1].raw}
