@@ -100,5 +100,7 @@ def diff(
     from pcaptool.diff.load import load_side  # noqa: PLC0415 - after `quickly`
     from pcaptool.diff.run import diff_sides  # noqa: PLC0415
 
-    sides = (load_side(a), load_side(b))
-    return diff_sides(*sides, relation=relation, rules=rules, tolerances=tolerances, side=side)
+    # No names for the sides here: `diff_sides` lets go of their tables on the way.
+    return diff_sides(
+        load_side(a), load_side(b), relation=relation, rules=rules, tolerances=tolerances, side=side
+    )

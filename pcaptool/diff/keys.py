@@ -16,33 +16,44 @@ _OTHER_GROUPS = 1 << 40
 _ACK_KINDS = ("ack", "probe")
 
 
-def grouped(a: pl.DataFrame, b: pl.DataFrame, flows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Adds group and keys, sorts by group and number, counts rows."""
+def grouped(sides: list[pl.DataFrame], flows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Adds group and keys, sorts by group and number, counts rows.
+
+    Parameters
+    ----------
+    sides : list of polars.DataFrame
+        Units of both sides; emptied, so that each is held once.
+    flows : polars.DataFrame
+    """
     ends = pl.concat([flows.select(x="src_a", y="src_b"), flows.select(x="dst_a", y="dst_b")])
     stands_for = dict(stand_ins(ends))
-    a = a.with_columns(
-        _canonical("sender", stands_for).alias("_from"),
-        _canonical("ip.dst", stands_for).alias("_to"),
-        _canonical("arp.dst_proto_ipv4", stands_for).alias("_asked"),
-    )
-    b = b.with_columns(
-        pl.col("sender").alias("_from"),
-        pl.col("ip.dst").alias("_to"),
-        pl.col("arp.dst_proto_ipv4").alias("_asked"),
-    )
-    kinds = pl.concat([a["kind"], b["kind"]]).drop_nulls().unique().sort()
+    kinds = pl.concat([units["kind"] for units in sides]).drop_nulls().unique().sort()
     number = {k: _OTHER_GROUPS + i for i, k in enumerate(kinds.to_list())}
+    group = (
+        pl.when(pl.col("proto") == "other")
+        .then(pl.col("kind").replace_strict(number, default=_OTHER_GROUPS, return_dtype=pl.Int64))
+        .when(pl.col("pair") < 0).then(-1)
+        .otherwise(pl.col("pair") * 2 + pl.col("dir").cast(pl.Int64))
+    )  # fmt: skip
     out = []
-    for units in (a, b):
-        group = (
-            pl.when(pl.col("proto") == "other")
-            .then(pl.col("kind").replace_strict(number, default=_OTHER_GROUPS, return_dtype=pl.Int64))
-            .when(pl.col("pair") < 0).then(-1)
-            .otherwise(pl.col("pair") * 2 + pl.col("dir").cast(pl.Int64))
-        )  # fmt: skip
-        keyed = units.with_columns(g=group, **_keys()).drop("_from", "_to", "_asked")
-        out.append(keyed.sort("g", "n").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)))
+    for canonical in (stands_for, {}):  # A's addresses as B's
+        keyed = sides.pop(0).with_columns(
+            _canonical("sender", canonical).alias("_from"),
+            _canonical("ip.dst", canonical).alias("_to"),
+            _canonical("arp.dst_proto_ipv4", canonical).alias("_asked"),
+        )
+        keyed = keyed.with_columns(g=group)
+        for name, key in _keys().items():  # one at a time: what is hashed is laid out anew for it
+            keyed = keyed.with_columns(key.alias(name))
+        keyed = _sorted(keyed.drop("_from", "_to", "_asked"))
+        out.append(keyed.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)))
     return out[0], out[1]
+
+
+def _sorted(units: pl.DataFrame) -> pl.DataFrame:
+    """By group and number; column by column, each let go when its copy is there: units are most of the memory."""
+    order = units.select(pl.arg_sort_by("g", "n")).to_series()
+    return pl.DataFrame([units.drop_in_place(name).gather(order) for name in units.columns])
 
 
 def _keys() -> dict[str, pl.Expr]:

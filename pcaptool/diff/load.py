@@ -23,6 +23,7 @@ from pcaptool.diff.arrays import Ints
 from pcaptool.diff.fingerprint import masked_prints
 from pcaptool.diff.side import PRINTS_SCHEMA, TABLES_READ, Side
 from pcaptool.diff.stage_times import COLUMNS
+from pcaptool.diff.units import columns_read
 from pcaptool.engine import Engine
 from pcaptool.errors import ReportError
 from pcaptool.file import open_capture
@@ -69,7 +70,11 @@ def _report(folder: Path) -> Side:
         )
     if "packets" not in report.tables:
         raise ReportError("the report has no packets table", path=folder, hint="make it with all tables")
-    frames = {name: report[name].collect() for name in TABLES_READ if name in report.tables}
+    frames = {
+        name: report[name].select(columns_read(TABLES[name])).collect()
+        for name in TABLES_READ
+        if name in report.tables
+    }
     stages = report["stages"].collect() if "stages" in report.tables and report.whole("stages") else None
     return Side(str(folder), frames, stages=stages)
 
@@ -140,7 +145,8 @@ def whole_frame(name: str) -> pl.DataFrame:
 
 def _frame(name: str, columns: Columns) -> pl.DataFrame:
     table = TABLES[name]
-    made = pl.from_arrow(to_arrow(table, columns))
+    wanted_ = set(columns_read(table))
+    made = pl.from_arrow(to_arrow(table, {name: c for name, c in columns.items() if name in wanted_}))
     assert isinstance(made, pl.DataFrame)  # noqa: S101 - a record batch becomes a frame
     # Dictionary columns of different batches have different dictionaries.
     texts = [c for c, kind in made.schema.items() if isinstance(kind, (pl.Categorical, pl.Enum))]

@@ -122,9 +122,9 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) 
     units = [units_of(s) for s in (side_a, side_b)]
     noise = 0
     if drop_noise:
-        kept = [u.filter(~_is_noise()) for u in units]
-        noise = sum(u.height - k.height for u, k in zip(units, kept, strict=True))
-        units = kept
+        noise = sum(u.height for u in units)
+        units = [u.filter(~_is_noise()) for u in units]
+        noise -= sum(u.height for u in units)
     if not bytes_known:
         nothing = {c: pl.lit(None, pl.UInt64) for c in ("frame_print", "payload_print", "masked_print")}
         units = [u.with_columns(**nothing) for u in units]
@@ -136,12 +136,13 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) 
     ]
     flows = matched_flows((signs[0], signs[1]), (bases[0], bases[1]))
     torn = (flows.matched["how"] == SAME_ENDS).any()
-    paired = [
-        with_pairs(u, flows.matched, side) for u, side in zip(units if torn else first, "ab", strict=True)
-    ]
-    if torn:
-        paired = [relative(u, x) for u, x in zip(paired, flows.bases, strict=True)]
-    a, b = grouped(with_elapsed(paired[0]), with_elapsed(paired[1]), flows.matched)
+    # From here on a table is held once: with all of its columns it is the most that a comparison needs.
+    left = units if torn else first
+    del units, first
+    for i, side in enumerate("ab"):
+        left[i] = with_pairs(left[i], flows.matched, side)
+        left[i] = with_elapsed(relative(left[i], flows.bases[i]) if torn else left[i])
+    a, b = grouped(left, flows.matched)
     a, b = (u.with_columns(at=pl.col("row")) for u in (a, b))
     known = (
         Known(_same_frames(a, b, flows.matched.height), units=True) if same_frames and bytes_known else None

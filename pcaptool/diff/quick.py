@@ -227,7 +227,7 @@ class _Quick:
             ((self.sides[0], chosen[0]), (self.sides[1], chosen[1])),
         )
         units = [self._units(x, name) for x, name in zip(sides, "ab", strict=True)]
-        a, b = grouped(units[0], units[1], self.flows.matched)
+        a, b = grouped(units, self.flows.matched)
         wholes = [self._finished(w, u, o) for w, u, o in zip(self.wholes, (a, b), self.orders, strict=True)]
         ends = ((a, 0, self.to_b, None), (b, 1, to_a, to_a))
         a, b = _both(lambda job: self._anchored(*job), ends)

@@ -76,7 +76,10 @@ def diff_sides(
     ready = prepared(relation or "path")
     if relation is None:
         relation = detected(ready)
-        ready = prepared(relation) if relation == "model" else ready
+        if relation == "model":
+            del ready  # both at once would be the most that is ever held
+            ready = prepared(relation)
+    a, b = a.lean(), b.lean()
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
     return conclude(ready, (a, b), settings, _packets_of(ready))
 

@@ -7,7 +7,7 @@ Must not know: how a capture or a report is read (`load`), or what is compared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -53,6 +53,10 @@ class Side:
     notes: list[str] = field(default_factory=list)
     reread: Callable[[list[int]], dict[int, bytes]] | None = None
     stages: pl.DataFrame | None = None
+
+    def lean(self) -> Side:
+        """The same without its tables: what is still asked once units are made."""
+        return replace(self, frames={"packets": self.frames["packets"].select("n")}, prints=None)
 
     @property
     def packets(self) -> int:

@@ -17,7 +17,7 @@ from pcaptool.diff.fields import FIELDS
 from pcaptool.diff.side import PRINTS_SCHEMA, Side
 from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
 
-__all__ = ["bases_of", "placed", "relative", "units_of", "voted_bases", "with_elapsed"]
+__all__ = ["bases_of", "columns_read", "placed", "relative", "units_of", "voted_bases", "with_elapsed"]
 
 # Columns beside the compared ones that flows, alignment and rules look at.
 _ALSO = {
@@ -32,6 +32,19 @@ _EMPTY: dict[str, Any] = {
     "string": pl.String, "u8_list": pl.List(pl.UInt8), "u32_list": pl.List(pl.UInt32),
     "text_list": pl.List(pl.String),
 }  # fmt: skip
+
+
+_OF_PACKETS = (
+    "n", "ts", "len", "cap_len", "linktype", "protocol", "src", "srcport", "flow", "payload_bytes", "payload_offset",
+)  # fmt: skip
+
+
+def columns_read(table: Table) -> list[str]:
+    """Names of the columns of a table of the report that units are made of; all of `flows`."""
+    if table.name == "flows":
+        return list(table.names)
+    keys = _OF_PACKETS if table.name == "packets" else ("n", "depth")
+    return [c for c in table.names if c in keys or f"{table.name}.{c}" in _READ]
 
 
 def units_of(side: Side) -> pl.DataFrame:
@@ -53,11 +66,14 @@ def units_of(side: Side) -> pl.DataFrame:
         .otherwise(pl.lit("other"))
     )  # fmt: skip
     state = [_checksum_state(t) for t in ("ip", "tcp", "udp")]
+    made = [
+        f"{t}.{c}" for t in ("ip", "tcp", "udp") for c in ("checksum", "checksum_status", "checksum_partial")
+    ]
     return units.with_columns(
         proto.alias("proto"),
         pl.coalesce("arp.src_proto_ipv4", "ip.src", "link.src").alias("sender"),
         *state,
-    )
+    ).drop(*made, strict=False)
 
 
 def _packet_list(side: Side) -> pl.DataFrame:
@@ -231,4 +247,4 @@ def _with_sack(units: pl.DataFrame) -> pl.DataFrame:
     return edges.with_columns(
         pl.concat_list("_le", "_re").alias("tcp.sack"),
         pl.concat_list("tcp.options_sack_le", "tcp.options_sack_re").alias("tcp.sack_raw"),
-    ).drop("_le", "_re")
+    ).drop("_le", "_re", "tcp.options_sack_le", "tcp.options_sack_re")
