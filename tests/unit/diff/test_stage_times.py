@@ -42,7 +42,8 @@ def test_a_slower_step_is_told_as_that_step_and_no_other(runs):
     assert moved == {"server: net_dev_start_xmit to net_dev_xmit"}
     slow = steps[moved.pop()]
     assert slow.quantiles_b[2] - slow.quantiles_a[2] == 500
-    assert slow.distance == 1.0 and slow.probability < 0.01
+    assert slow.distance == 1.0
+    assert slow.probability < 0.01
     assert found.exit_code == 0  # times are told, they do not count
 
 
