@@ -8,8 +8,8 @@ tens of microseconds late, a reading one does not. A frame is handed over alone,
 own, unless sending is behind by more than BEHIND_NS (a rate beyond single calls; always with topspeed): then those that
 are due go together, up to BATCH in one call.
 What made one frame late (an interrupt, another program) disturbs one gap, not the burst behind it: frames that follow
-keep their distances but for SLEW_NS each, until the lateness is made up for; what is beyond LATE_NS is made up for at
-once. Deadlines themselves never move, so nothing adds up.
+keep their distances but for SLEW_NS, or a 128th, each until the lateness is made up for; what is beyond LATE_NS is made
+up for at once. Deadlines themselves never move, so nothing adds up.
 EAGAIN and ENOBUFS (a full socket buffer, queue or driver ring) are tried again until RETRY_NS have passed without any
 success; then the sender gives up, as it does when the interface has gone.
 """
@@ -24,19 +24,9 @@ __all__ = ["CONTROL_SIZE", "send_frames"]
 
 # control[...]: slots filled, slots done, whether to stop, whether no slot will follow; frames handed over or failed;
 # times the sender found no frame planned; errno that ended it; first deadline on CLOCK_MONOTONIC; tries repeated;
-# how late the last frame was
-FILLED, DONE, STOP, ENDED, TRIED, STARVED, FATAL, START_NS, RETRIED, LATENESS_NS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-)
+# how late the last frame was, and when it was due
+FILLED, DONE, STOP, ENDED, TRIED, STARVED, FATAL, START_NS, RETRIED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+LATENESS_NS, LAST_DUE_NS = 9, 10
 CONTROL_SIZE = 16
 
 # settings[...]
@@ -47,6 +37,7 @@ MSG_DONTWAIT = 0x40
 HEADER_BYTES = 64
 SLICE_NS = 20_000_000  # a sleeping sender looks this often whether it is to stop
 PAUSE_NS = 50_000  # between two tries
+GAP_SHIFT = 7  # of a long gap a 128th is given up to make up for lateness
 
 
 def send_frames(
@@ -102,13 +93,14 @@ def _send_slot(
         if size[row] == 0:
             row += 1
             continue
-        held_ns = min(max(control[LATENESS_NS] - settings[SLEW_NS], 0), settings[LATE_NS])
+        slew_ns = max(settings[SLEW_NS], (due_ns[row] - control[LAST_DUE_NS]) >> GAP_SHIFT)
+        held_ns = min(max(control[LATENESS_NS] - slew_ns, 0), settings[LATE_NS])
         now_ns = _wait(control, settings, start_ns + due_ns[row] + held_ns, scratch)
         if now_ns < 0:
             return False
         more = 1
         late_ns = now_ns - start_ns - due_ns[row]
-        control[LATENESS_NS] = late_ns
+        control[LATENESS_NS], control[LAST_DUE_NS] = late_ns, due_ns[row]
         behind = late_ns >= settings[BEHIND_NS]
         while (
             behind
