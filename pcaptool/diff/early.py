@@ -33,11 +33,16 @@ def nothing_to_compare(a: Side, b: Side, relation: str) -> Diff | None:
 
 
 def nothing_in_common(ready: Prepared, alignment: Alignment, runs: list[Run]) -> bool:
-    """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned."""
+    """Whether no payload is the same although both sides have some, and hardly a packet; or nothing was aligned.
+
+    Captures of other link types without a conversation or a packet in common have nothing in common, too.
+    """
     a, b = ready.a, ready.b
     known = int(np.count_nonzero(ready.known.to_b >= 0)) if ready.known and not ready.known.units else 0
     if not known and not len(alignment.one_a) and not len(alignment.seg_a):
         return True
+    if not known and not ready.flows.matched.height and _other_links(a, b):
+        return not np.count_nonzero(alignment.one_how <= HOW.index("content"))
     alike = known + np.count_nonzero(alignment.one_how <= HOW.index("content"))
     if alike >= _ALIKE_ENOUGH * min(ready.whole_a.height, ready.whole_b.height):
         return False
@@ -49,6 +54,10 @@ def nothing_in_common(ready: Prepared, alignment: Alignment, runs: list[Run]) ->
     if ((x == y) & sized).any():
         return False
     return not any(r.bytes_equal(masked=True) for r in runs)
+
+
+def _other_links(a: pl.DataFrame, b: pl.DataFrame) -> bool:
+    return not set(a["linktype"].unique().to_list()) & set(b["linktype"].unique().to_list())
 
 
 def strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:

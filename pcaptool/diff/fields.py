@@ -113,7 +113,7 @@ def _fields() -> tuple[ComparedField, ...]:
         field("udp.length", "transport", 80),
         field("payload.bytes", "application", 88, follows=("tcp.len", "udp.length")),
         field(
-            "payload", "application", 90, ("http-date",), column="payload_print",
+            "payload", "application", 90, ("http-date", "client-port"), column="payload_print",
             follows=("payload.bytes", "tcp.len", "udp.length"),
         ),
         field("ip.checksum", "network", 25, ("checksum",), "ip.checksum_state", follows=_IP_SUMMED),

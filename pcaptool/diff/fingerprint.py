@@ -1,7 +1,7 @@
 r"""Payload bytes as numbers that can be joined: what the diff compares instead of keeping bytes.
 
 Knows: one fingerprint a packet, how fingerprints of consecutive byte ranges join into that of the whole, and
-which bytes of an HTTP head are random by nature (Date-like headers).
+which bytes of an HTTP head are random by nature (Date-like headers), and of a UDP header inside a fragment.
 Must not know: flows, alignment, what a difference means.
 
 The fingerprint of bytes is the big-endian number they spell, modulo the product of two safe primes below 2**31
@@ -21,9 +21,19 @@ import numpy as np
 from pcaptool.diff.arrays import Ints
 from pcaptool.engine.loads import PRIME_HIGH, PRIME_LOW
 
-__all__ = ["MODULUS", "fingerprint", "joined", "mask_http_dates", "masked_prints"]
+__all__ = [
+    "MODULUS",
+    "UDP_HEADER_BYTES",
+    "fingerprint",
+    "joined",
+    "mask_http_dates",
+    "mask_udp_header",
+    "masked_prints",
+]
 
 MODULUS = PRIME_HIGH * PRIME_LOW
+UDP_HEADER_BYTES = 8
+_EPHEMERAL = 32_768  # Linux' net.ipv4.ip_local_port_range begins here; RFC 6335 a little later
 _DATED = re.compile(rb"(?i)(?<=\r\n)(date|expires|last-modified|age|etag):[ \t]*([^\r\n]*)")
 _HEAD = re.compile(rb"HTTP/1\.[01] \d{3}[^\r\n]*\r\n")
 
@@ -73,6 +83,22 @@ def mask_http_dates(payload: bytes) -> bytes:
             out = bytearray(payload) if out is None else out
             out[hit.start(2) : hit.end(2)] = b"#" * (hit.end(2) - hit.start(2))
     return payload if out is None else bytes(out)
+
+
+def mask_udp_header(payload: bytes) -> bytes:
+    r"""A first fragment's payload with ephemeral ports, and the checksum that covers them, overwritten.
+
+    Examples
+    --------
+    >>> mask_udp_header(b"\x00\x35\xbe\x97\x00\x0a\x12\x34hi")
+    b'\x005\x00\x00\x00\n\x00\x00hi'
+    """
+    out = bytearray(payload)
+    for at in (0, 2):
+        if int.from_bytes(out[at : at + 2], "big") >= _EPHEMERAL:
+            out[at : at + 2] = b"\0\0"
+    out[6:UDP_HEADER_BYTES] = b"\0\0"
+    return bytes(out)
 
 
 def masked_prints(data: memoryview, starts: Ints, ends: Ints) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from pcaptool.decode.batch import Analysis, Batch
 from pcaptool.decode.decoder import Decoder
 from pcaptool.diff import print_kernel
 from pcaptool.diff.arrays import Ints
-from pcaptool.diff.fingerprint import masked_prints
+from pcaptool.diff.fingerprint import UDP_HEADER_BYTES, fingerprint, mask_udp_header, masked_prints
 from pcaptool.diff.side import PRINTS_SCHEMA, TABLES_READ, Side
 from pcaptool.diff.stage_times import COLUMNS
 from pcaptool.diff.units import columns_read
@@ -33,7 +33,7 @@ from pcaptool.tables.report import open_report
 
 __all__ = ["kept", "load_side", "packets_of", "prints_of", "stages_beside", "whole_frame"]
 
-_ICMPV6 = 58
+_ICMPV6, _UDP = 58, 17
 
 
 def load_side(source: str | Path | Side, engine: Engine | None = None) -> Side:
@@ -164,6 +164,9 @@ def prints_of(batch: Batch, kernel: Callable[..., None]) -> pl.DataFrame:
     begins = starts + np.minimum(places, sizes)
     for row, value in masked_prints(batch.data.data, begins, begins + captured):
         masked[row] = value
+    for row in _first_fragments(batch, lengths):
+        held = bytes(batch.data[begins[row] : begins[row] + captured[row]])
+        masked[row] = fingerprint(mask_udp_header(held))
     return pl.DataFrame(
         {
             "n": np.arange(batch.first_n, batch.first_n + batch.count),
@@ -174,6 +177,16 @@ def prints_of(batch: Batch, kernel: Callable[..., None]) -> pl.DataFrame:
             "icmpv6_type": _icmpv6_types(batch, starts, sizes),
         }
     ).cast(PRINTS_SCHEMA)  # type: ignore[arg-type]
+
+
+def _first_fragments(batch: Batch, lengths: Ints) -> list[int]:
+    """Rows of packets whose payload begins with a UDP header: first fragments of datagrams."""
+    ip = batch.tables["ip"]
+    mine = (_ints(ip["depth"]) == 0) & (_ints(ip["proto"]) == _UDP) & (_ints(ip["frag_offset"]) == 0)
+    if not mine.any():
+        return []
+    rows = np.setdiff1d(_ints(ip["n"])[mine], _ints(batch.tables["udp"]["n"])) - batch.first_n
+    return [row for row in rows.tolist() if lengths[row] >= UDP_HEADER_BYTES]
 
 
 def _icmpv6_types(batch: Batch, starts: Ints, sizes: Ints) -> Ints:

@@ -23,6 +23,7 @@ __all__ = ["NORMALISERS", "clock_error"]
 # A timestamp that is taken when the segment is built and read off a whole-tick clock lies within one tick of
 # its capture time, seen from the middle of the connection's errors; the rest is for the tap's own delay.
 _TICK_SLACK = 1.05
+_IPPROTO_UDP = 17
 _RATES_HZ = (1000, 100, 250, 200, 1_000_000)
 
 
@@ -42,12 +43,33 @@ def _relative(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
 
 
 def _ports(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
+    if field.name == "payload":
+        return _fragments(pairs, rows)
     x, y = pairs.pick(rows, field.name)
-    own = pairs.a["dir"].gather(rows).to_numpy() == (0 if field.name.endswith("srcport") else 1)
+    way = pairs.a["dir"].gather(rows)
+    own = way.fill_null(-1).to_numpy() == (0 if field.name.endswith("srcport") else 1)
     known = pl.DataFrame({"pair": pairs.a["pair"].gather(rows), "x": x, "y": y})
     known = known.join(pairs.ports, on="pair", how="left", maintain_order="left")
     right = (pl.col("x") == pl.col("port_a")) & (pl.col("y") == pl.col("port_b"))
-    return np.asarray(own) & _mask(known.select(right).to_series())
+    # Of no flow: a header that an ICMP error quotes; it may be of any flow.
+    quoted = known.select("x", "y").join(
+        pairs.ports.select(x="port_a", y="port_b", ok=pl.lit(value=True)).unique(),
+        on=["x", "y"], how="left", maintain_order="left",
+    )  # fmt: skip
+    of_none = _mask(known["pair"] < 0)
+    return (np.asarray(own) & _mask(known.select(right).to_series())) | (of_none & _mask(quoted["ok"]))
+
+
+def _fragments(pairs: Pairs, rows: Ints) -> Mask:
+    """First fragments of datagrams that are the same but for ephemeral ports and the checksum."""
+    x, y = pairs.pick(rows, "masked_print")
+    return _same(x, y) & _mask(x.is_not_null()) & _is_fragment(pairs, rows)
+
+
+def _is_fragment(pairs: Pairs, rows: Ints) -> Mask:
+    """Whether a payload begins with a UDP header that was not decoded as one."""
+    proto, length = pairs.pick(rows, "ip.proto")[0], pairs.pick(rows, "udp.length")[0]
+    return _mask(proto == _IPPROTO_UDP) & _mask(length.is_null())
 
 
 def _linked(kind: str) -> Callable[[Pairs, ComparedField, Ints], Mask]:
@@ -60,11 +82,19 @@ def _linked(kind: str) -> Callable[[Pairs, ComparedField, Ints], Mask]:
     return decide
 
 
+def _speaker(pairs: Pairs) -> dict[str, pl.Series]:
+    """Whose packets share what is drawn at random: a flow's direction; of no flow (fragments, ICMP) both hosts."""
+    who = pl.DataFrame({c: pairs.a[c] for c in ("pair", "dir", "sender", "ip.dst", "ip.proto")})
+    alone = pl.struct("sender", "ip.dst", "ip.proto").rank("dense").cast(pl.Int64)
+    made = who.select(
+        pair=pl.when(pl.col("pair") < 0).then(-alone).otherwise("pair"), dir=pl.col("dir").fill_null(0)
+    )
+    return {"pair": made["pair"], "dir": made["dir"]}
+
+
 def _labels(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     """One label of a direction stands for one of the other side, by majority."""
-    whole = pl.DataFrame(
-        {"pair": pairs.a["pair"], "dir": pairs.a["dir"], "x": pairs.a[field.name], "y": pairs.b[field.name]}
-    )
+    whole = pl.DataFrame({**_speaker(pairs), "x": pairs.a[field.name], "y": pairs.b[field.name]})
     counted = whole.group_by("pair", "dir", "x", "y", maintain_order=True).len()
     best_x = pl.col("len") == pl.col("len").max().over("pair", "dir", "x")
     best_y = pl.col("len") == pl.col("len").max().over("pair", "dir", "y")
@@ -148,13 +178,12 @@ def _ip_ids(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
     whole = pl.DataFrame(
         {
             "row": np.arange(pairs.a.height),
-            "pair": pairs.a["pair"],
-            "dir": pairs.a["dir"],
+            **_speaker(pairs),
             "x": pairs.a[field.name].cast(pl.Int64),
             "y": pairs.b[field.name].cast(pl.Int64),
             "broken": pairs.broken,
         }
-    ).filter((pl.col("x") > 0) & (pl.col("y") > 0) & (pl.col("pair") >= 0))
+    ).filter((pl.col("x") > 0) & (pl.col("y") > 0))
     keys = ["pair", "dir"]
     offset = (pl.col("y") - pl.col("x")) % 65536
     whole = whole.with_columns(offset=offset).with_columns(
@@ -194,7 +223,7 @@ def _status(pairs: Pairs, field: ComparedField, rows: Ints) -> Mask:
 
 def _dates(pairs: Pairs, _: ComparedField, rows: Ints) -> Mask:
     x, y = pairs.pick(rows, "masked_print")
-    return _same(x, y) & _mask(x.is_not_null())
+    return _same(x, y) & _mask(x.is_not_null()) & ~_is_fragment(pairs, rows)
 
 
 NORMALISERS: dict[str, Callable[[Pairs, ComparedField, Ints], Any]] = {

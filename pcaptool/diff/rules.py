@@ -57,8 +57,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "client-port", "the originator's port may differ, the same way in the whole flow",
-        "RFC 6056: ephemeral ports are drawn at random",
-        ("tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport"), _MODEL,
+        "RFC 6056: ephemeral ports are drawn at random; also in what ICMP quotes, and from 32768 on in a"
+        " datagram's first fragment",
+        ("tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "payload"), _MODEL,
     ),
     Rule(
         "mac-map", "link addresses may differ if each stands for one of the other side throughout",

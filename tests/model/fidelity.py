@@ -29,7 +29,7 @@ _READS = "the client program read at other times, so that its ACKs and windows c
 _CPUS = "two processors: the client's softirq ran beside the server's system call"
 _PACE = "the program's own pace between its writes: TCP stamps a segment when it is built, not when tbf lets it out"
 _STAMPS = "the relay's own delay: repetitions carry the stamp of what was refused, which is as old as the answer's way"
-# Datagrams are compared by tests/model/test_datagrams.py: the diff counts random ports inside fragments and quotes.
+# Fragments and ICMP errors have no direction to count frames of: tests/model/test_datagrams.py compares these.
 DATAGRAMS = {"udp-v4", "udp-v6", "udp-closed-v4", "udp-closed-v6"}
 _RELAY = "the relay of this capture held ACKs back and let them go in groups"
 RACY = {
