@@ -20,6 +20,7 @@ from pcaptool.file import Interface, open_writer
 from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.calls import Program, Write
+from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
 from pcaptool.predict.infer import infer_host, infer_program, way_down_ns
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
@@ -143,6 +144,7 @@ class _DrivenRun:
         self.seen = seen
         self.unseen = unseen
         self.costs = plan.costs
+        self.queued = settings.qdisc.startswith("tbf")
         start_ns = min(f.time_ns for f in seen.to_server) - 1_000_000
         self.simulator = Simulator(start_ns)
         self.processor = Processor(self.simulator)
@@ -157,6 +159,7 @@ class _DrivenRun:
             costs=plan.costs,
             buffers=SkBuffIds(),
         )
+        self.host.clock_phase_ns = clock_phase_ns(seen.connections)
         self.tap = Tap("server", snaplen=seen.snaplen)
         self.host.device.taps.append(self.tap)
         scales = {(*c.server, *c.client): _window_scale(c) for c in seen.connections}
@@ -169,7 +172,7 @@ class _DrivenRun:
         """Play the capture to its end."""
         for connection in self.seen.connections:
             self._know(connection)
-            self.programs.append(infer_program(connection, self.costs))
+            self.programs.append(infer_program(connection, self.costs, queued=self.queued))
         ports = {c.server[1] for c in self.seen.connections}
         for port in ports:
             self.host.spawn(self._listen(port))
@@ -202,7 +205,6 @@ class _DrivenRun:
     def _know(self, connection: Connection) -> None:
         """What the kernel drew at random for this connection."""
         synack = connection.from_server[0]
-        stamps = synack.tcp.options.timestamps
         first_id = next(
             (
                 f.skb.ip.identification
@@ -213,10 +215,10 @@ class _DrivenRun:
         )
         self.host.known[(*connection.server, *connection.client)] = KnownSocket(
             isn=synack.tcp.seq,
-            ts_offset=(stamps[0] - synack.time_ns // 1_000_000) & 0xFFFFFFFF if stamps else 0,
+            ts_offset=timestamp_offset(connection, self.host.clock_phase_ns),
             inet_id=first_id,
             flow_label=synack.skb.ip.flow_label if synack.skb.ip else 0,
-            recording=Recording(connection, way_down_ns(self.costs)),
+            recording=Recording(connection, way_down_ns(self.costs), queued=self.queued),
         )
 
     def _listen(self, port: int) -> Step:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from pcaptool.predict.calls import Program, Write, known_program
 from pcaptool.predict.observe import Connection, Frame, Observation
+from pcaptool.predict.queue import infer_qdisc, waits_ms
 from pcaptool.scenario import Costs, Host
 from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.ethernet import mac_text
@@ -60,6 +61,7 @@ def infer_host(seen: Observation, base: Host) -> Host:
         tcp_window_scaling=scale is not None or syn.options.window_scale is None,
         tcp_rmem=rmem,
         rmem_max=rmem[2],
+        qdisc=infer_qdisc(seen.connections, full) or base.qdisc,
         offload=replace(base.offload, tso=tso or not segments, tx_checksum=first.from_server[0].partial),
     )
 
@@ -76,7 +78,9 @@ def way_down_ns(costs: Costs) -> int:
     )
 
 
-def infer_program(connection: Connection, costs: Costs, *, recognise: bool = True) -> Program:
+def infer_program(
+    connection: Connection, costs: Costs, *, recognise: bool = True, queued: bool = False
+) -> Program:
     """What the program wrote on a connection, and when it closed it.
 
     Parameters
@@ -85,8 +89,12 @@ def infer_program(connection: Connection, costs: Costs, *, recognise: bool = Tru
     costs : Costs
     recognise : bool
         Whether a program that says who it is makes the calls that it is known to make; else all calls are send().
+    queued : bool
+        Whether a queue held frames back, so that their stamps say better than their departures when they were built.
     """
     stream = _Stream(connection)
+    if queued:
+        stream.waits_ms = {id(frame): wait for frame, wait in waits_ms(connection)}
     down_ns = costs.tcp_sendmsg_locked_ns + costs.tcp_write_xmit_ns + way_down_ns(costs)
     writes: list[Write] = []
     for group in stream.groups():
@@ -102,7 +110,15 @@ def infer_program(connection: Connection, costs: Costs, *, recognise: bool = Tru
             piece = next(piece for piece in group if piece[1] > begin)
             copied_ns = (border - begin) * costs.copy_per_kib_ns >> 10
             time_ns = piece[2].time_ns - down_ns - min(copied_ns, 32 * costs.copy_per_kib_ns)
-            if begin > group[0][0] and stream.let_go_by_ack(piece[2]):
+            latest_ns = time_ns - stream.waited_ns(piece[2], -1)
+            if begin == group[0][0]:
+                time_ns = latest_ns
+            elif (
+                latest_ns < time_ns
+            ):  # it was built in that millisecond: right behind the call before, if that fits
+                earliest_ns = time_ns - stream.waited_ns(piece[2], 1)
+                time_ns = max(earliest_ns, writes[-1].time_ns + NEXT_CALL_NS)
+            elif stream.let_go_by_ack(piece[2]):
                 time_ns = writes[-1].time_ns + NEXT_CALL_NS
             writes.append(Write(time_ns, stream.bytes(begin, border)))
             begin = border
@@ -139,6 +155,7 @@ class _Stream:
                 expected = end
         self.size = expected
         self._base = base
+        self.waits_ms: dict[int, int] = {}  # by frame: how long it waited in a queue
         self._requests = self._new_requests(client_base)
         self._acks = [f.time_ns for f in connection.from_client if f.tcp.flags & TcpFlag.ACK]
 
@@ -182,8 +199,11 @@ class _Stream:
     def _lone_segments(self, group: list[_Piece]) -> set[int]:
         """Indices behind full segments that left one by one, though no ACK let the next one go.
 
-        The last segment of a super-packet has PSH, so that a stretch without any holds none.
+        The last segment of a super-packet has PSH, so that a stretch without any holds none. A queue lets segments go
+        one by one, too.
         """
+        if self.waits_ms:
+            return set()
         lone: set[int] = set()
         stretch: list[int] = []
         for index, (_, _, frame) in enumerate(group, 1):
@@ -228,6 +248,10 @@ class _Stream:
         index = bisect_left(self._acks, frame.time_ns)
         return index > 0 and frame.time_ns - self._acks[index - 1] < AFTER_ACK_NS
 
+    def waited_ns(self, frame: Frame, rounding: int) -> int:
+        """How long a frame lay in a queue below TCP, with a millisecond more or less."""
+        return max(0, self.waits_ms.get(id(frame), 0) + rounding) * 1_000_000
+
     def bytes(self, start: int, end: int) -> bytes:
         """Captured bytes; zero where a frame was cut by the capture's snap length."""
         out = bytearray(end - start)
@@ -254,6 +278,14 @@ class _Stream:
             (near(f.tcp.ack, self._base) - self._base, f.time_ns) for f in self.connection.from_client[1:]
         ]
         full = self._segment()
+        small_end = 0  # of the last short segment (Minshall); behind a queue it need not be the one before
+        for start, end, frame in self._pieces if self.waits_ms else []:
+            if end - start >= full or frame.tcp.flags & TcpFlag.FIN:
+                continue
+            built_ns = frame.time_ns - self.waited_ns(frame, -1)
+            if small_end > max((una for una, time in una_times if time <= built_ns), default=0):
+                return True
+            small_end = end
         for (start, end, frame), (_, after, following) in zip(self._pieces, self._pieces[1:], strict=False):
             if end - start >= full or after - end >= full or frame.tcp.flags & TcpFlag.FIN:
                 continue

@@ -32,12 +32,15 @@ class Recording:
     connection : Connection
     way_down_ns : int
         From TCP's decision to send to the tap, as the model counts it.
+    queued : bool
+        Whether a queue held frames back below TCP: then departures do not tell when TCP was at work.
     """
 
-    def __init__(self, connection: Connection, way_down_ns: int) -> None:
+    def __init__(self, connection: Connection, way_down_ns: int, *, queued: bool = False) -> None:
         synack = connection.from_server[0]
         self._base = synack.tcp.seq + 1
         self._way_down_ns = way_down_ns
+        self._queued = queued
         self._firsts: list[int] = []
         self._first_times: list[int] = []
         self._times = [
@@ -61,7 +64,7 @@ class Recording:
     def left_ns(self, seq: int, now_ns: int) -> int:
         """When the frame that begins with a byte could be sent, by the capture: `now_ns` if that tells nothing."""
         index = bisect_right(self._firsts, self._offset(seq)) - 1
-        if index < 0 or self._offset(seq) >= self._end:
+        if self._queued or index < 0 or self._offset(seq) >= self._end:
             return now_ns
         left = self._first_times[index] - self._way_down_ns
         return left if now_ns < left < now_ns + LATE_NS else now_ns
@@ -72,7 +75,7 @@ class Recording:
         Nothing is told by a byte that an acknowledgement let go: it had been written before.
         """
         index = bisect_right(self._firsts, self._offset(seq)) - 1
-        if not self.one_machine or index < 0 or self._offset(seq) >= self._end:
+        if self._queued or not self.one_machine or index < 0 or self._offset(seq) >= self._end:
             return now_ns
         time_ns = self._first_times[index]
         before = bisect_left(self._ack_times, time_ns) - 1

@@ -120,6 +120,7 @@ class Host:
         self.jiffies = Jiffies(settings.hz, tick_phase_ns)
         self.stages = Stages(name)
         self.hooks = Hooks(self.stages, hooks)
+        self.clock_phase_ns = 0  # of the monotonic clock, at the simulator's whole milliseconds
         self.frames_sent = 0
         self.annotate = False  # whether buffers carry notes of what was done with them
         self.softirq_follows = False
@@ -136,6 +137,10 @@ class Host:
     def now_ns(self) -> int:
         """Time as the code that runs now on this host sees it."""
         return self.processor.now_ns
+
+    def tcp_clock_ms(self, time_ns: int) -> int:
+        """tcp_clock_ms: what timestamps count, less a connection's offset."""
+        return (time_ns + self.clock_phase_ns) // 1_000_000
 
     def spawn(self, program: Step, delay_ns: int = 0) -> None:
         """Start a program, or a thread of one."""

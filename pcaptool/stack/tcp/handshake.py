@@ -277,7 +277,7 @@ def send_synack(listener: TcpSock, request: RequestSock) -> Step:
     host = listener.host
     request.synack_ns = request.synack_ns or host.now_ns  # of the first; repeats are told by their stamps
     peer = request.options.timestamps
-    ts_clock = (host.now_ns // 1_000_000 + request.ts_offset) & SEQ_MASK
+    ts_clock = (host.tcp_clock_ms(host.now_ns) + request.ts_offset) & SEQ_MASK
     options = TcpOptions(
         mss=request.mss,
         window_scale=request.wscale if request.window_scaling else None,
@@ -338,7 +338,7 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     if sample_us:
         rtt.estimate(sk, sample_us)
         rtt.update_min(sk, sample_us)
-    first_stamp = (request.synack_ns // 1_000_000 + request.ts_offset) & SEQ_MASK
+    first_stamp = (host.tcp_clock_ms(request.synack_ns) + request.ts_offset) & SEQ_MASK
     _establish(sk, handshake_repeats=0 if sk.timestamps and echoed == first_stamp else request.repeats)
     sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16
     return sk

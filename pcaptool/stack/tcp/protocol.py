@@ -261,7 +261,7 @@ class TcpProtocol:
             return
         waiting.expiry.cancel()
         waiting.expiry = self.host.simulator.after(TIME_WAIT_NS, self._forget, key)
-        ts_clock = (self.host.now_ns // 1_000_000 + waiting.ts_offset) & SEQ_MASK
+        ts_clock = (self.host.tcp_clock_ms(self.host.now_ns) + waiting.ts_offset) & SEQ_MASK
         options = TcpOptions(timestamps=(ts_clock, waiting.ts_recent) if waiting.timestamps else None)
         yield from self._send_unowned(
             skb,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["should_autocork", "small_queue_check", "wfree"]
 
-DRIVEN_TASKLET_NS = 40_000  # driven run on one machine: until the recorded ACK is there
+DRIVEN_TASKLET_NS = 100_000  # driven run on one machine: until the recorded ACK is there
 PACING_SHIFT = 10  # sk_pacing_shift: about a millisecond of the pacing rate
 
 

@@ -349,4 +349,4 @@ class TcpSock:
 
     def ts_clock(self) -> int:
         """TSval for a segment built now: milliseconds plus this connection's offset (fact 27)."""
-        return (self.clock_ns // 1_000_000 + self.ts_offset) & SEQ_MASK
+        return (self.host.tcp_clock_ms(self.clock_ns) + self.ts_offset) & SEQ_MASK
