@@ -195,11 +195,14 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "Driven: the same capture's client packets played to the modelled server (`pcaptool predict`), and what the"
     yield "model then sent. When a byte may leave is taken from the capture, too (docs/stack.md); what leaves is not."
     yield "The last column says why a closed run differs.\n"
-    yield "Alike: the scenario was run again on a kernel (`tests/model/repeats.py`): how many of the runs are equal to each"
-    yield "other in every frame of the server, and how many of them the model equals. Where not all are alike, no closed run"
-    yield "can equal them all.\n"
+    yield "Alike: the scenario was run again on a kernel (`tests/model/repeats.py`): how many of the runs are equal"
+    yield "to each other in every frame of the server, and how many of them the model equals. Where not all are"
+    yield "alike, no closed run can equal them all.\n"
     again = repeats()
-    yield "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | driven | alike | why not |"
+    yield (
+        "| scenario | server frames | equal | client frames | equal | gap error p50 | p95 | driven | alike"
+        " | why not |"
+    )
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |"
     for r in rows:
         yield (
