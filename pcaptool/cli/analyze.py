@@ -82,7 +82,9 @@ def analyze(
     Bodies are written as they came: chunks joined, gzip and the like not undone; bodies.json says which is which.
     """
     from pcaptool.analyze.pipeline import analyze as run_analyze
+    from pcaptool.engine.heap import keep_freed
 
+    keep_freed()
     with progress("analyzing") as tell, first_interrupt() if follow else nullcontext() as until:
         report = run_analyze(
             captures,

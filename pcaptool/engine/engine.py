@@ -2,10 +2,10 @@
 
 Knows: how many packets have passed. Must not know: what kernels do.
 
-Plain Python begins at once but takes some 50 us a packet; machine code takes a tenth of a second to load,
-or many seconds to compile if this machine has not done so yet. So a capture begins in plain Python and
-goes on compiled when it turns out to be long: after `LOAD_AFTER` packets where machine code is at hand, after
-`COMPILE_AFTER` where it is not. Where its size says that it is long, machine code at hand is taken at once.
+Plain Python begins at once but takes some 100 us a packet; machine code takes some 20 ms to bring into memory, or many
+seconds to compile if this machine has not done so yet. So a capture begins in plain Python and goes on compiled when it
+turns out to be long: after `LOAD_AFTER` packets where machine code is at hand, after `COMPILE_AFTER` where it is not.
+Where its size says that it is long, machine code at hand is taken at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pcaptool.engine import sources
 
 __all__ = ["COMPILE_AFTER", "LOAD_AFTER", "Engine"]
 
-LOAD_AFTER = 2_048
+LOAD_AFTER = 256
 COMPILE_AFTER = 40_000
-LOAD_FROM_BYTES = 4 << 20
+LOAD_FROM_BYTES = 1 << 16
 
 # The kernel that is asked whether machine code is at hand.
 _WITNESS = "pcaptool.decode.kernels.chain"

@@ -1,12 +1,12 @@
 """Kernels as machine code: from the cache folder where it is there, else compiled and kept.
 
-Knows: the file of a kernel's machine code, how llvmlite brings it into memory. numba is imported only when
-something must be compiled: it takes half a second, llvmlite a twentieth.
+Knows: the file of a kernel's machine code, how it is brought into memory. numba is imported only when something must
+be compiled: it takes half a second. llvmlite (a tenth) is only where there is no image.
 Must not know: how kernels are compiled (`engine.compiled`), what they compute.
 
-A file holds the digest of what follows, the name of its function and an object file. Its own name says for which
-arguments and which processor it was made. It defines all that it needs (`engine.compiled` keeps no other), and a
-file that is not whole is not used: LLVM would end the process over either.
+A file holds the digest of what follows, and an image (`engine.image`); where none could be made the name of the
+function and an object file. Its own name says for which arguments and which processor it was made. It defines all
+that it needs (`engine.compiled` keeps no other), and a file that is not whole is not used: it would end the process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -22,9 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-
-from pcaptool.engine import sources
+from pcaptool.engine import image, sources
 from pcaptool.engine.calls import caller, flatten
 
 __all__ = ["Kernel", "kernel"]
@@ -33,6 +32,19 @@ _log = logging.getLogger(__name__)
 
 # Folders older than this are removed when a new one is made; one still in use is compiled again.
 _KEPT_DAYS = 60
+
+# Lines of /proc/cpuinfo: of x86-64, of 64-bit ARM, of RISC-V.
+_TELLING = (
+    b"vendor_id",
+    b"cpu family",
+    b"model",
+    b"stepping",
+    b"flags",
+    b"CPU ",
+    b"Features",
+    b"isa",
+    b"uarch",
+)
 
 
 class Kernel:
@@ -66,14 +78,14 @@ class Kernel:
         place = self._place(kinds)
         kept = None if place is None else _read(place)
         if kept is not None:
-            symbol, code = kept
-            owner = _load(code)
-            return caller(owner.get_function_address(symbol), count, owner)
+            address, owner = _load(kept)
+            return caller(address, count, owner)
         from pcaptool.engine.compiled import compile_kernel  # noqa: PLC0415 - numba only when needed
 
         fresh = compile_kernel(self._module, self._name, args)
         if place is not None and fresh.code is not None:
-            _write_whole(place, fresh.symbol.encode() + b"\n" + fresh.code)
+            linked = image.make(fresh.code, fresh.symbol)
+            _write_whole(place, image.pack(linked) if linked else fresh.symbol.encode() + b"\n" + fresh.code)
         return caller(fresh.address, count, fresh.owner)
 
     def _place(self, kinds: str) -> Path | None:
@@ -93,22 +105,31 @@ def kernel(module: str, name: str) -> Kernel:
 
 @cache
 def _processor() -> str:
-    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    """What tells processors apart that need other machine code: model and features, as the kernel lists them."""
+    try:
+        with Path("/proc/cpuinfo").open("rb") as file:
+            first = file.read(1 << 16).partition(b"\n\n")[0]
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    lines = [line for line in first.splitlines() if line.startswith(_TELLING)]
+    return f"{platform.machine()} {b' '.join(lines).decode('ascii', 'replace')}"
 
 
-@cache
-def _target() -> Any:
+def _load(kept: bytes) -> tuple[int, Any]:
+    """Address of a kept function, and what holds it in memory."""
+    linked = image.unpack(kept)
+    if linked is not None:
+        return image.load(linked)
+    import llvmlite.binding as llvm  # noqa: PLC0415 - a tenth of a second
+
+    symbol, _, code = kept.partition(b"\n")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple()
-
-
-def _load(code: bytes) -> Any:
-    """An execution engine that holds an object file."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target().create_target_machine())
+    target = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return engine
+    return engine.get_function_address(symbol.decode("ascii")), engine
 
 
 def _forget_old(base: Path) -> None:
@@ -119,17 +140,14 @@ def _forget_old(base: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(place: Path) -> tuple[str, bytes] | None:
-    """Name and object file; None where there is no whole one."""
+def _read(place: Path) -> bytes | None:
+    """What was kept; None where there is no whole file."""
     try:
         content = place.read_bytes()
     except OSError:
         return None
     digest, body = content[:32], content[32:]
-    if hashlib.sha256(body).digest() != digest:
-        return None
-    symbol, _, code = body.partition(b"\n")
-    return symbol.decode("ascii"), code
+    return body if hashlib.sha256(body).digest() == digest else None
 
 
 def _write_whole(place: Path, content: bytes) -> None:

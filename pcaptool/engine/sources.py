@@ -41,8 +41,13 @@ def source_path(name: str) -> Path:
 
 
 @cache
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
 def _origins(name: str) -> tuple[str, ...]:
-    return tuple(found.decode() for found in _IMPORTS.findall(source_path(name).read_bytes()))
+    return tuple(found.decode() for found in _IMPORTS.findall(_content(source_path(name))))
 
 
 @cache
@@ -91,9 +96,10 @@ def cache_folder(name: str, versions: str) -> Path | None:
     if not base:
         return None
     digest = hashlib.sha256(versions.encode())
-    engine = ("pcaptool.engine.compiled", "pcaptool.engine.compiled_system", "pcaptool.engine.loads")
+    names = ("compiled", "compiled_system", "image", "loads")
+    engine = (f"pcaptool.engine.{name}" for name in names)
     for module in (*engine, *closure(name)):
-        digest.update(b"\0" + source_path(module).read_bytes())
+        digest.update(b"\0" + _content(source_path(module)))
     return Path(base) / f"kernels-{digest.hexdigest()[:16]}"
 
 
