@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
+from pcaptool.analyze import gather_kernel as gk
 from pcaptool.analyze.flow_state import connection_states, histories
 from pcaptool.analyze.selection import Selection
-from pcaptool.analyze.take import Ints, WordIds, fill, index, integers, put
-from pcaptool.analyze.tcp_analysis import Segments, TcpAnalyzer
+from pcaptool.analyze.take import Ints, WordIds, masked, plain
+from pcaptool.analyze.tcp_analysis import TcpAnalyzer
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Masked, Texts, row_count
+from pcaptool.tables.columns import ColumnData, Columns, Masked, Texts, row_count
 
 __all__ = ["FlowAnalysis"]
 
@@ -57,8 +58,13 @@ class FlowAnalysis:
     }
 
     def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
-        self._track = engine.flat(fk.__name__, "track") if engine else fk.track
-        self._rehash = engine.flat(fk.__name__, "rehash") if engine else fk.rehash
+        engine = engine or Engine("plain")
+        self._track = engine.flat(fk.__name__, "track")
+        self._rehash = engine.flat(fk.__name__, "rehash")
+        self._innermost = engine.flat(gk.__name__, "innermost")
+        self._announcing = engine.flat(gk.__name__, "announcing")
+        self._headers = engine.flat(gk.__name__, "headers")
+        self._spread = engine.flat(gk.__name__, "spread")
         self._tcp = TcpAnalyzer(engine, chosen)
         self._rules = fk.RULES_44 if chosen is not None and chosen.tcp_rules == "4.4" else fk.RULES_40
         self._addresses = WordIds()
@@ -81,7 +87,9 @@ class FlowAnalysis:
         while done < len(rows):
             self._grow()
             done = self._track(rows, done, self._flows, self._slots, self._counts, rules, out)
-        self._spread(batch, rows, tcp_rows, udp_rows, out)
+        self._fill(batch, rows, out, (tcp_rows, udp_rows))
+        if self._tcp.wanted and "tcp" in batch.tables:
+            batch.notes["followed"] = self._tcp.feed(batch.tables["tcp"], rows, out, tcp_rows)
         return {}
 
     def finish(self) -> dict[str, Columns]:
@@ -110,139 +118,92 @@ class FlowAnalysis:
 
     def _rows(self, batch: Batch) -> tuple[Ints, Ints, Ints]:
         """Kernel rows in packet order; which tcp and udp rows they are (-1: the other protocol)."""
-        packets = batch.tables["packets"]
-        tcp, udp = batch.tables.get("tcp", {}), batch.tables.get("udp", {})
-        tcp_at, udp_at = _innermost(tcp, batch), _innermost(udp, batch)
-        udp_at[tcp_at >= 0] = -1  # TCP in a UDP tunnel is the inner one
-        at = np.flatnonzero(np.maximum(tcp_at, udp_at) >= 0)
-        tcp_rows, udp_rows = tcp_at[at], udp_at[at]
-        picked = index(at, batch.count)
-        rows = np.zeros((len(at), 16), np.int64)
-        if len(at):
-            ip = batch.tables["ip"]
-            src, dst = self._addresses(ip["src"]), self._addresses(ip["dst"])
-            proto = integers(ip, "proto")
-            for number, mine in ((TCP, tcp_rows), (UDP, udp_rows)):
-                here = np.flatnonzero(mine >= 0)
-                if not len(here):
-                    continue
+        places = tuple(np.full(batch.count, -1, np.int64) for _ in range(4))
+        at_tcp, at_udp, under_tcp, under_udp = places
+        tcp, udp = (batch.tables.get(name) or {} for name in ("tcp", "udp"))
+        for table, at in ((tcp, at_tcp), (udp, at_udp)):
+            if table and row_count(table["n"]):
+                self._innermost(batch.first_n, _order(table), at)
+        out = (np.zeros((batch.count, 16), np.int64), *(np.empty(batch.count, np.int64) for _ in range(2)))
+        if (at_tcp < 0).all() and (at_udp < 0).all():
+            return out[0][:0], out[1][:0], out[2][:0]
+        ip, packets = batch.tables["ip"], batch.tables["packets"]
+        for number, at, under in ((TCP, at_tcp, under_tcp), (UDP, at_udp, under_udp)):
+            if (at >= 0).any():
                 # The IP header below the innermost transport header is the innermost that announces it.
-                below, into = _innermost(ip, batch, proto == number)[at[here]], index(here, len(rows))
-                rows[into, fk.IN_SRC], rows[into, fk.IN_DST] = src[below], dst[below]
-        for column, name in ((fk.IN_N, "n"), (fk.IN_TS, "ts"), (fk.IN_LEN, "len")):
-            fill(rows[:, column], packets, name, picked)
-        _fill_tcp(rows, tcp, tcp_rows)
-        _fill_udp(rows, udp, udp_rows)
-        return rows, tcp_rows, udp_rows
+                self._announcing(batch.first_n, _order(ip), plain(ip, "proto"), number, under)
+        (src, src_ids), (dst, dst_ids) = self._addresses.table(ip["src"]), self._addresses.table(ip["dst"])
+        count = self._headers(
+            batch.first_n,
+            (plain(packets, "ts"), plain(packets, "len")),
+            (src, dst, src_ids, dst_ids),
+            _tcp_fields(tcp or NO_TCP),
+            tuple(plain(udp or NO_UDP, name) for name in ("srcport", "dstport", "payload_bytes")),
+            places,
+            out,
+        )
+        return out[0][:count], out[1][:count], out[2][:count]
 
-    def _spread(self, batch: Batch, rows: Ints, tcp_rows: Ints, udp_rows: Ints, out: Ints) -> None:
-        packet = index(rows[:, fk.IN_N] - batch.first_n, batch.count)
-        batch.tables["packets"]["flow"] = put(batch.count, packet, out[:, fk.OUT_FLOW], "u4")
-        for name, at in (("tcp", tcp_rows), ("udp", udp_rows)):
-            if name not in batch.tables:
-                continue
-            table = batch.tables[name]
-            height = row_count(table["n"])
-            mine = index(np.flatnonzero(at >= 0), len(at))
-            found = out[mine]
-            place = index(at[mine], height)
-            table["flow"] = put(height, place, found[:, fk.OUT_FLOW], "u4")
-            if name == "tcp":
-                table["stream"] = put(height, place, found[:, fk.OUT_STREAM], "u4")
-                table["fwd"] = put(height, place, found[:, fk.OUT_SIDE] == 0, "?")
-                table["seq"] = put(height, place, found[:, fk.OUT_SEQ], "u4")
-                table["ack"] = put(height, place, found[:, fk.OUT_ACK], "u4")
-                if self._tcp.wanted:
-                    batch.notes["followed"] = self._tcp.feed(
-                        table, _tcp_segments(at[mine], rows[mine], found)
-                    )
+    def _fill(self, batch: Batch, rows: Ints, found: Ints, places: tuple[Ints, Ints]) -> None:
+        heights = [
+            row_count(batch.tables[name]["n"]) if name in batch.tables else 0
+            for name in ("packets", "tcp", "udp")
+        ]
+        packets, tcp, udp = (
+            tuple(np.zeros(height, kind) for kind in kinds.split())
+            for height, kinds in zip(heights, ("u4 ?", "u4 u4 ? u4 u4 ?", "u4 ?"), strict=True)
+        )
+        self._spread(batch.first_n, rows, found, places, (packets, tcp, udp))
+        names = {"packets": ("flow",), "tcp": ("flow", "stream", "fwd", "seq", "ack"), "udp": ("flow",)}
+        for (name, columns), (*values, known) in zip(names.items(), (packets, tcp, udp), strict=True):
+            if name in batch.tables:
+                whole = bool(known.all())
+                made: dict[str, ColumnData] = {
+                    column: value if whole else Masked(value, known)
+                    for column, value in zip(columns, values, strict=True)
+                }
+                batch.tables[name].update(made)
 
 
-def _tcp_segments(place: Ints, rows: Ints, out: Ints) -> Segments:
-    seq = rows[:, fk.IN_SEQ]
-    return Segments(
-        at=place,
-        stream=out[:, fk.OUT_STREAM],
-        side=out[:, fk.OUT_SIDE],
-        n=rows[:, fk.IN_N],
-        ts=rows[:, fk.IN_TS],
-        seq=seq,
-        base=(seq - out[:, fk.OUT_SEQ]) & fk.MASK32,
-        size=rows[:, fk.IN_PAYLOAD],
-        reused=out[:, fk.OUT_REUSED],
+# Of a batch without such headers.
+NO_TCP: Columns = {
+    "srcport": np.empty(0, "u2"),
+    "dstport": np.empty(0, "u2"),
+    "len": Masked(np.empty(0, "u4"), np.empty(0, "?")),
+    "seq_raw": np.empty(0, "u4"),
+    "ack_raw": np.empty(0, "u4"),
+    "flags": np.empty(0, "u2"),
+    "options_mss_val": Masked(np.empty(0, "u2"), np.empty(0, "?")),
+    "options_wscale_shift": Masked(np.empty(0, "u1"), np.empty(0, "?")),
+    "options_sack_perm": np.empty(0, "?"),
+    "options_timestamp_tsval": Masked(np.empty(0, "u4"), np.empty(0, "?")),
+}
+NO_UDP: Columns = {
+    "srcport": np.empty(0, "u2"),
+    "dstport": np.empty(0, "u2"),
+    "payload_bytes": np.empty(0, "u4"),
+}
+
+
+def _order(table: Columns) -> tuple[npt.NDArray[Any], ...]:
+    """What says which header of a packet is the innermost; one that an ICMP error quotes is another packet's."""
+    n = plain(table, "n")
+    quoted = plain(table, "quoted") if "quoted" in table else np.zeros(len(n), np.bool_)
+    return n, plain(table, "depth"), quoted
+
+
+def _tcp_fields(tcp: Columns) -> tuple[tuple[npt.NDArray[Any], ...], tuple[npt.NDArray[Any], ...]]:
+    """As `gather_kernel.headers` wants them."""
+    return (
+        (
+            *(plain(tcp, "srcport"), plain(tcp, "dstport"), *masked(tcp, "len")),
+            *(plain(tcp, "seq_raw"), plain(tcp, "ack_raw"), plain(tcp, "flags")),
+        ),
+        (
+            *(*masked(tcp, "options_mss_val"), *masked(tcp, "options_wscale_shift")),
+            *(plain(tcp, "options_sack_perm"), masked(tcp, "options_timestamp_tsval")[1]),
+        ),
     )
-
-
-def _innermost(table: Columns, batch: Batch, chosen: npt.NDArray[np.bool_] | None = None) -> Ints:
-    """For each packet of the batch the table's row of its innermost (chosen) header, -1 where it has none.
-
-    A header that an ICMP error quotes is another packet's.
-    """
-    if not table or not row_count(table["n"]):
-        return np.full(batch.count, -1, np.int64)
-    n = integers(table, "n")
-    order = np.arange(len(n))
-    if np.any(n[1:] <= n[:-1]):  # tunnels, or datagrams that were put together
-        order = np.lexsort((integers(table, "depth"), n))
-    elif len(n) == batch.count and (chosen is None or chosen.all()) and not _any_quoted(table):
-        return order  # one in each packet
-    if chosen is not None:
-        order = order[chosen[order]]
-    if _any_quoted(table):
-        order = order[integers(table, "quoted")[order] == 0]
-    at = np.full(batch.count, -1, np.int64)
-    at[n[order] - batch.first_n] = order  # of equal places the last assignment stays
-    return at
-
-
-def _any_quoted(table: Columns) -> bool:
-    return "quoted" in table and bool(integers(table, "quoted").any())
-
-
-def _set(rows: Ints, column: int, table: Columns, name: str, places: tuple[Any, Any]) -> None:
-    """Some rows of a table's column, put into some rows of the kernel's; `places`: `index` of these and of those."""
-    into, at = places
-    if isinstance(into, slice):
-        fill(rows[into, column], table, name, at)
-    else:
-        rows[into, column] = integers(table, name)[at]
-
-
-def _fill_tcp(rows: Ints, tcp: Columns, tcp_rows: Ints) -> None:
-    mine = np.flatnonzero(tcp_rows >= 0)
-    if not len(mine):
-        return
-    at = index(tcp_rows[mine], row_count(tcp["n"]))
-    into = index(mine, len(rows))
-    rows[into, fk.IN_PROTOCOL] = TCP
-    for column, name in (
-        (fk.IN_SRCPORT, "srcport"),
-        (fk.IN_DSTPORT, "dstport"),
-        (fk.IN_PAYLOAD, "len"),
-        (fk.IN_SEQ, "seq_raw"),
-        (fk.IN_ACK, "ack_raw"),
-        (fk.IN_FLAGS, "flags"),
-        (fk.IN_MSS, "options_mss_val"),
-        (fk.IN_WSCALE, "options_wscale_shift"),
-        (fk.IN_SACK_PERMITTED, "options_sack_perm"),
-    ):
-        _set(rows, column, tcp, name, (into, at))
-    rows[into, fk.IN_TIMESTAMPS] = integers(tcp, "options_timestamp_tsval")[at] >= 0
-
-
-def _fill_udp(rows: Ints, udp: Columns, udp_rows: Ints) -> None:
-    mine = np.flatnonzero(udp_rows >= 0)
-    if not len(mine):
-        return
-    at = index(udp_rows[mine], row_count(udp["n"]))
-    into = index(mine, len(rows))
-    rows[into, fk.IN_PROTOCOL] = UDP
-    for column, name in (
-        (fk.IN_SRCPORT, "srcport"),
-        (fk.IN_DSTPORT, "dstport"),
-        (fk.IN_PAYLOAD, "payload_bytes"),
-    ):
-        _set(rows, column, udp, name, (into, at))
 
 
 def flow_columns(flows: Ints, words: list[str]) -> Columns:

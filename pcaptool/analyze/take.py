@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pcaptool.tables.columns import ColumnData, Columns, Masked, Texts
+from pcaptool.tables.columns import ColumnData, Columns, Lists, Masked, Texts
 
-__all__ = ["WordIds", "fill", "grown", "index", "integers", "put"]
+__all__ = ["WordIds", "grown", "index", "integers", "masked", "plain", "runs"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,23 +35,45 @@ def integers(columns: Columns, name: str, missing: int = -1) -> Ints:
             raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
 
 
-def fill(into: Ints, columns: Columns, name: str, rows: Any, missing: int = -1) -> None:
-    """Some rows (an `index`) of a column of numbers, put into an array, with `missing` where it is null.
+def plain(columns: Columns, name: str) -> npt.NDArray[Any]:
+    """A column of numbers without nulls, as it is: for kernels.
+
+    Raises
+    ------
+    TypeError
+        It may have nulls, or holds no numbers.
+    """
+    values = columns[name]
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"column {name} holds {type(values).__name__}, not numbers without nulls")
+    return values
+
+
+def masked(columns: Columns, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """A column of numbers as it is, and where it has a value: for kernels.
 
     Examples
     --------
-    >>> fill(out := np.zeros(2, np.int64), {"a": Masked(np.array([7, 0], "u2"), np.array([True, False]))}, "a", [1, 0])
-    >>> out.tolist()
-    [-1, 7]
+    >>> [part.tolist() for part in masked({"a": Masked(np.array([7, 0], "u2"), np.array([True, False]))}, "a")]
+    [[7, 0], [True, False]]
+    >>> [part.tolist() for part in masked({"a": np.array([7, 0], "u2")}, "a")]
+    [[7, 0], [True, True]]
     """
     match columns[name]:
         case Masked(values, valid):
-            into[:] = values[rows]
-            into[~valid[rows]] = missing
+            return values, valid
         case np.ndarray() as values:
-            into[:] = values[rows]
+            return values, np.ones(len(values), np.bool_)
         case other:
             raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
+
+
+def runs(columns: Columns, name: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[Any]]:
+    """A column of lists of numbers as offsets and values: for kernels."""
+    lists = columns[name]
+    if not isinstance(lists, Lists):
+        raise TypeError(f"column {name} holds {type(lists).__name__}, not lists of numbers")
+    return lists.offsets, lists.values
 
 
 def index(rows: Ints, height: int) -> Any:
@@ -64,24 +86,6 @@ def index(rows: Ints, height: int) -> Any:
     """
     whole = len(rows) == height and not np.any(rows[1:] <= rows[:-1])
     return slice(None) if whole else rows
-
-
-def put(height: int, rows: Any, values: Any, dtype: str) -> ColumnData:
-    """A column that has values in some rows (an `index`), and null in the others.
-
-    Examples
-    --------
-    >>> put(3, np.array([0, 2]), np.array([5, 7]), "u2").valid.tolist()
-    [True, False, True]
-    >>> put(2, slice(None), np.array([5, 7]), "u2").tolist()
-    [5, 7]
-    """
-    if isinstance(rows, slice):
-        return np.asarray(values).astype(dtype)
-    full, valid = np.zeros(height, dtype), np.zeros(height, np.bool_)
-    full[rows] = values
-    valid[rows] = True
-    return Masked(full, valid)
 
 
 def grown(state: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
@@ -125,6 +129,11 @@ class WordIds:
 
     def __call__(self, column: ColumnData) -> Ints:
         """Numbers of a text column's rows, -1 for null."""
+        codes, numbers = self.table(column)
+        return numbers[codes]
+
+    def table(self, column: ColumnData) -> tuple[npt.NDArray[np.int32], Ints]:
+        """Codes of a text column's rows, -1 for null, and the number of each code; the last element is -1."""
         if not isinstance(column, Texts):
             column = _texts(column)
         known = len(self._table) - 1 if column.words is self._shared else 0
@@ -133,7 +142,7 @@ class WordIds:
             # The last element answers code -1.
             self._table = np.concatenate([self._table[:known], np.array([*fresh, -1], np.int64)])
             self._shared = column.words
-        return self._table[column.codes]
+        return column.codes, self._table
 
     def _id(self, word: str) -> int:
         number = self._ids.get(word)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pcaptool.analyze import gather_kernel as gk
 from pcaptool.analyze import tcp44_kernel as tk44
 from pcaptool.analyze import tcp_kernel as tk
 from pcaptool.analyze.selection import Selection, select
-from pcaptool.analyze.take import Ints, fill, grown, index
+from pcaptool.analyze.take import Ints, grown, index, masked, plain, runs
 from pcaptool.analyze.tcp_senders import FLOW_COLUMNS, Senders
 from pcaptool.analyze.tcp_sums import FlowSums
 from pcaptool.engine import Engine
@@ -46,7 +47,6 @@ class Segments(NamedTuple):
     seq: Ints  # absolute
     base: Ints  # absolute number of its side's relative 0
     size: Ints  # -1 where not known
-    reused: Ints
 
 
 class Followed(NamedTuple):
@@ -81,10 +81,11 @@ class TcpAnalyzer:
     )
 
     def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
-        chosen = chosen or select()
+        chosen, engine = chosen or select(), engine or Engine("plain")
         self._later = chosen.tcp_rules == "4.4"
         kernel, width = (tk44, tk44.WIDTH) if self._later else (tk, tk.WIDTH)
-        self._kernel = engine.function(kernel.__name__, "analyze") if engine else kernel.analyze
+        self._kernel = engine.function(kernel.__name__, "analyze")
+        self._gather = engine.flat(gk.__name__, "segments")
         self._state = np.zeros((FIRST_CAPACITY, width), np.int64)
         self._segments = np.zeros((0, tk.SEG_WIDTH), np.int64)
         self._free = np.full(1, -1, np.int64)
@@ -96,9 +97,18 @@ class TcpAnalyzer:
         self._senders = Senders(engine) if wants_senders or self._timed else None
         self.wanted = bool(self._fills or self._sums or self._senders)
 
-    def feed(self, tcp: Columns, found: Segments) -> Followed | None:
-        """Adds the analysis columns to a batch's tcp table; what `timings` needs of it, where that is wanted."""
-        rows = _rows(tcp, found) if not self._later else _rows_44(tcp, found)
+    def feed(self, tcp: Columns, headers: Ints, conversations: Ints, tcp_rows: Ints) -> Followed | None:
+        """Adds the analysis columns to a batch's tcp table; what `timings` needs of it, where that is wanted.
+
+        Parameters
+        ----------
+        tcp : Columns
+        headers, conversations : int64 arrays
+            Input and output of `flow_kernel.track`.
+        tcp_rows : int64 array
+            For each of these the row of the tcp table, -1 for another protocol.
+        """
+        at, rows = self._rows(tcp, headers, conversations, tcp_rows)
         height = rows.shape[1]
         out = np.zeros((tk.OUT_WIDTH, height), np.int64)
         done = self._kernel(rows, 0, self._state, self._segments, self._free, out)
@@ -106,14 +116,27 @@ class TcpAnalyzer:
             self._grow(int(rows[tk.IN_STREAM, done]))
             done = self._kernel(rows, done, self._state, self._segments, self._free, out)
         if self._fills:
-            _fill(tcp, found.at, rows, out, self._chosen)
+            _fill(tcp, at, rows, out, self._chosen)
         if self._sums is not None:
             self._sums.add(rows, out)
         if self._senders is None:
             return None
-        waits = self._senders.feed(tcp, found.at, rows, out)
+        waits = self._senders.feed(tcp, at, rows, out)
         flags, times = out[tk.OUT_FLAGS], (out[tk.OUT_ACK_RTT], out[tk.OUT_INITIAL_RTT])
-        return Followed(found, flags, *times, waits) if self._timed else None
+        return Followed(_named(at, rows), flags, *times, waits) if self._timed else None
+
+    def _rows(self, tcp: Columns, headers: Ints, conversations: Ints, tcp_rows: Ints) -> tuple[Ints, Ints]:
+        """Which rows of the tcp table belong to conversations, and the kernel's rows."""
+        most = len(tcp_rows)
+        at, rows = np.empty(most, np.int64), np.empty((tk.IN_WIDTH, most), np.int64)
+        offsets, left = runs(tcp, "options_sack_le")
+        _, right = runs(tcp, "options_sack_re")
+        window, scale = plain(tcp, "window_size_value"), masked(tcp, "options_wscale_shift")
+        fields = (window, *scale, offsets, left, right)
+        count = self._gather(headers, conversations, tcp_rows, fields, at, rows)
+        if count < most:
+            at, rows = at[:count], np.ascontiguousarray(rows[:, :count])
+        return at, _rows_44(tcp, at, rows) if self._later else rows
 
     def flow_columns(self, streams: Ints, last_ts: Ints) -> Columns:
         """Columns of the flows table.
@@ -148,49 +171,37 @@ class TcpAnalyzer:
         self._state = grown(self._state, stream)
 
 
-def _rows(tcp: Columns, found: Segments) -> Ints:
-    rows = np.empty((tk.IN_WIDTH, len(found.at)), np.int64)
-    at = index(found.at, row_count(tcp["n"]))
-    for column, values in (
-        (tk.IN_STREAM, found.stream),
-        (tk.IN_SIDE, found.side),
-        (tk.IN_N, found.n),
-        (tk.IN_TS, found.ts),
-        (tk.IN_SEQ, found.seq),
-        (tk.IN_BASE, found.base),
-        (tk.IN_SIZE, found.size),
-        (tk.IN_REUSED, found.reused),
-        (tk.IN_SACK, _sacked(tcp)[at]),
-    ):
-        rows[column] = values
-    for column, name in (
-        (tk.IN_ACK, "ack_raw"),
-        (tk.IN_FLAGS, "flags"),
-        (tk.IN_WINDOW, "window_size_value"),
-        (tk.IN_WSCALE, "options_wscale_shift"),
-    ):
-        fill(rows[column], tcp, name, at)
-    return rows
+def _named(at: Ints, rows: Ints) -> Segments:
+    return Segments(
+        at=at,
+        stream=rows[tk.IN_STREAM],
+        side=rows[tk.IN_SIDE],
+        n=rows[tk.IN_N],
+        ts=rows[tk.IN_TS],
+        seq=rows[tk.IN_SEQ],
+        base=rows[tk.IN_BASE],
+        size=rows[tk.IN_SIZE],
+    )
 
 
-def _rows_44(tcp: Columns, found: Segments) -> Ints:
+def _rows_44(tcp: Columns, at: Ints, basic: Ints) -> Ints:
     """Those of `tcp_kernel`, with all SACK blocks in the sum, and their edges."""
-    rows = np.full((tk44.ROW_WIDTH, len(found.at)), -1, np.int64)
-    rows[: tk.IN_WIDTH] = _rows(tcp, found)
+    rows = np.full((tk44.ROW_WIDTH, len(at)), -1, np.int64)
+    rows[: tk.IN_WIDTH] = basic
     left, right = tcp["options_sack_le"], tcp["options_sack_re"]
     if not isinstance(left, Lists) or not isinstance(right, Lists):
         raise TypeError("SACK edges are lists")
-    rows[tk.IN_SACK] = _sacked(tcp, tk44.BLOCKS)[found.at]
-    counts = np.minimum(np.diff(left.offsets), np.diff(right.offsets))[found.at]
+    rows[tk.IN_SACK] = _sacked(tcp, tk44.BLOCKS)[at]
+    counts = np.minimum(np.diff(left.offsets), np.diff(right.offsets))[at]
     for k in range(tk44.BLOCKS):
-        at = np.flatnonzero(counts > k)
+        with_block = np.flatnonzero(counts > k)
         for edge, side in enumerate((left, right)):
-            values = side.values[side.offsets[:-1][found.at[at]] + k]
-            rows[tk44.IN_EDGES + 2 * k + edge, at] = values
+            values = side.values[side.offsets[:-1][at[with_block]] + k]
+            rows[tk44.IN_EDGES + 2 * k + edge, with_block] = values
     return rows
 
 
-def _sacked(tcp: Columns, blocks: int = 3) -> Ints:
+def _sacked(tcp: Columns, blocks: int) -> Ints:
     """Bytes in the first SACK blocks of each row."""
     left, right = tcp["options_sack_le"], tcp["options_sack_re"]
     if not isinstance(left, Lists) or not isinstance(right, Lists):

@@ -6,19 +6,22 @@ Knows: how columns become the kernel's rows, and its output becomes columns. Mus
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from pcaptool.analyze import gather_kernel as gk
 from pcaptool.analyze import sender_kernel as nk
 from pcaptool.analyze import tcp_kernel as tk
-from pcaptool.analyze.take import Ints, fill, grown, index, integers
+from pcaptool.analyze.take import Ints, grown, index, masked, plain, runs
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Lists, Masked, Texts, row_count
+from pcaptool.tables.columns import Columns, Masked, Texts, row_count
 from pcaptool.tables.tcp_analysis import CAUSES
 
 __all__ = ["FLOW_COLUMNS", "LIMITS", "Senders"]
 
 LIMITS = ("idle", "application", "rwnd", "cwnd")
-MASK32 = 0xFFFFFFFF
 _SPENT = ("idle_ns", "application_limited_ns", "rwnd_limited_ns", "cwnd_limited_ns")
 _COUNTED = ((nk.C_RTO, "rtos"), (nk.C_FAST, "fast_retransmissions"), (nk.C_TLP, "tlps"))
 
@@ -40,7 +43,9 @@ class Senders:
     """
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self._kernel = engine.function(nk.__name__, "follow") if engine else nk.follow
+        engine = engine or Engine("plain")
+        self._kernel = engine.function(nk.__name__, "follow")
+        self._gather = engine.flat(gk.__name__, "extras")
         self._hello = np.zeros((1024, 2, nk.H_WIDTH), np.int64)
         self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, nk.WIDTH), np.int64)
@@ -65,7 +70,8 @@ class Senders:
         self._room(int(rows[tk.IN_STREAM].max(initial=-1)))
         out = np.zeros((nk.OUT_WIDTH, rows.shape[1]), np.int64)
         out[nk.OUT_GAP] = -1
-        extra, done = _extra(tcp, at), 0
+        extra, done = np.full((nk.X_WIDTH, len(at)), -1, np.int64), 0
+        self._gather(at, _fields(tcp), extra)
         while True:
             known = (self._hello, self._slots, self._state, self._used)
             done = self._kernel(rows, found, extra, done, *known, out)
@@ -113,33 +119,12 @@ class Senders:
         self._hello, self._slots = grown(self._hello, stream), grown(self._slots, stream)
 
 
-def _extra(tcp: Columns, at: Ints) -> Ints:
-    extra = np.full((nk.X_WIDTH, len(at)), -1, np.int64)
-    rows = index(at, row_count(tcp["n"]))
-    for column, name in (
-        (nk.X_TSVAL, "options_timestamp_tsval"),
-        (nk.X_TSECR, "options_timestamp_tsecr"),
-        (nk.X_MSS, "options_mss_val"),
-        (nk.X_SACK_PERMITTED, "options_sack_perm"),
-    ):
-        fill(extra[column], tcp, name, rows)
-    left, right = tcp["options_sack_le"], tcp["options_sack_re"]
-    if not isinstance(left, Lists) or not isinstance(right, Lists):
-        raise TypeError("SACK edges are lists")
-    begin, end = left.offsets[at].astype(np.int64), left.offsets[at + 1].astype(np.int64)
-    with_blocks = np.flatnonzero(end > begin)
-    if not len(with_blocks):
-        return extra
-    ack = integers(tcp, "ack_raw")[at]
-    lefts, rights = left.values.astype(np.int64), right.values.astype(np.int64)
-    highest = np.zeros(len(at), np.int64)
-    for k in range(4):
-        mine = with_blocks[end[with_blocks] - begin[with_blocks] > k]
-        here = begin[mine] + k
-        if k < 2:
-            columns = (nk.X_LEFT, nk.X_RIGHT) if k == 0 else (nk.X_LEFT2, nk.X_RIGHT2)
-            extra[columns[0], mine], extra[columns[1], mine] = lefts[here], rights[here]
-        ahead = (rights[here] - ack[mine]) & MASK32
-        highest[mine] = np.maximum(highest[mine], np.where(ahead < nk.HALF, ahead, 0))
-    extra[nk.X_HIGHEST, with_blocks] = (ack[with_blocks] + highest[with_blocks]) & MASK32
-    return extra
+def _fields(tcp: Columns) -> tuple[npt.NDArray[Any], ...]:
+    """As `gather_kernel.extras` wants them."""
+    tsval, known = masked(tcp, "options_timestamp_tsval")
+    offsets, left = runs(tcp, "options_sack_le")
+    return (
+        *(tsval, masked(tcp, "options_timestamp_tsecr")[0], known, *masked(tcp, "options_mss_val")),
+        *(plain(tcp, "options_sack_perm"), plain(tcp, "ack_raw")),
+        *(offsets, left, runs(tcp, "options_sack_re")[1]),
+    )
