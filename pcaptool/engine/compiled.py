@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from pcaptool.engine import loads, sources
@@ -47,6 +47,23 @@ def _load(bits: int, *, big_endian: bool) -> Any:
 
 be16, be32, be64 = (_load(bits, big_endian=True) for bits in (16, 32, 64))
 le16, le32 = (_load(bits, big_endian=False) for bits in (16, 32))
+
+
+@intrinsic
+def prefetch(_context: Any, array: Any, _at: Any) -> Any:
+    """llvm.prefetch, for reading, into all caches."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        byte = builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [args[1]])
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
+        find: Any = cgutils.get_or_insert_function
+        function = find(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [byte, number(0), number(3), number(1)])
+        return context.get_constant(types.int64, 0)
+
+    return types.int64(array, types.int64), codegen
 
 
 def _sum16(data: Any, at: int, end: int, start: int) -> int:
@@ -95,6 +112,7 @@ _PRIMITIVES: dict[Any, Any] = {
     loads.be64: be64,
     loads.le16: le16,
     loads.le32: le32,
+    loads.prefetch: prefetch,
     loads.sum16: numba.njit(nogil=True)(_sum16),
     loads.remainder: numba.njit(nogil=True)(_remainder),
     **_SYSTEM,

@@ -23,6 +23,7 @@ __all__ = [
     "is_hot",
     "le16",
     "le32",
+    "prefetch",
     "remainder",
     "sum16",
 ]
@@ -86,6 +87,11 @@ def le16(data: Any, at: int) -> int:
 def le32(data: Any, at: int) -> int:
     """Unsigned 32 bits, little-endian."""
     return int(_LE32(data, at)[0])
+
+
+def prefetch(_data: Any, _at: int) -> int:
+    """Tell the processor that data[at] will be read soon; there need not be such an element."""
+    return 0
 
 
 def sum16(data: Any, at: int, end: int, start: int) -> int:

@@ -96,9 +96,11 @@ from pcaptool.decode.kernels.names import number_of
 from pcaptool.decode.kernels.network import arp, ipv4, ipv6
 from pcaptool.decode.kernels.transport import icmp, igmp, tcp, udp
 from pcaptool.decode.kernels.tunnels import erspan, geneve, gre, gtp, l2tp, teredo, vxlan
-from pcaptool.engine.loads import hot
+from pcaptool.engine.loads import hot, prefetch
 
 __all__ = ["chain"]
+
+SOON = 8  # packets ahead whose first cache lines are asked for: headers lie far apart
 
 
 def chain(
@@ -150,6 +152,9 @@ def chain(
             return i
         if sizes[T_FRAGMENT] > room:
             return i
+        if i + SOON < len(offsets):
+            prefetch(data, offsets[i + SOON])
+            prefetch(data, offsets[i + SOON] + 64)
         begin = offsets[i]
         begin_packet(s, i, begin, cap_len[i], orig_len[i])
         s[NEXT] = first_layer(linktype[i])
