@@ -21,10 +21,12 @@ from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.calls import Program, Write
 from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
+from pcaptool.predict.held import Held, own_copy
 from pcaptool.predict.infer import infer_host, infer_program, way_down_ns
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
 from pcaptool.predict.recording import Recording
+from pcaptool.predict.schedule import MOST_RUNS, Question, Schedule, Sent, search
 from pcaptool.scenario import Costs, Scenario, load_costs
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.chance import Chance
@@ -32,7 +34,7 @@ from pcaptool.sim.events import RunQueue, Simulator, Sleep, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.host import Host, KnownSocket
 from pcaptool.stack.run import RunResult
-from pcaptool.stack.skbuff import SkBuffIds
+from pcaptool.stack.skbuff import SkBuff, SkBuffIds
 from pcaptool.stack.syscalls import Socket, SocketError
 from pcaptool.stack.tap import Tap
 from pcaptool.wire.linktype import LinkType
@@ -58,6 +60,8 @@ class Prediction:
         What the program did on each connection.
     packets : int
     notices : tuple of str
+    chosen : tuple of Question
+        Orders of work on the server that were taken from what it sent (`schedule`).
     """
 
     capture: Path
@@ -66,6 +70,7 @@ class Prediction:
     programs: tuple[Program, ...]
     packets: int
     notices: tuple[str, ...]
+    chosen: tuple[Question, ...] = ()
 
 
 def predict(
@@ -77,6 +82,7 @@ def predict(
     costs: Costs | str | Path | None = None,
     unseen: Container[int] = (),
     format: Literal["pcap", "pcapng"] | None = None,  # noqa: A002 - the word people use
+    most_runs: int = MOST_RUNS,
 ) -> Prediction:
     """Predict what a Linux server would have sent, given exactly the client's packets of a capture.
 
@@ -96,6 +102,8 @@ def predict(
         Numbers of packets that tcpdump saw arrive and a filter behind it dropped: the server never got them.
     format : {"pcap", "pcapng"}, optional
         Without: by the name.
+    most_runs : int
+        How many orders of the server's work are tried where the first does not send what was recorded; 1: none other.
 
     Raises
     ------
@@ -118,8 +126,12 @@ def predict(
     host_settings = infer_host(seen, base or plan.host.server)
     if settings is not None:
         host_settings = settings(host_settings)
-    run = _DrivenRun(seen, host_settings, plan, unseen)
-    result = run.run()
+
+    def make(schedule: Schedule) -> tuple[tuple[_DrivenRun, RunResult], list[Sent]]:
+        run = _DrivenRun(seen, host_settings, plan, unseen, schedule)
+        return (run, run.run()), run.sent
+
+    schedule, (run, result) = search(make, _recorded(seen), most_runs)
     path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
     chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
     with open_writer(path, chosen, [Interface(LinkType.ETHERNET, name=host_settings.device)]) as writer:
@@ -131,7 +143,8 @@ def predict(
         settings=host_settings,
         programs=tuple(run.programs),
         packets=len(result.frames["server"]),
-        notices=result.notices,
+        notices=(*result.notices, *_chosen(schedule)),
+        chosen=tuple(sorted(schedule.otherwise)),
     )
 
 
@@ -139,8 +152,15 @@ class _DrivenRun:
     """One modelled host, fed from a capture."""
 
     def __init__(
-        self, seen: Observation, settings: HostSettings, plan: Scenario, unseen: Container[int]
+        self,
+        seen: Observation,
+        settings: HostSettings,
+        plan: Scenario,
+        unseen: Container[int],
+        schedule: Schedule,
     ) -> None:
+        self.schedule = schedule
+        self.sent: list[Sent] = []
         self.seen = seen
         self.unseen = unseen
         self.costs = plan.costs
@@ -163,8 +183,10 @@ class _DrivenRun:
         self.tap = Tap("server", snaplen=seen.snaplen)
         self.host.device.taps.append(self.tap)
         scales = {(*c.server, *c.client): _window_scale(c) for c in seen.connections}
-        self.in_order = InOrder(self.host, self._deliver, scales)
+        self.held = Held(self.simulator, self._deliver, schedule)
+        self.in_order = InOrder(self.host, self.held.arrive, scales)
         self.host.device.taps.append(self.in_order.sent)
+        self.host.device.taps.append(self._note)
         self.programs: list[Program] = []
         self._by_client = {c.client: c for c in seen.connections}
 
@@ -198,8 +220,12 @@ class _DrivenRun:
             notices=tuple(notices),
         )
 
+    def _note(self, _time_ns: int, skb: SkBuff, leaving: bool) -> None:
+        if leaving and skb.tcp is not None and skb.length:
+            self.sent.append((skb.tcp.dstport, skb.tcp.seq, skb.length, skb.tcp.flags))
+
     def _deliver(self, frame: Frame, time_ns: int) -> None:
-        arrive = partial(self.host.device.receive, frame.skb, tapped=True)
+        arrive = partial(self.host.device.receive, own_copy(frame.skb), tapped=True)
         self.processor.raise_softirq(time_ns, arrive)
 
     def _know(self, connection: Connection) -> None:
@@ -213,12 +239,14 @@ class _DrivenRun:
             ),
             0,
         )
+        recording = Recording(connection, way_down_ns(self.costs), self.schedule, queued=self.queued)
+        self.held.recordings[connection.client] = recording
         self.host.known[(*connection.server, *connection.client)] = KnownSocket(
             isn=synack.tcp.seq,
             ts_offset=timestamp_offset(connection, self.host.clock_phase_ns),
             inet_id=first_id,
             flow_label=synack.skb.ip.flow_label if synack.skb.ip else 0,
-            recording=Recording(connection, way_down_ns(self.costs), queued=self.queued),
+            recording=recording,
         )
 
     def _listen(self, port: int) -> Step:
@@ -274,6 +302,21 @@ class _DrivenRun:
                     data = data[taken:]
                     if data:
                         yield from socket.wait_writable()
+
+
+def _recorded(seen: Observation) -> list[tuple[int, Sent]]:
+    """The data frames of the server, in the order of time."""
+    frames = [f for c in seen.connections for f in c.from_server if f.skb.length]
+    return sorted((f.time_ns, (f.tcp.dstport, f.tcp.seq, f.skb.length, f.tcp.flags)) for f in frames)
+
+
+def _chosen(schedule: Schedule) -> tuple[str, ...]:
+    """What to say of answers that are not the usual ones."""
+    count = len(schedule.otherwise)
+    which = (
+        f"{count} of {len(schedule.asked)} unknown orders of the server's work were taken from what it sent"
+    )
+    return (which,) if count else ()
 
 
 def _window_scale(connection: Connection) -> int:

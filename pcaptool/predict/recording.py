@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from pcaptool.predict.observe import Connection, Frame
+from pcaptool.predict.schedule import Schedule
 from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.tcp import TcpFlag
 
@@ -21,6 +22,7 @@ __all__ = ["Recording"]
 ONE_MACHINE_NS = 300_000  # a handshake that is faster is between two namespaces of a machine
 ANSWER_NS = 100_000  # a softirq that answers does so within this time; later ACKs come from elsewhere
 LATE_NS = 300_000  # a processor is late by less than this; a byte that left later waited for something
+LATE_TIMER_NS = 1_000_000  # a timer fires late by less than this (a virtual machine without its processor)
 LET_GO_NS = 30_000
 
 
@@ -32,11 +34,17 @@ class Recording:
     connection : Connection
     way_down_ns : int
         From TCP's decision to send to the tap, as the model counts it.
+    schedule : Schedule
+        Answers what the times leave open.
     queued : bool
         Whether a queue held frames back below TCP: then departures do not tell when TCP was at work.
     """
 
-    def __init__(self, connection: Connection, way_down_ns: int, *, queued: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, way_down_ns: int, schedule: Schedule, *, queued: bool = False
+    ) -> None:
+        self._schedule = schedule
+        self._port = connection.client[1]
         synack = connection.from_server[0]
         self._base = synack.tcp.seq + 1
         self._way_down_ns = way_down_ns
@@ -61,13 +69,22 @@ class Recording:
         third: Frame | None = next((f for f in acks if f.time_ns > synack.time_ns), None)
         self.one_machine = third is not None and third.time_ns - synack.time_ns <= ONE_MACHINE_NS
 
-    def left_ns(self, seq: int, now_ns: int) -> int:
+    def fired_ns(self, seq: int, due_ns: int) -> int:
+        """When a timer that was due then let this byte go."""
+        return self.left_ns(seq, due_ns, LATE_TIMER_NS)
+
+    def left_ns(self, seq: int, now_ns: int, late_ns: int = LATE_NS) -> int:
         """When the frame that begins with a byte could be sent, by the capture: `now_ns` if that tells nothing."""
         index = bisect_right(self._firsts, self._offset(seq)) - 1
         if self._queued or index < 0 or self._offset(seq) >= self._end:
             return now_ns
         left = self._first_times[index] - self._way_down_ns
-        return left if now_ns < left < now_ns + LATE_NS else now_ns
+        return left if now_ns < left < now_ns + late_ns else now_ns
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """When TCP was at work on the next frame that left with something in it; None where nothing followed."""
+        index = bisect_right(self._times, now_ns)
+        return None if self._queued or index == len(self._times) else self._times[index] - self._way_down_ns
 
     def resumed_ns(self, seq: int, now_ns: int) -> int:
         """When a writer that was woken had the processor again, by the byte that it wrote next.
@@ -79,7 +96,8 @@ class Recording:
             return now_ns
         time_ns = self._first_times[index]
         before = bisect_left(self._ack_times, time_ns) - 1
-        if before >= 0 and time_ns - self._ack_times[before] < LET_GO_NS:
+        let_go = before >= 0 and time_ns - self._ack_times[before] < LET_GO_NS
+        if self._schedule.choose(("resumed", self._port, seq), now_ns, usual=let_go):
             return now_ns
         return max(now_ns, time_ns - self._way_down_ns)
 
@@ -97,7 +115,10 @@ class Recording:
                 following = bisect_right(self._times, left_ns)
                 known_ns = time_ns + self._way_down_ns  # before that no frame can show what the ACK changed
                 alone = following < len(self._times) and self._times[following] < known_ns
-                return time_ns if now_ns < time_ns < now_ns + ANSWER_NS and not alone else now_ns
+                if not now_ns < time_ns < now_ns + ANSWER_NS:
+                    return now_ns
+                waits = self._schedule.choose(("answered", self._port, end), now_ns, usual=not alone)
+                return time_ns if waits else now_ns
         return now_ns
 
     def _offset(self, seq: int) -> int:

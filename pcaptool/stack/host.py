@@ -39,6 +39,10 @@ class Recorded(Protocol):
         """When the frame that begins with this byte could be sent; not before `now_ns`."""
         ...
 
+    def fired_ns(self, seq: int, due_ns: int) -> int:
+        """When a timer that was due then let this byte go."""
+        ...
+
     def resumed_ns(self, seq: int, now_ns: int) -> int:
         """When a writer that is woken now went on with this byte."""
         ...

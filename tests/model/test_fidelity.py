@@ -32,7 +32,7 @@ def test_the_named_scenarios_are_among_them():
 @pytest.mark.parametrize("name", sorted(fidelity.RACY))
 def test_racy_scenarios_differ_in_few_frames(name, tmp_path):
     """In the closed run, or where the race is who got the processor, in the one driven by the recorded client."""
-    closed, driven = fidelity.compare(name, "server", tmp_path), fidelity.compare_driven(name, tmp_path)
+    closed, driven = fidelity.compare(name, "server", tmp_path), fidelity.compare_driven(name, tmp_path)[1]
     frames, _ = fidelity.counts(closed, "server to client")
     # Behind tbf every stamp shows when the program wrote: its pace is in most frames (test_queues compares the rest).
     least = 0.5 if name == "autocork-tbf" else 0.6

@@ -66,6 +66,12 @@ EQUAL = [
     "zero-window",
     "write-chunks",
     "delay20-bbr-300k",
+    # the order of work is inferred from what was sent
+    "size-10m",
+    "loss-veth-mid",
+    "delay20-reno-300k",
+    # a timer that fired a millisecond late
+    "delay20-offload-bbr-300k",
     # what was called is inferred
     "abort-close",
     "nagle-chunks-delay",
@@ -98,6 +104,25 @@ def test_other_programs_are_inferred_from_their_captures(run, fixtures, tmp_path
         assert calls == ["send", "send"] * 3  # head and body apart
     else:
         assert calls == ["cork", "send_some", "sendfile", "uncork"] * 3  # nginx says that it is nginx
+
+
+def test_few_orders_of_work_are_chosen_and_said(tmp_path):
+    real = fidelity.CAPTURES / "size-10m.server.pcap"
+    usual = predict(real, tmp_path / "usual.pcapng", most_runs=1)
+    assert diff(usual.capture, real, relation="model", side="server").exit_code == 1
+    assert not usual.chosen
+    made = predict(real, tmp_path / "x.pcapng")
+    assert 1 <= len(made.chosen) <= 3
+    assert f"{len(made.chosen)} of" in made.notices[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("loss-mid-bbr", "cubic"), ("delay20-bbr-300k", "cubic"), ("loss-mid-cubic", "reno")]
+)
+def test_no_order_of_work_stands_in_for_another_congestion_control(name, wrong, tmp_path):
+    real = fidelity.CAPTURES / f"{name}.server.pcap"
+    made = predict(real, tmp_path / "x.pcapng", settings=with_congestion(wrong))
+    assert diff(made.capture, real, relation="model", side="server").exit_code == 1
 
 
 def test_settings_are_read_from_the_handshake(tmp_path):

@@ -11,7 +11,8 @@ from pcaptool.predict.calls import known_program
 from pcaptool.predict.infer import infer_program
 from pcaptool.predict.observe import Connection, Frame, observe
 from pcaptool.predict.order import PATIENCE_NS, InOrder
-from pcaptool.predict.recording import LATE_NS, Recording
+from pcaptool.predict.recording import LATE_NS, LATE_TIMER_NS, Recording
+from pcaptool.predict.schedule import Schedule
 from pcaptool.scenario import Costs
 from pcaptool.sim.events import Simulator
 from pcaptool.stack.skbuff import Datagram, SkBuff, TcpHeader
@@ -55,7 +56,9 @@ def wire(offset):
 
 def test_a_byte_leaves_not_before_it_left():
     recording = Recording(
-        connection([frame(100, "server", 0, 1460, 0), frame(150, "server", 1460, 500, 0)], []), 1000
+        connection([frame(100, "server", 0, 1460, 0), frame(150, "server", 1460, 500, 0)], []),
+        1000,
+        Schedule(),
     )
     assert recording.left_ns(wire(0), 90_000) == 99_000
     assert recording.left_ns(wire(1459), 90_000) == 99_000
@@ -63,6 +66,17 @@ def test_a_byte_leaves_not_before_it_left():
     assert recording.left_ns(wire(1460), 200_000) == 200_000  # the model is later
     assert recording.left_ns(wire(1960), 90_000) == 90_000  # it never left
     assert recording.left_ns(wire(0), 99_000 - LATE_NS - 1) == 99_000 - LATE_NS - 1  # it waited for something
+    assert recording.fired_ns(wire(0), 99_000 - LATE_NS - 1) == 99_000  # a timer may be later
+    assert recording.fired_ns(wire(0), 99_000 - LATE_TIMER_NS - 1) == 99_000 - LATE_TIMER_NS - 1
+
+
+def test_the_next_frame_tells_until_when_a_call_owned_the_socket():
+    seen = connection([frame(100, "server", 0, 1000, 0), frame(300, "server", 1000, 1000, 0)], [])
+    recording = Recording(seen, 1000, Schedule())
+    assert recording.next_ns(50_000) == 99_000
+    assert recording.next_ns(100_000) == 299_000
+    assert recording.next_ns(300_000) is None
+    assert Recording(seen, 1000, Schedule(), queued=True).next_ns(50_000) is None
 
 
 def test_a_call_waits_for_the_softirq_unless_another_processor_received():
@@ -70,18 +84,21 @@ def test_a_call_waits_for_the_softirq_unless_another_processor_received():
         [frame(100, "server", 0, 1000, 0), frame(120, "server", 1000, 1000, 0)],
         [frame(110, "client", 0, 0, 1000)],
     )
-    assert Recording(waited, 1000).answered_ns(wire(1000), 101_000) == 110_000
+    assert Recording(waited, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 110_000
+    other = Schedule(frozenset({("answered", CLIENT[1], wire(1000))}))
+    assert Recording(waited, 1000, other).answered_ns(wire(1000), 101_000) == 101_000
     beside = connection(
         [frame(100, "server", 0, 1000, 0), frame(105, "server", 1000, 1000, 0)],
         [frame(110, "client", 0, 0, 1000)],
     )
-    assert Recording(beside, 1000).answered_ns(wire(1000), 101_000) == 101_000
+    assert Recording(beside, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 101_000
+    assert Recording(beside, 1000, other).answered_ns(wire(1000), 101_000) == 110_000
     # an ACK that came less than the way down before the next frame cannot have caused it
     late = connection(
         [frame(100, "server", 0, 1000, 0), frame(110, "server", 1000, 1000, 0)],
         [frame(109.5, "client", 0, 0, 1000)],
     )
-    assert Recording(late, 1000).answered_ns(wire(1000), 101_000) == 101_000
+    assert Recording(late, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 101_000
 
 
 def test_a_writer_goes_on_when_its_next_byte_left_unless_an_ack_let_that_go():
@@ -93,9 +110,13 @@ def test_a_writer_goes_on_when_its_next_byte_left_unless_an_ack_let_that_go():
         ],
         [frame(110, "client", 0, 0, 1000), frame(400, "client", 0, 0, 2000)],
     )
-    recording = Recording(seen, 1000)
+    recording = Recording(seen, 1000, Schedule())
     assert recording.resumed_ns(wire(1000), 120_000) == 299_000
     assert recording.resumed_ns(wire(2000), 320_000) == 320_000
+    other = Schedule(frozenset(("resumed", CLIENT[1], wire(n)) for n in (1000, 2000)))
+    recording = Recording(seen, 1000, other)
+    assert recording.resumed_ns(wire(1000), 120_000) == 120_000
+    assert recording.resumed_ns(wire(2000), 320_000) == 404_000
 
 
 def calls_of(answer, ends=()):

@@ -17,7 +17,7 @@ from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.sock import TcpSock
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["add_backlog", "lock_sock", "process_backlog", "release_sock"]
+__all__ = ["add_backlog", "lock_sock", "merge", "process_backlog", "release_sock"]
 
 _NEVER_MERGED = TcpFlag.SYN | TcpFlag.RST | TcpFlag.URG
 _MUST_AGREE = TcpFlag.ECE | TcpFlag.CWR
@@ -56,16 +56,20 @@ def process_backlog(sk: TcpSock) -> Step:
 
 def add_backlog(sk: TcpSock, skb: SkBuff) -> None:
     """tcp_add_backlog: keep a segment for the owner, as part of the one before it where that is possible."""
-    if sk.backlog and _merges(sk.backlog[-1], skb):
-        tail = sk.backlog[-1]
-        if tail.tcp is not None and skb.tcp is not None:
-            if (skb.tcp.ack - tail.tcp.ack) & 0xFFFFFFFF < 0x80000000:
-                tail.tcp.ack = skb.tcp.ack
-            tail.tcp.window = skb.tcp.window
-            tail.tcp.flags |= skb.tcp.flags & (TcpFlag.FIN | TcpFlag.PSH)
-            tail.gso_segs += skb.gso_segs
-            return
-    sk.backlog.append(skb)
+    if not (sk.backlog and merge(sk.backlog[-1], skb)):
+        sk.backlog.append(skb)
+
+
+def merge(tail: SkBuff, skb: SkBuff) -> bool:
+    """Make one segment of two neighbours in the backlog; False where they stay two."""
+    if not _merges(tail, skb) or tail.tcp is None or skb.tcp is None:
+        return False
+    if (skb.tcp.ack - tail.tcp.ack) & 0xFFFFFFFF < 0x80000000:
+        tail.tcp.ack = skb.tcp.ack
+    tail.tcp.window = skb.tcp.window
+    tail.tcp.flags |= skb.tcp.flags & (TcpFlag.FIN | TcpFlag.PSH)
+    tail.gso_segs += skb.gso_segs
+    return True
 
 
 def _merges(tail: SkBuff, skb: SkBuff) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Step
-from pcaptool.stack.tcp.sock import State
+from pcaptool.stack.tcp.sock import State, wire_seq
 
 if TYPE_CHECKING:
     from pcaptool.stack.skbuff import SkBuff
@@ -41,8 +41,16 @@ def must_wait(sk: TcpSock) -> bool:
     if not sk.paced or sk.paced_below or sk.write_stamp_ns <= sk.clock_ns:
         return False
     if sk.pacing_event is None or not sk.pacing_event.pending:
-        sk.pacing_event = sk.host.simulator.at(sk.write_stamp_ns, _kick, sk)
+        sk.pacing_event = sk.host.simulator.at(_fires_ns(sk), _kick, sk)
     return True
+
+
+def _fires_ns(sk: TcpSock) -> int:
+    """When the timer fires; in a driven run as late as the recorded one."""
+    known = sk.host.known.get(sk.key)
+    if known is None or known.recording is None or not sk.write_queue:
+        return sk.write_stamp_ns
+    return known.recording.fired_ns(wire_seq(sk.write_queue[0].seq), sk.write_stamp_ns)
 
 
 def _kick(sk: TcpSock) -> None:
