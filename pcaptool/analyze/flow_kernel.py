@@ -251,7 +251,7 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, rules: int
     rules : int
         RULES_40 or RULES_44.
     out : (headers, 6) int64
-        Output columns, OUT_*.
+        Output columns, OUT_*, written.
 
     Returns
     -------
@@ -261,6 +261,8 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, rules: int
     for i in range(start, len(rows)):
         if counts[0] >= len(flows) or 2 * counts[0] >= len(slots):
             return i
+        out[i, OUT_SEQ] = out[i, OUT_ACK] = -1
+        out[i, OUT_REUSED] = 0
         tcp = rows[i, IN_PROTOCOL] == 6
         src = (rows[i, IN_SRC] << 16) | rows[i, IN_SRCPORT]
         dst = (rows[i, IN_DST] << 16) | rows[i, IN_DSTPORT]

@@ -81,8 +81,7 @@ class FlowAnalysis:
         """Adds the columns `flow` (packets, tcp, udp) and all that tcp has beyond its header."""
         rows, tcp_rows, udp_rows = self._rows(batch)
         rules = self._rules
-        out = np.full((len(rows), 6), -1, np.int64)
-        out[:, fk.OUT_REUSED] = 0
+        out = np.empty((len(rows), 6), np.int64)
         done = self._track(rows, 0, self._flows, self._slots, self._counts, rules, out)
         while done < len(rows):
             self._grow()
@@ -124,7 +123,7 @@ class FlowAnalysis:
         for table, at in ((tcp, at_tcp), (udp, at_udp)):
             if table and row_count(table["n"]):
                 self._innermost(batch.first_n, _order(table), at)
-        out = (np.zeros((batch.count, 16), np.int64), *(np.empty(batch.count, np.int64) for _ in range(2)))
+        out = (np.empty((batch.count, 16), np.int64), *(np.empty(batch.count, np.int64) for _ in range(2)))
         if (at_tcp < 0).all() and (at_udp < 0).all():
             return out[0][:0], out[1][:0], out[2][:0]
         ip, packets = batch.tables["ip"], batch.tables["packets"]

@@ -44,6 +44,7 @@ from pcaptool.analyze.sender_kernel import (
     X_SACK_PERMITTED,
     X_TSECR,
     X_TSVAL,
+    X_WIDTH,
 )
 from pcaptool.analyze.tcp_kernel import IN_ACK as SEG_ACK
 from pcaptool.analyze.tcp_kernel import IN_BASE as SEG_BASE
@@ -116,7 +117,7 @@ def headers(first_n: int, packets: Any, ip: Any, tcp: Any, udp: Any, places: Any
     places : tuple of int64 arrays
         For each packet the row of its tcp, udp header, and of the IP header before either; -1 where there is none.
     out : (rows, tcp rows, udp rows)
-        Written: the first is zero at first; -1 in the others says that it is the other protocol.
+        Written; -1 in the others says that it is the other protocol.
 
     Returns
     -------
@@ -164,6 +165,8 @@ def headers(first_n: int, packets: Any, ip: Any, tcp: Any, udp: Any, places: Any
                 udp_dstport[u],
             )
             rows[k, IN_PAYLOAD] = udp_payload[u]
+            for column in range(IN_SEQ, IN_TIMESTAMPS + 1):
+                rows[k, column] = 0
         k += 1
     return k
 
@@ -260,11 +263,13 @@ def extras(at: Any, tcp: Any, out: Any) -> None:
         TSval, TSecr, their validity, MSS and its validity, SACK permitted, ack_raw, offsets of SACK blocks, left and
         right edges.
     out : (X_WIDTH, segments) int64
-        -1 at first, written.
+        Written; -1 where the segment has none.
     """
     tsval, tsecr, stamps_known, mss, mss_known, sack, ack, offsets, left, right = tcp
     for m in range(len(at)):
         t = at[m]
+        for column in range(X_WIDTH):
+            out[column, m] = -1
         if stamps_known[t]:
             out[X_TSVAL, m], out[X_TSECR, m] = tsval[t], tsecr[t]
         if mss_known[t]:

@@ -331,7 +331,7 @@ def follow(
     used : (1,) int64
         How many rows of it are.
     out : (OUT_WIDTH, segments) int64
-        Output columns, OUT_*; zero before, OUT_GAP -1.
+        Output columns, OUT_*, written.
 
     Returns
     -------
@@ -341,6 +341,8 @@ def follow(
     height: int = rows.shape[1]
     for i in range(start, height):
         row = rows[:, i]
+        for k in range(OUT_WIDTH):
+            out[k, i] = -1 if k == OUT_GAP else 0
         stream, side, flags = row[IN_STREAM], row[IN_SIDE], row[IN_FLAGS]
         if row[IN_SIZE] < 0:
             continue

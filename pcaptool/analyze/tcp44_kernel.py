@@ -68,6 +68,7 @@ from pcaptool.analyze.tcp_kernel import (
     OUT_OF_ORDER,
     OUT_RTO,
     OUT_RTO_FRAME,
+    OUT_WIDTH,
     PROBE,
     PROBE_ACK,
     REORDER_NS,
@@ -352,6 +353,8 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
         s = row[IN_STREAM]
         if s >= len(state) or free[0] < 0:
             return i
+        for k in range(OUT_WIDTH):
+            result[k] = 0
         fresh = state[s, SEEN] == 0
         if fresh:
             begin(state, s)

@@ -110,7 +110,7 @@ class TcpAnalyzer:
         """
         at, rows = self._rows(tcp, headers, conversations, tcp_rows)
         height = rows.shape[1]
-        out = np.zeros((tk.OUT_WIDTH, height), np.int64)
+        out = np.empty((tk.OUT_WIDTH, height), np.int64)
         done = self._kernel(rows, 0, self._state, self._segments, self._free, out)
         while done < height:
             self._grow(int(rows[tk.IN_STREAM, done]))

@@ -399,7 +399,7 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
     free : (1,) int64
         First unused one, -1 where there is none.
     out : (OUT_WIDTH, segments) int64
-        Output columns, OUT_*; zero before.
+        Output columns, OUT_*, written.
 
     Returns
     -------
@@ -412,6 +412,8 @@ def analyze(rows: Any, start: int, state: Any, segments: Any, free: Any, out: An
         s = row[IN_STREAM]
         if s >= len(state) or free[0] < 0:
             return i
+        for k in range(OUT_WIDTH):
+            result[k] = 0
         fresh = state[s, SEEN] == 0
         if fresh:
             begin(state, s)

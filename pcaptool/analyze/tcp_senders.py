@@ -68,9 +68,8 @@ class Senders:
             What both sides wait for behind each segment (`sender_kernel`'s OUT_WAITS).
         """
         self._room(int(rows[tk.IN_STREAM].max(initial=-1)))
-        out = np.zeros((nk.OUT_WIDTH, rows.shape[1]), np.int64)
-        out[nk.OUT_GAP] = -1
-        extra, done = np.full((nk.X_WIDTH, len(at)), -1, np.int64), 0
+        out = np.empty((nk.OUT_WIDTH, rows.shape[1]), np.int64)
+        extra, done = np.empty((nk.X_WIDTH, len(at)), np.int64), 0
         self._gather(at, _fields(tcp), extra)
         while True:
             known = (self._hello, self._slots, self._state, self._used)
