@@ -28,7 +28,7 @@ from pcaptool.tables.encoder import Encoder
 from pcaptool.tables.pieces import row_group
 from pcaptool.tables.report import read_about
 
-__all__ = ["ROW_GROUP_ROWS", "ReportWriter"]
+__all__ = ["ROW_GROUP_ROWS", "ReportWriter", "writer"]
 
 ROW_GROUP_ROWS = 65_536
 
@@ -44,6 +44,23 @@ _ASCENDING = frozenset({"n", "first_n"})
 
 def _ascends(column: Column) -> bool:
     return column.name in _ASCENDING or column.kind == "time"
+
+
+def writer(table: Table, path: Path) -> Any:
+    """A pyarrow.parquet.ParquetWriter for a table: how its columns are encoded and compressed."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - only when a report is made
+
+    return pq.ParquetWriter(
+        path,
+        table.arrow_schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[c.name for c in table.columns if c.low_cardinality or c.kind == "text"],
+        column_encoding={c.name: "DELTA_BINARY_PACKED" for c in table.columns if _ascends(c)},
+        write_statistics=[c.name for c in table.columns if c.name in _ORDERED or c.kind == "time"],
+        write_batch_size=_WRITE_BATCH_ROWS,
+        store_schema=True,
+    )
 
 
 class ReportWriter:
@@ -87,25 +104,12 @@ class ReportWriter:
             raise _refused(self.path, error) from error
         self._about: dict[str, Any] = {}
         try:
-            self._encoder = Encoder({name: self._open(table) for name, table in self._tables.items()})
+            self._encoder = Encoder(
+                {name: writer(table, self._aside / f"{name}.parquet") for name, table in self._tables.items()}
+            )
         except BaseException:  # also an interrupt: the block that would clean up has not begun
             shutil.rmtree(self._aside, ignore_errors=True)
             raise
-
-    def _open(self, table: Table) -> Any:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - only when a report is made
-
-        return pq.ParquetWriter(
-            self._aside / f"{table.name}.parquet",
-            table.arrow_schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[c.name for c in table.columns if c.low_cardinality or c.kind == "text"],
-            column_encoding={c.name: "DELTA_BINARY_PACKED" for c in table.columns if _ascends(c)},
-            write_statistics=[c.name for c in table.columns if c.name in _ORDERED or c.kind == "time"],
-            write_batch_size=_WRITE_BATCH_ROWS,
-            store_schema=True,
-        )
 
     def __enter__(self) -> Self:
         """Write within the block."""
