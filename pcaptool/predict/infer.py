@@ -184,16 +184,24 @@ class _Stream:
     def borders(self, group: list[_Piece]) -> list[int]:
         """Bytes behind which the program made another call."""
         borders, lone = [], self._lone_segments(group)
+        anchors = {
+            group[0][0] % self._segment()
+        }  # where buffers of this call may begin or end, in whole segments
         for index, (start, end, frame) in enumerate(group[:-1], 1):
             head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
-            pushed = bool(frame.tcp.flags & TcpFlag.PSH)
-            # PSH stands at the end of a write; a short segment without it was cut out of a longer one.
-            short = pushed and frame.skb.length < self._segment()
-            if head_alone or (short and not self._cut_by_window(end)):
+            # PSH stands at the end of a write; a short segment without it was cut out of a longer one, as was one that
+            # ends whole segments behind the call's beginning or the edge of a window: so far are buffers filled.
+            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length < self._segment()
+            phase = end % self._segment()
+            if head_alone or (short and phase not in anchors and not self._cut_by_window(end)):
                 borders.append(end)
+                anchors = {phase}
             elif index in lone:
                 # More than this segment had been written, but not a second one, or both had left at once.
                 borders.append(end + 1)
+                anchors = {(end + 1) % self._segment()}
+            elif short:
+                anchors.add(phase)
         return [*borders, group[-1][1]]
 
     def _lone_segments(self, group: list[_Piece]) -> set[int]:

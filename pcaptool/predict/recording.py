@@ -24,6 +24,7 @@ ANSWER_NS = 100_000  # a softirq that answers does so within this time; later AC
 LATE_NS = 300_000  # a processor is late by less than this; a byte that left later waited for something
 LATE_TIMER_NS = 1_000_000  # a timer fires late by less than this (a virtual machine without its processor)
 LET_GO_NS = 30_000
+UNSURE_NS = 20_000  # the model's times within a processor's work are right to that
 
 
 class Recording:
@@ -65,7 +66,13 @@ class Recording:
         self._end = expected
         acks = [f for f in connection.from_client[1:] if f.tcp.flags & TcpFlag.ACK]
         self._ack_times = [f.time_ns for f in acks]
-        self._acks = [(near(f.tcp.ack, self._base) - self._base, f.time_ns) for f in acks]
+        self._acked: list[int] = []  # what was acknowledged, as it grew, and when
+        self._acked_times: list[int] = []
+        for f in acks:
+            ack = near(f.tcp.ack, self._base + (self._acked or [0])[-1]) - self._base
+            if ack > (self._acked or [0])[-1]:
+                self._acked.append(ack)
+                self._acked_times.append(f.time_ns)
         third: Frame | None = next((f for f in acks if f.time_ns > synack.time_ns), None)
         self.one_machine = third is not None and third.time_ns - synack.time_ns <= ONE_MACHINE_NS
 
@@ -101,25 +108,40 @@ class Recording:
             return now_ns
         return max(now_ns, time_ns - self._way_down_ns)
 
-    def answered_ns(self, end: int, now_ns: int) -> int:
-        """On one machine: when a frame that leaves now, and ends with this byte, had been acknowledged.
+    def answered_ns(self, begin: int, end: int, now_ns: int) -> int:
+        """On one machine: when a frame that leaves now, with these bytes, had been acknowledged.
 
         Where the server's next frame left before that, another processor received for the client: nobody waited.
+        A frame that the device cut may be acknowledged up to one of its segments only.
         """
         if not self.one_machine:
             return now_ns
-        offset = self._offset(end)
-        for ack, time_ns in self._acks:
-            if ack >= offset:
-                left_ns = self._first_times[max(0, bisect_left(self._firsts, offset) - 1)]
-                following = bisect_right(self._times, left_ns)
-                known_ns = time_ns + self._way_down_ns  # before that no frame can show what the ACK changed
-                alone = following < len(self._times) and self._times[following] < known_ns
-                if not now_ns < time_ns < now_ns + ANSWER_NS:
-                    return now_ns
-                waits = self._schedule.choose(("answered", self._port, end), now_ns, usual=not alone)
-                return time_ns if waits else now_ns
-        return now_ns
+        first, offset = self._offset(begin), self._offset(end)
+        left_ns = self._first_times[max(0, bisect_left(self._firsts, offset) - 1)]
+        following = bisect_right(self._times, left_ns)
+        next_ns = self._times[following] if following < len(self._times) else None
+        index = bisect_left(self._acked, offset)
+        if index == len(self._acked) or self._acked_times[index] >= now_ns + ANSWER_NS:
+            index -= 1
+            if index < 0 or self._acked[index] <= first:
+                return now_ns
+        time_ns = self._acked_times[index]
+        if not now_ns < time_ns < now_ns + ANSWER_NS:
+            return now_ns
+        known_ns = time_ns + self._way_down_ns  # before that no frame can show what the ACK changed
+        alone = next_ns is not None and next_ns < known_ns
+        waits = self._schedule.choose(("answered", self._port, end), now_ns, usual=not alone)
+        return time_ns if waits else now_ns
+
+    def defers(self, seq: int, early_ns: int, now_ns: int) -> bool:
+        """Whether a buffer is held back for the next ACK, which is due so much later than Linux would wait for.
+
+        Where microseconds decide, they are not the model's to know.
+        """
+        usual = early_ns <= 0
+        if self._queued or abs(early_ns) >= UNSURE_NS:
+            return usual
+        return self._schedule.choose(("deferred", self._port, seq), now_ns, usual=usual)
 
     def _offset(self, seq: int) -> int:
         return near(seq, self._base + self._end // 2) - self._base

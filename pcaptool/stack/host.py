@@ -47,8 +47,12 @@ class Recorded(Protocol):
         """When a writer that is woken now went on with this byte."""
         ...
 
-    def answered_ns(self, end: int, now_ns: int) -> int:
-        """When a peer on the same machine had answered the frame that ends there and leaves now."""
+    def defers(self, seq: int, early_ns: int, now_ns: int) -> bool:
+        """Whether a buffer waits for the next ACK, if that is due so much later than one waits for."""
+        ...
+
+    def answered_ns(self, begin: int, end: int, now_ns: int) -> int:
+        """When a peer on the same machine had answered the frame with these bytes that leaves now."""
         ...
 
 

@@ -11,7 +11,7 @@ from pcaptool.predict.calls import known_program
 from pcaptool.predict.infer import infer_program
 from pcaptool.predict.observe import Connection, Frame, observe
 from pcaptool.predict.order import PATIENCE_NS, InOrder
-from pcaptool.predict.recording import LATE_NS, LATE_TIMER_NS, Recording
+from pcaptool.predict.recording import LATE_NS, LATE_TIMER_NS, UNSURE_NS, Recording
 from pcaptool.predict.schedule import Schedule
 from pcaptool.scenario import Costs
 from pcaptool.sim.events import Simulator
@@ -84,21 +84,61 @@ def test_a_call_waits_for_the_softirq_unless_another_processor_received():
         [frame(100, "server", 0, 1000, 0), frame(120, "server", 1000, 1000, 0)],
         [frame(110, "client", 0, 0, 1000)],
     )
-    assert Recording(waited, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 110_000
+    assert Recording(waited, 1000, Schedule()).answered_ns(wire(0), wire(1000), 101_000) == 110_000
     other = Schedule(frozenset({("answered", CLIENT[1], wire(1000))}))
-    assert Recording(waited, 1000, other).answered_ns(wire(1000), 101_000) == 101_000
+    assert Recording(waited, 1000, other).answered_ns(wire(0), wire(1000), 101_000) == 101_000
     beside = connection(
         [frame(100, "server", 0, 1000, 0), frame(105, "server", 1000, 1000, 0)],
         [frame(110, "client", 0, 0, 1000)],
     )
-    assert Recording(beside, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 101_000
-    assert Recording(beside, 1000, other).answered_ns(wire(1000), 101_000) == 110_000
+    assert Recording(beside, 1000, Schedule()).answered_ns(wire(0), wire(1000), 101_000) == 101_000
+    assert Recording(beside, 1000, other).answered_ns(wire(0), wire(1000), 101_000) == 110_000
     # an ACK that came less than the way down before the next frame cannot have caused it
     late = connection(
         [frame(100, "server", 0, 1000, 0), frame(110, "server", 1000, 1000, 0)],
         [frame(109.5, "client", 0, 0, 1000)],
     )
-    assert Recording(late, 1000, Schedule()).answered_ns(wire(1000), 101_000) == 101_000
+    assert Recording(late, 1000, Schedule()).answered_ns(wire(0), wire(1000), 101_000) == 101_000
+
+
+def test_an_ack_of_a_segment_shows_that_the_softirq_ran():
+    cut = connection(
+        [
+            frame(100, "server", 0, 500, 0),
+            frame(101, "server", 500, 500, 0),
+            frame(130, "server", 1000, 9, 0),
+        ],
+        [frame(110, "client", 0, 0, 500), frame(500, "client", 0, 0, 1000)],
+    )
+    recording = Recording(cut, 1000, Schedule())
+    assert recording.answered_ns(wire(0), wire(1000), 101_000) == 110_000
+    assert recording.answered_ns(wire(500), wire(1000), 101_000) == 101_000  # that ACK is of what was before
+
+
+def test_microseconds_leave_open_whether_a_buffer_waits_for_an_ack():
+    seen = connection([frame(100, "server", 0, 1000, 0)], [])
+    question = ("deferred", CLIENT[1], wire(0))
+    usual, other = (Recording(seen, 1000, Schedule(frozenset(o))) for o in ((), (question,)))
+    for early_ns in (-UNSURE_NS, -1, 1, UNSURE_NS):
+        assert usual.defers(wire(0), early_ns, 0) == (early_ns <= 0)
+        assert other.defers(wire(0), early_ns, 0) == ((early_ns <= 0) == (abs(early_ns) >= UNSURE_NS))
+    assert Recording(seen, 1000, Schedule(frozenset((question,))), queued=True).defers(wire(0), -1, 0)
+
+
+def test_a_short_end_is_no_call_where_buffers_were_filled_so_far():
+    """The window's edge cut a buffer at 2000; what was written behind it ends whole segments behind that."""
+    push = TcpFlag.ACK | TcpFlag.PSH
+
+    def borders(second_end):
+        pieces = [(0, 1460), (1460, 2000), (2000, 3460), (3460, 4920), (4920, second_end), (second_end, 9000)]
+        server = [frame(100 + n, "server", a, b - a, 0, push) for n, (a, b) in enumerate(pieces)]
+        # an ACK whose window ended at 2000
+        seen = connection(server, [frame(90, "client", 0, 0, 0, window=2000)])
+        return [len(write.data) for write in infer_program(seen, Costs()).writes]
+
+    assert borders(5500) == [5500, 3500]  # 5500 is no whole number of segments from anywhere
+    assert borders(5840) == [9000]  # 4 segments behind the call's beginning
+    assert borders(2000 + 2 * 1460 + 1460 - 1) == [6379, 2621]
 
 
 def test_a_writer_goes_on_when_its_next_byte_left_unless_an_ack_let_that_go():

@@ -137,7 +137,12 @@ def tso_should_defer(sk: TcpSock, skb: SkBuff, most: int) -> bool:
     if not sk.rtx_queue:
         return False
     srtt_ns = sk.srtt8_us * 1000 // 8
-    if sk.rtx_queue[0].sent_ns + srtt_ns - now - min(srtt_ns >> 1, NSEC_PER_MSEC) > 0:
+    early_ns = sk.rtx_queue[0].sent_ns + srtt_ns - now - min(srtt_ns >> 1, NSEC_PER_MSEC)
+    known = sk.host.known.get(sk.key) if sk.host.known else None
+    if known is not None and known.recording is not None:
+        if not known.recording.defers(wire_seq(skb.seq), early_ns, now):
+            return False
+    elif early_ns > 0:
         return False
     if congestion_window < send_window:
         if congestion_window <= skb.length:
@@ -391,7 +396,8 @@ def softirq(sk: TcpSock, sent: SkBuff) -> Step:
         return
     known = host.known.get(sk.key)
     if known is not None and known.recording is not None and sent.length:
-        until_ns = known.recording.answered_ns(wire_seq(sent.seq + sent.length), host.now_ns)
+        begin, end = wire_seq(sent.seq), wire_seq(sent.seq + sent.length)
+        until_ns = known.recording.answered_ns(begin, end, host.now_ns)
         if until_ns > host.now_ns:
             yield until_ns - host.now_ns + SETTLE_NS
             yield from host.processor.drain()
