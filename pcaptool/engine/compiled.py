@@ -175,10 +175,25 @@ def compiled_module(name: str) -> python_types.SimpleNamespace:
         if value in _PRIMITIVES:
             space[key] = _PRIMITIVES[value]
         elif value.__code__.co_filename == code.co_filename:
-            space[key] = numba.njit(**_OPTIONS, forceinline=loads.is_hot(value))(value)
+            space[key] = _function(value)
         elif value.__module__ in sources.closure(name):
             space[key] = getattr(compiled_module(value.__module__), key)
     return python_types.SimpleNamespace(**{k: v for k, v in space.items() if not k.startswith("__")})
+
+
+def _function(plain: Any) -> Any:
+    """A function that is compiled once for all integers.
+
+    By itself numba compiles it again for each constant that it is called with: that was half of the time.
+    """
+    function = numba.njit(**_OPTIONS, forceinline=loads.is_hot(plain))(plain)
+    asked = function.get_call_template
+
+    def asked_for_any(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return asked(tuple(map(_numba.unliteral, args)), {k: _numba.unliteral(v) for k, v in kws.items()})
+
+    function.get_call_template = asked_for_any
+    return function
 
 
 def compile_kernel(module: str, name: str, args: tuple[Any, ...]) -> MachineCode:
