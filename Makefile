@@ -45,6 +45,7 @@ bench: .venv/.dev tools  ## how fast, against tshark, dpkt, tcptrace, tcpdump, t
 	PYTHONPATH=. $(BIN)/python tests/bench/analyze.py
 	PYTHONPATH=. $(BIN)/python tests/bench/memory.py
 	! command -v cc >/dev/null || $(BIN)/python tests/bench/floor.py --write
+	PYTHONPATH=. $(BIN)/python tests/bench/streams.py
 	$(BIN)/python tests/bench/generate.py --write
 	PYTHONPATH=. $(BIN)/python tests/bench/diff.py --write
 	[ "$$(id -u)" != 0 ] || PYTHONPATH=. $(BIN)/python tests/bench/replay.py --write

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pcaptool.tables.arrow_arrays import lists, numbers, strings, text_lists
 from pcaptool.tables.definition import KINDS, Table, arrow_type
 
 __all__ = ["ColumnData", "Columns", "Lists", "Masked", "Texts", "row_count", "to_arrow"]
@@ -151,33 +152,23 @@ def _array(kind: str, data: ColumnData) -> Any:
         case Texts(words=words) if kind != "text" and not words:
             return pa.nulls(len(data.codes), kind_type)  # a cast would import pyarrow.compute, 40 ms
         case Texts():
-            codes = _numbers("i32", pa.int32(), data.codes, data.codes >= 0)
-            return pa.DictionaryArray.from_arrays(codes, pa.array(data.words, pa.string()))
+            codes = numbers(pa.int32(), "i4", data.codes, data.codes >= 0)
+            return pa.DictionaryArray.from_arrays(codes, strings(data.words))
         case Lists():
-            values = pa.array(data.values, kind_type.value_type)
-            return pa.ListArray.from_arrays(pa.array(data.offsets, pa.int32()), values)
+            item = KINDS[kind.removesuffix("_list")][0]
+            return lists(data.offsets, numbers(kind_type.value_type, item, data.values))
         case Masked():
-            return _numbers(kind, kind_type, data.values, data.valid)
+            return numbers(kind_type, KINDS[kind][0], data.values, data.valid)
         case np.ndarray():
-            return _numbers(kind, kind_type, data, None)
+            return numbers(kind_type, KINDS[kind][0], data)
         case _ if kind == "text":
             # Not pyarrow's dictionary_encode: it imports pyarrow.compute, 40 ms, for a few rows.
-            number: dict[str | None, int | None] = {None: None}
-            codes = pa.array([number.setdefault(word, len(number) - 1) for word in data], pa.int32())
-            return pa.DictionaryArray.from_arrays(codes, pa.array(list(number)[1:], pa.string()))
+            number: dict[str | None, int] = {None: -1}
+            codes = np.array([number.setdefault(word, len(number) - 1) for word in data], np.int32)
+            return _array(kind, Texts(codes, [word for word in number if word is not None]))
+        case _ if kind == "string":
+            return strings(data)
+        case _ if kind == "text_list":
+            return text_lists(data)
         case _:
             return pa.array(data, kind_type)
-
-
-def _numbers(kind: str, kind_type: Any, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> Any:
-    """Plain numbers; over the same memory where they have the width that they are kept with."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    if valid is not None and valid.all():
-        valid = None  # an array without nulls is encoded faster
-    if values.dtype != KINDS[kind][0]:
-        return pa.array(values, kind_type, mask=None if valid is None else ~valid)
-    # pyarrow's own conversion copies what has nulls, and imports numpy.ma to look for them.
-    data = np.packbits(values, bitorder="little") if kind == "bool" else np.ascontiguousarray(values)
-    nulls = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(kind_type, len(values), [nulls, pa.py_buffer(data)])
