@@ -116,7 +116,7 @@ def _narrowed(
 ) -> npt.NDArray[Any]:
     """The same numbers in another width."""
     cast = values.astype(dtype)
-    same = (cast.astype(values.dtype) == values) | (values != values)  # not a number stays so
+    same = ((cast.astype(values.dtype) == values) & ((cast < 0) == (values < 0))) | np.isnan(values)
     if not (same if valid is None else same | ~valid).all():
         raise OverflowError(f"a number does not fit {dtype.name}")
     return cast

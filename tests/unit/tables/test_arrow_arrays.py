@@ -57,6 +57,8 @@ def test_a_number_that_does_not_fit_is_refused_unless_it_is_null() -> None:
     values = np.array([1, 1 << 20, -1], np.int64)
     with pytest.raises(OverflowError, match="does not fit uint16"):
         numbers(pa.uint16(), "u2", values)
+    with pytest.raises(OverflowError, match="does not fit uint64"):
+        numbers(pa.uint64(), "u8", np.array([-1], np.int64))
     some = numbers(pa.uint16(), "u2", values, np.array([True, False, False]))
     assert some.to_pylist() == [1, None, None]
     nothing = numbers(pa.float64(), "f8", np.array([np.nan, 0.5], np.float32)).to_pylist()
