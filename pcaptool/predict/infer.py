@@ -6,8 +6,8 @@ Must not know: how a run is done.
 Settings: MTU from the MSS option, buffers from window and scale, options from what the SYN-ACK left out, offloads from
 super-packets and partial checksums. They can be overridden. Congestion control is not inferred.
 Writes: the server's bytes are cut where the program must have made another call: when new request bytes came in
-between, behind a head that left alone, and behind a short segment with PSH. A write happens when its first byte left,
-less what the way down costs; one that only waited for an ACK (Nagle) happened right after the write before.
+between, behind a head that left alone, and behind a part of a segment with PSH. A write happens when its first byte
+left, less what the way down costs; one that only waited for an ACK (Nagle) happened right after the write before.
 """
 
 from __future__ import annotations
@@ -189,9 +189,9 @@ class _Stream:
         }  # where buffers of this call may begin or end, in whole segments
         for index, (start, end, frame) in enumerate(group[:-1], 1):
             head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
-            # PSH stands at the end of a write; a short segment without it was cut out of a longer one, as was one that
-            # ends whole segments behind the call's beginning or the edge of a window: so far are buffers filled.
-            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length < self._segment()
+            # PSH stands at the end of a write. A part of a segment without it was cut out of a longer buffer, as was
+            # one that ends whole segments behind the call's beginning or a window's edge: so far are buffers filled.
+            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length % self._segment() != 0
             phase = end % self._segment()
             if head_alone or (short and phase not in anchors and not self._cut_by_window(end)):
                 borders.append(end)

@@ -141,6 +141,15 @@ def test_a_short_end_is_no_call_where_buffers_were_filled_so_far():
     assert borders(2000 + 2 * 1460 + 1460 - 1) == [6379, 2621]
 
 
+def test_a_super_packet_that_ends_within_a_segment_is_the_end_of_a_call():
+    push = TcpFlag.ACK | TcpFlag.PSH
+    server = [frame(100, "server", 0, 1540, 0, push), frame(110, "server", 1540, 2920, 0, push)]
+    writes = infer_program(connection(server, []), Costs()).writes
+    assert [len(write.data) for write in writes] == [1540, 2920]
+    whole = [frame(100, "server", 0, 2920, 0, push), frame(110, "server", 2920, 1540, 0, push)]
+    assert [len(write.data) for write in infer_program(connection(whole, []), Costs()).writes] == [4460]
+
+
 def test_a_writer_goes_on_when_its_next_byte_left_unless_an_ack_let_that_go():
     seen = connection(
         [
