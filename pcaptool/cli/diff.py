@@ -74,7 +74,9 @@ def diff(
     Exit code 0: the same; 1: they differ; 2: they cannot be compared.
     """
     from pcaptool.diff import diff as run_diff
+    from pcaptool.engine.heap import keep_freed
 
+    keep_freed()
     counted = _counted(fail_on)
     with status("comparing"):
         found = run_diff(
