@@ -6,6 +6,7 @@ Must not know: how it was found, how it is drawn (`report.diff`).
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from pcaptool.diff.distributions import Distribution
+from pcaptool.errors import printable
 
 __all__ = [
     "ALIGNMENT_SCHEMA",
@@ -50,6 +52,10 @@ ALIGNMENT_SCHEMA: dict[str, Any] = {
     "time_b_ns": pl.Int64,
     "delta_ns": pl.Int64,
 }
+
+
+def _element(tag: str, value: object) -> str:
+    return f"<{tag}>{html.escape(printable(str(value)))}</{tag}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +242,23 @@ class Diff:
             return self.differing > 0
         fields = [f for layer in self.layers for f in layer.fields if f.differing]
         return any(f.name in names or f.layer in names for f in fields)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, and of each layer the fields that differ; captured text is escaped."""
+
+        def line(tag: str, *values: object) -> str:
+            return f"<tr>{''.join(_element(tag, value) for value in values)}</tr>"
+
+        fields = [f for layer in self.layers for f in layer.fields if f.differing or f.normalised]
+        rows = [
+            line("td", f.layer, f.name, f"{f.compared:,}", f"{f.normalised:,}", f"{f.differing:,}")
+            for f in fields
+        ]
+        head = line("th", "layer", "field", "compared", "equal by a rule", "differ")
+        table = f"<table>{head}{''.join(rows)}</table>" if rows else ""
+        notes = "".join(_element("p", note) for note in self.notes)
+        names = f"{_element('code', self.name_a)} and {_element('code', self.name_b)} ({html.escape(self.relation)})"
+        return f"<p><b>Diff</b> {names}</p>{_element('p', self.verdict)}{table}{notes}"
 
     def to_json(self, *, limit: int = 1000) -> str:
         """Everything but the packet listing as one JSON document.

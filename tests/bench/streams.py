@@ -13,6 +13,7 @@ machine make it less exact, not longer. Writes the section `streams` of reports/
 from __future__ import annotations
 
 import argparse
+import resource
 import shlex
 import shutil
 import statistics
@@ -68,6 +69,12 @@ def thread_seconds(capture: Path, columns: list[str] | None, engine: Engine) -> 
     return decoding, analyzing + time.thread_time() - begin
 
 
+def cpu_seconds() -> float:
+    """Processor time of all programs that were run and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def analysis_costs(capture: Path, runs: int) -> list[str]:
     """Rows of a table: what is analyzed, decoding, analysis, ratio."""
     engine = Engine("compiled")
@@ -92,7 +99,7 @@ def main() -> None:
     """Time all programs, write the section."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=int, default=3)
-    options.add_argument("--packets", type=int, default=300_000)
+    options.add_argument("--packets", type=int, default=1_000_000)
     options.add_argument("--report", type=Path, default=REPORT)
     chosen = options.parse_args()
     ours = {
@@ -116,23 +123,31 @@ def main() -> None:
         costs = analysis_costs(Path(capture), max(chosen.runs, 3))
         run(commands["http and timings"])
         seconds: dict[str, list[float]] = {name: [] for name in (*commands, *theirs)}
+        cpu: dict[str, list[float]] = {name: [] for name in seconds}
         for _ in range(chosen.runs):
             for name, command in (commands | theirs).items():
+                before = cpu_seconds()
                 seconds[name].append(run(command)[0])
+                cpu[name].append(cpu_seconds() - before)
                 shutil.rmtree(f"{folder}/flows", ignore_errors=True)
     lines = [
-        "| ours | seconds | against | seconds | theirs / ours | goal |",
-        "| --- | ---: | --- | ---: | ---: | ---: |",
+        "| ours | seconds | processor | against | seconds | processor | theirs / ours | of processor time | goal |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for mine in commands:
-        median = statistics.median(seconds[mine])
+        start = f"| `{mine}` | {statistics.median(seconds[mine]):.2f} | {statistics.median(cpu[mine]):.2f} |"
         if not mine.startswith("http"):
-            lines.append(f"| `{mine}` | {median:.2f} | | | | |")
+            lines.append(f"{start} | | | | | |")
             continue
         for other in theirs:
-            ratio = statistics.median(t / m for t, m in zip(seconds[other], seconds[mine], strict=True))
-            against = f"{other} | {statistics.median(seconds[other]):.2f} | {ratio:.1f}"
-            lines.append(f"| `{mine}` | {median:.2f} | {against} | {GOALS.get((mine, other), '')} |")
+            wall, busy = (
+                statistics.median(t / m for t, m in zip(of[other], of[mine], strict=True))
+                for of in (seconds, cpu)
+            )
+            against = (
+                f"{other} | {statistics.median(seconds[other]):.2f} | {statistics.median(cpu[other]):.2f}"
+            )
+            lines.append(f"{start} {against} | {wall:.1f} | {busy:.1f} | {GOALS.get((mine, other), '')} |")
     command = shlex.join(["tests/bench/streams.py", *sys.argv[1:]])
     how = (
         f"`python {command}`: `pcaptool analyze --tables`, {chosen.packets:,} full-size packets of HTTP downloads;"
