@@ -77,8 +77,7 @@ def full_segments(skb: SkBuff) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _put(out: Any, at: int, values: Any, width: int) -> None:
     """Big-endian values into columns."""
-    for byte in range(width):
-        out[:, at + byte] = values >> 8 * (width - 1 - byte) & 0xFF
+    out[:, at : at + width] = values.astype(f">u{width}").view("u1").reshape(-1, width)
 
 
 def _payload_sums(payload: Any) -> Any:
