@@ -53,7 +53,7 @@ def numbers(
 
 
 def strings(values: Sequence[str | None]) -> Any:
-    """A pyarrow.StringArray.
+    """A pyarrow.StringArray of what there is now: another thread may append meanwhile (dictionaries of a decoder).
 
     Examples
     --------
@@ -62,14 +62,13 @@ def strings(values: Sequence[str | None]) -> Any:
     """
     import pyarrow as pa  # noqa: PLC0415
 
-    raw = [b"" if value is None else value.encode() for value in values]
-    valid = np.fromiter((value is not None for value in values), np.bool_, len(values))
-    buffers = [
-        _nulls(valid),
-        pa.py_buffer(_offsets([len(each) for each in raw])),
-        pa.py_buffer(b"".join(raw)),
-    ]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+    held = list(values)
+    valid = np.fromiter((value is not None for value in held), np.bool_, len(held)) if None in held else None
+    texts = [value or "" for value in held]
+    joined = "".join(texts)
+    lengths = [len(text) for text in (texts if joined.isascii() else [text.encode() for text in texts])]
+    buffers = [_nulls(valid), pa.py_buffer(_offsets(lengths)), pa.py_buffer(joined.encode())]
+    return pa.Array.from_buffers(pa.string(), len(held), buffers)
 
 
 def text_lists(values: Sequence[Sequence[str | None] | None]) -> Any:

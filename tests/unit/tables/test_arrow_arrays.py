@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,28 @@ def test_strings_are_pyarrow_s(values: list[str | None]) -> None:
     made = strings(values)
     made.validate(full=True)
     assert made.equals(pa.array(values, pa.string()))
+
+
+def test_words_may_be_appended_while_they_are_taken() -> None:
+    """A decoder's dictionary grows in its thread while another one encodes what is there."""
+    words = ["first"]
+    done = threading.Event()
+
+    def append() -> None:
+        while not done.is_set() and len(words) < 1_000_000:
+            words.append(f"word {len(words)}")
+
+    thread = threading.Thread(target=append)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread.start()
+    try:
+        for _ in range(50):
+            strings(words).validate(full=True)
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 @given(st.lists(st.none() | st.lists(MAYBE)))
