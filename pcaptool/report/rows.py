@@ -53,11 +53,28 @@ def numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
     Examples
     --------
     >>> numbers(pa.RecordBatch.from_arrays([pa.array([3, None])], ["a"]), "a").tolist()
-    [3.0, 0.0]
+    [3, 0]
     """
-    column = _integers(batch.column(name))
-    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return np.nan_to_num(values) if column.null_count else values
+    return _values(_integers(batch.column(name)))
+
+
+def _values(column: Any) -> npt.NDArray[Any]:
+    """An Arrow array of numbers or truth values, 0 where it is null.
+
+    Not by its `to_numpy`: that imports pandas where it is installed, which takes longer than a short capture.
+    """
+    nulls, data = column.buffers()
+    part = slice(column.offset, column.offset + len(column))
+
+    def bits(buffer: Any) -> npt.NDArray[np.bool_]:
+        return np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")[part].astype(np.bool_)
+
+    if pa.types.is_boolean(column.type):
+        values: npt.NDArray[Any] = bits(data) if len(column) else np.empty(0, np.bool_)
+    else:
+        kind = {"float": "f4", "double": "f8"}.get(str(column.type), str(column.type))
+        values = np.frombuffer(data, kind)[part] if len(column) else np.empty(0, kind)
+    return np.where(bits(nulls), values, values.dtype.type(0)) if column.null_count else values
 
 
 def tally(batch: pa.RecordBatch, name: str) -> Counter[str]:
@@ -69,10 +86,10 @@ def tally(batch: pa.RecordBatch, name: str) -> Counter[str]:
     Counter({'a': 2, 'b': 1})
     """
     column = batch.column(name)
-    if not pa.types.is_dictionary(column.type):
+    if not pa.types.is_dictionary(column.type) or column.null_count:
         return Counter(column.to_pylist())
     words = column.dictionary.to_pylist()
-    counts = np.bincount(column.indices.to_numpy(zero_copy_only=False), minlength=len(words))
+    counts = np.bincount(_values(column.indices), minlength=len(words))
     return Counter({word: int(count) for word, count in zip(words, counts, strict=True) if count})
 
 
