@@ -16,7 +16,7 @@ from pcaptool.decode import build
 from pcaptool.decode.batch import Batch
 from pcaptool.decode.datagrams import Datagrams
 from pcaptool.decode.dictionary import Dictionary, address_text, path_text
-from pcaptool.decode.kernels.codes import CURSOR_SIZE, ROW_SIZE, T_FRAGMENT, TABLE_COUNT
+from pcaptool.decode.kernels.codes import CURSOR_SIZE, MEMO_SIZE, ROW_SIZE, T_FRAGMENT, TABLE_COUNT
 from pcaptool.decode.layers import MAX_LAYERS
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
@@ -116,7 +116,7 @@ class Decoder:
         self._names = Dictionary(address_text, 16 * self._capacity)
         self._paths = Dictionary(path_text, self._capacity)
         self._rows = tuple(np.empty((self._capacity, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
-        self._cursor = np.zeros(CURSOR_SIZE, np.int64)
+        self._cursor, self._memo = np.zeros(CURSOR_SIZE, np.int64), np.zeros(MEMO_SIZE, np.int64)
 
     def batches(self, capture: CaptureReader, before: int = 0) -> Iterator[Batch]:
         """All packets of a capture as batches; their `data` is overwritten by the next.
@@ -166,6 +166,7 @@ class Decoder:
             self._names.table,
             self._paths.table,
             self._cursor,
+            self._memo,
             packets,
             links,
         )

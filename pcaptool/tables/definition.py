@@ -55,8 +55,6 @@ class Column:
         Filter name whose value this column equals, empty where there is none. Two names: of IPv4 and IPv6.
     nullable : bool
         Whether a row may lack it.
-    low_cardinality : bool
-        Few distinct values in practice: worth a Parquet dictionary.
     """
 
     name: str
@@ -64,7 +62,6 @@ class Column:
     doc: str
     wireshark: str = ""
     nullable: bool = False
-    low_cardinality: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

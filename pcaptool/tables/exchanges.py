@@ -18,19 +18,15 @@ HTTP = Table(
     columns=(
         Column("flow", "u32", "row of `flows`"),
         Column("exchange", "u32", "number on its connection, 0-based"),
-        Column(
-            "method", "text", "request method", "http.request.method", nullable=True, low_cardinality=True
-        ),
+        Column("method", "text", "request method", "http.request.method", nullable=True),
         Column("target", "string", "request target", "http.request.uri", nullable=True),
-        Column("host", "text", "Host header", "http.host", nullable=True, low_cardinality=True),
-        Column("request_version", "text", "request's HTTP version", nullable=True, low_cardinality=True),
-        Column("status", "u16", "response status", "http.response.code", nullable=True, low_cardinality=True),
-        Column("response_version", "text", "response's HTTP version", nullable=True, low_cardinality=True),
-        Column("content_type", "text", "response's Content-Type", nullable=True, low_cardinality=True),
-        Column(
-            "transfer_coding", "text", "response's Transfer-Encoding", nullable=True, low_cardinality=True
-        ),
-        Column("content_coding", "text", "response's Content-Encoding", nullable=True, low_cardinality=True),
+        Column("host", "text", "Host header", "http.host", nullable=True),
+        Column("request_version", "text", "request's HTTP version", nullable=True),
+        Column("status", "u16", "response status", "http.response.code", nullable=True),
+        Column("response_version", "text", "response's HTTP version", nullable=True),
+        Column("content_type", "text", "response's Content-Type", nullable=True),
+        Column("transfer_coding", "text", "response's Transfer-Encoding", nullable=True),
+        Column("content_coding", "text", "response's Content-Encoding", nullable=True),
         Column("content_length", "u64", "response's Content-Length", nullable=True),
         Column("request_header_names", "text_list", "names as sent, in order"),
         Column("request_header_values", "text_list", "values, in the same order"),
@@ -59,12 +55,11 @@ HTTP = Table(
             "u16",
             "last 1xx status before the response",
             nullable=True,
-            low_cardinality=True,
         ),
         Column("interim_n", "u32", "packet that completed it", nullable=True),
         Column("server_time_ns", "i64", "request complete to response's first byte", nullable=True),
         Column("transfer_time_ns", "i64", "response's first to last byte", nullable=True),
-        Column("complete", "bool", "both messages were seen whole", low_cardinality=True),
+        Column("complete", "bool", "both messages were seen whole"),
         Column(
             "trouble",
             "text",

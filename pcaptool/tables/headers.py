@@ -13,10 +13,8 @@ from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_NUMBERS, TCP_SENDER
 __all__ = ["ARP", "ICMP", "IGMP", "IP", "LINK", "TCP", "UDP"]
 
 _N = Column("n", "u32", "packet number", "frame.number")
-_DEPTH = Column("depth", "u8", "0 for the outermost header of this kind", low_cardinality=True)
-_QUOTED = Column(
-    "quoted", "bool", "quoted by an ICMP error: the header of another packet", low_cardinality=True
-)
+_DEPTH = Column("depth", "u8", "0 for the outermost header of this kind")
+_QUOTED = Column("quoted", "bool", "quoted by an ICMP error: the header of another packet")
 _STATUS_DOC = "0 bad, 1 good, 2 unverified (cut, fragment or partial), 3 not present"
 
 LINK = Table(
@@ -26,16 +24,14 @@ LINK = Table(
     doc="The link layer: what stands in front of the network header.",
     columns=(
         _N,
-        Column("kind", "text", "ethernet, sll, sll2, null, loop, raw, ...", low_cardinality=True),
-        Column(
-            "src", "text", "link source address", "eth.src sll.src.eth", nullable=True, low_cardinality=True
-        ),
-        Column("dst", "text", "link destination address", "eth.dst", nullable=True, low_cardinality=True),
-        Column("type", "u16", "EtherType behind all tags", nullable=True, low_cardinality=True),
-        Column("vlan_id", "u16", "outermost 802.1Q tag: VLAN", nullable=True, low_cardinality=True),
-        Column("vlan_priority", "u8", "outermost 802.1Q tag: priority", nullable=True, low_cardinality=True),
-        Column("hdr_bytes", "u16", "bytes in front of the network header", low_cardinality=True),
-        Column("padding_bytes", "u32", "captured bytes behind the network packet", low_cardinality=True),
+        Column("kind", "text", "ethernet, sll, sll2, null, loop, raw, ..."),
+        Column("src", "text", "link source address", "eth.src sll.src.eth", nullable=True),
+        Column("dst", "text", "link destination address", "eth.dst", nullable=True),
+        Column("type", "u16", "EtherType behind all tags", nullable=True),
+        Column("vlan_id", "u16", "outermost 802.1Q tag: VLAN", nullable=True),
+        Column("vlan_priority", "u8", "outermost 802.1Q tag: priority", nullable=True),
+        Column("hdr_bytes", "u16", "bytes in front of the network header"),
+        Column("padding_bytes", "u32", "captured bytes behind the network packet"),
     ),
 )
 
@@ -48,7 +44,7 @@ ARP = Table(
         _N,
         Column("hw_type", "u16", "hardware address space, 1 is Ethernet", "arp.hw.type"),
         Column("proto_type", "u16", "protocol address space", "arp.proto.type"),
-        Column("opcode", "u16", "1 request, 2 reply", "arp.opcode", low_cardinality=True),
+        Column("opcode", "u16", "1 request, 2 reply", "arp.opcode"),
         Column("src_hw_mac", "text", "sender's hardware address", "arp.src.hw_mac", nullable=True),
         Column("src_proto_ipv4", "text", "sender's address", "arp.src.proto_ipv4", nullable=True),
         Column("dst_hw_mac", "text", "target's hardware address", "arp.dst.hw_mac", nullable=True),
@@ -64,17 +60,16 @@ IP = Table(
     columns=(
         _N,
         _DEPTH,
-        Column("version", "u8", "4 or 6", "ip.version", low_cardinality=True),
-        Column("src", "text", "source address", "ip.src ipv6.src", low_cardinality=True),
-        Column("dst", "text", "destination address", "ip.dst ipv6.dst", low_cardinality=True),
+        Column("version", "u8", "4 or 6", "ip.version"),
+        Column("src", "text", "source address", "ip.src ipv6.src"),
+        Column("dst", "text", "destination address", "ip.dst ipv6.dst"),
         Column(
             "hdr_len",
             "u16",
             "header with options (IPv6: with extension headers) in bytes",
             "ip.hdr_len",
-            low_cardinality=True,
         ),
-        Column("dsfield", "u8", "TOS byte or traffic class", "ip.dsfield ipv6.tclass", low_cardinality=True),
+        Column("dsfield", "u8", "TOS byte or traffic class", "ip.dsfield ipv6.tclass"),
         Column(
             "len",
             "u32",
@@ -82,16 +77,12 @@ IP = Table(
             "ip.len ipv6.plen",
         ),
         Column("id", "u16", "IPv4 identification", "ip.id", nullable=True),
-        Column("flags", "u8", "IPv4: reserved 4, DF 2, MF 1", nullable=True, low_cardinality=True),
-        Column("frag_offset", "u32", "fragment offset in bytes", low_cardinality=True),
-        Column("ttl", "u8", "time to live or hop limit", "ip.ttl ipv6.hlim", low_cardinality=True),
-        Column(
-            "proto", "u8", "protocol behind this header and its extensions", "ip.proto", low_cardinality=True
-        ),
+        Column("flags", "u8", "IPv4: reserved 4, DF 2, MF 1", nullable=True),
+        Column("frag_offset", "u32", "fragment offset in bytes"),
+        Column("ttl", "u8", "time to live or hop limit", "ip.ttl ipv6.hlim"),
+        Column("proto", "u8", "protocol behind this header and its extensions", "ip.proto"),
         Column("checksum", "u16", "IPv4 header checksum", "ip.checksum", nullable=True),
-        Column(
-            "checksum_status", "u8", _STATUS_DOC, "ip.checksum.status", nullable=True, low_cardinality=True
-        ),
+        Column("checksum_status", "u8", _STATUS_DOC, "ip.checksum.status", nullable=True),
         Column("flow_label", "u32", "IPv6 flow label", "ipv6.flow", nullable=True),
         Column("payload_bytes", "u32", "bytes behind the header, by the header"),
         Column("option_types", "u8_list", "IPv4: types of its options in wire order", "ip.opt.type"),
@@ -117,28 +108,24 @@ TCP = Table(
         Column("dstport", "u16", "destination port", "tcp.dstport"),
         Column("seq_raw", "u32", "sequence number", "tcp.seq_raw"),
         Column("ack_raw", "u32", "acknowledgement number", "tcp.ack_raw"),
-        Column("hdr_len", "u8", "header with options in bytes", "tcp.hdr_len", low_cardinality=True),
+        Column("hdr_len", "u8", "header with options in bytes", "tcp.hdr_len"),
         Column(
             "flags",
             "u16",
             "12 bits: reserved, AE, CWR ECE URG ACK PSH RST SYN FIN",
             "tcp.flags",
-            low_cardinality=True,
         ),
         Column("window_size_value", "u16", "window, not scaled", "tcp.window_size_value"),
         Column("checksum", "u16", "checksum", "tcp.checksum"),
-        Column("checksum_status", "u8", _STATUS_DOC, "tcp.checksum.status", low_cardinality=True),
+        Column("checksum_status", "u8", _STATUS_DOC, "tcp.checksum.status"),
         Column(
             "checksum_partial",
             "bool",
             "holds only the pseudo-header's sum: a device was to complete it",
-            low_cardinality=True,
         ),
-        Column("urgent_pointer", "u16", "urgent pointer", "tcp.urgent_pointer", low_cardinality=True),
+        Column("urgent_pointer", "u16", "urgent pointer", "tcp.urgent_pointer"),
         Column("len", "u32", "payload bytes by the IP header", "tcp.len", nullable=True),
-        Column(
-            "payload_offset", "u32", "where the payload begins in the captured bytes", low_cardinality=True
-        ),
+        Column("payload_offset", "u32", "where the payload begins in the captured bytes"),
         Column("option_kinds", "u8_list", "option kinds in wire order", "tcp.option_kind"),
         Column(
             "options_mss_val",
@@ -146,7 +133,6 @@ TCP = Table(
             "maximum segment size",
             "tcp.options.mss_val",
             nullable=True,
-            low_cardinality=True,
         ),
         Column(
             "options_wscale_shift",
@@ -154,9 +140,8 @@ TCP = Table(
             "window scale",
             "tcp.options.wscale.shift",
             nullable=True,
-            low_cardinality=True,
         ),
-        Column("options_sack_perm", "bool", "SACK permitted", low_cardinality=True),
+        Column("options_sack_perm", "bool", "SACK permitted"),
         Column(
             "options_timestamp_tsval", "u32", "timestamp value", "tcp.options.timestamp.tsval", nullable=True
         ),
@@ -180,7 +165,6 @@ TCP = Table(
             "u8",
             "Fast Open (RFC 7413): length of the cookie, 0 a request for one",
             nullable=True,
-            low_cardinality=True,
         ),
         Column(
             "options_ao_keyid",
@@ -188,7 +172,6 @@ TCP = Table(
             "authentication option (RFC 5925): KeyID",
             "tcp.options.ao.keyid",
             nullable=True,
-            low_cardinality=True,
         ),
         Column(
             "options_ao_rnextkeyid",
@@ -196,7 +179,6 @@ TCP = Table(
             "authentication option: RNextKeyID",
             "tcp.options.ao.rnextkeyid",
             nullable=True,
-            low_cardinality=True,
         ),
         _QUOTED,
         *TCP_NUMBERS,
@@ -213,16 +195,15 @@ ICMP = Table(
     columns=(
         _N,
         _DEPTH,
-        Column("version", "u8", "4 ICMP, 6 ICMPv6", low_cardinality=True),
-        Column("type", "u8", "message type", "icmp.type icmpv6.type", low_cardinality=True),
-        Column("code", "u8", "code of the type", "icmp.code icmpv6.code", low_cardinality=True),
+        Column("version", "u8", "4 ICMP, 6 ICMPv6"),
+        Column("type", "u8", "message type", "icmp.type icmpv6.type"),
+        Column("code", "u8", "code of the type", "icmp.code icmpv6.code"),
         Column("checksum", "u16", "checksum", "icmp.checksum icmpv6.checksum"),
         Column(
             "checksum_status",
             "u8",
             _STATUS_DOC,
             "icmp.checksum.status icmpv6.checksum.status",
-            low_cardinality=True,
         ),
         Column(
             "ident",
@@ -249,10 +230,10 @@ IGMP = Table(
     doc="Group membership (RFC 2236, RFC 3376): the fixed part of each message.",
     columns=(
         _N,
-        Column("type", "u8", "message type", "igmp.type", low_cardinality=True),
-        Column("max_resp", "u8", "second byte: largest response time, as coded", low_cardinality=True),
+        Column("type", "u8", "message type", "igmp.type"),
+        Column("max_resp", "u8", "second byte: largest response time, as coded"),
         Column("checksum", "u16", "checksum", "igmp.checksum"),
-        Column("maddr", "text", "group address", nullable=True, low_cardinality=True),
+        Column("maddr", "text", "group address", nullable=True),
     ),
 )
 
@@ -269,11 +250,9 @@ UDP = Table(
         Column("dstport", "u16", "destination port", "udp.dstport"),
         Column("length", "u16", "header and payload in bytes", "udp.length"),
         Column("checksum", "u16", "checksum, 0 if not used", "udp.checksum"),
-        Column("checksum_status", "u8", _STATUS_DOC, "udp.checksum.status", low_cardinality=True),
-        Column("checksum_partial", "bool", "holds only the pseudo-header's sum", low_cardinality=True),
-        Column(
-            "payload_offset", "u32", "where the payload begins in the captured bytes", low_cardinality=True
-        ),
+        Column("checksum_status", "u8", _STATUS_DOC, "udp.checksum.status"),
+        Column("checksum_partial", "bool", "holds only the pseudo-header's sum"),
+        Column("payload_offset", "u32", "where the payload begins in the captured bytes"),
         Column("payload_bytes", "u32", "payload bytes by the header"),
         _QUOTED,
     ),

@@ -14,16 +14,14 @@ PACKETS = Table(
     columns=(
         Column("n", "u32", "packet number, 1-based, as in Wireshark", "frame.number"),
         Column("ts", "time", "capture time", "frame.time_epoch"),
-        Column("interface", "u16", "interface, counted through all sections", low_cardinality=True),
-        Column("linktype", "u16", "LINKTYPE_ of the interface", low_cardinality=True),
+        Column("interface", "u16", "interface, counted through all sections"),
+        Column("linktype", "u16", "LINKTYPE_ of the interface"),
         Column("cap_len", "u32", "bytes captured", "frame.cap_len"),
         Column("len", "u32", "bytes on the wire", "frame.len"),
-        Column("flags", "u32", "pcapng packet flags", nullable=True, low_cardinality=True),
+        Column("flags", "u32", "pcapng packet flags", nullable=True),
         Column("comment", "string", "pcapng comments, joined by line feeds", nullable=True),
-        Column("protocol", "text", "name of the innermost decoded protocol", low_cardinality=True),
-        Column(
-            "protocols", "text", "all decoded layers from the outside, colon-separated", low_cardinality=True
-        ),
+        Column("protocol", "text", "name of the innermost decoded protocol"),
+        Column("protocols", "text", "all decoded layers from the outside, colon-separated"),
         Column("src", "text", "source: innermost network address, else link address", nullable=True),
         Column("dst", "text", "destination: innermost network address, else link address", nullable=True),
         Column("srcport", "u16", "transport source port", nullable=True),

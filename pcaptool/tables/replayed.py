@@ -17,10 +17,10 @@ REPLAY = Table(
     ),
     columns=(
         Column("n", "u32", "packet of the capture"),
-        Column("round", "u32", "which time the capture is sent, 0-based", low_cardinality=True),
-        Column("part", "u16", "segment of that packet, 0-based", low_cardinality=True),
+        Column("round", "u32", "which time the capture is sent, 0-based"),
+        Column("part", "u16", "segment of that packet, 0-based"),
         Column("bytes", "u32", "bytes of the frame as sent, 0 for a refused packet"),
-        Column("interface", "text", "where it leaves", low_cardinality=True),
+        Column("interface", "text", "where it leaves"),
         Column("planned_ns", "i64", "deadline"),
         Column(
             "sent_ns",
@@ -28,7 +28,7 @@ REPLAY = Table(
             "handed to the kernel: when the call began; frames that went in one call share its time evenly",
             nullable=True,
         ),
-        Column("error", "text", "why it was not sent", nullable=True, low_cardinality=True),
+        Column("error", "text", "why it was not sent", nullable=True),
         Column("seen_ns", "i64", "arrival on the far side, by the kernel's time stamp there", nullable=True),
     ),
 )
@@ -44,12 +44,12 @@ REPLAY_HTTP = Table(
     columns=(
         Column("flow", "u32", "conversation of the capture"),
         Column("exchange", "u32", "number on its connection, 0-based"),
-        Column("method", "text", "request method", low_cardinality=True),
+        Column("method", "text", "request method"),
         Column("target", "string", "request target"),
         Column("planned_ns", "i64", "when it was due: its recorded time, scaled"),
         Column("sent_ns", "i64", "when it was written", nullable=True),
-        Column("recorded_status", "u16", "status in the capture", nullable=True, low_cardinality=True),
-        Column("status", "u16", "status of the live answer", nullable=True, low_cardinality=True),
+        Column("recorded_status", "u16", "status in the capture", nullable=True),
+        Column("status", "u16", "status of the live answer", nullable=True),
         Column("recorded_body_bytes", "u64", "response body in the capture", nullable=True),
         Column("body_bytes", "u64", "response body of the live answer", nullable=True),
         Column(

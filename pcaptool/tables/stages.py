@@ -44,12 +44,11 @@ STAGES = Table(
     columns=(
         Column("skb", "u64", "buffer: a number in the model, the kernel's address in a trace"),
         Column("origin", "u64", "buffer it was cloned or cut from, itself where it was not", nullable=True),
-        Column("host", "text", "which host's path", low_cardinality=True),
+        Column("host", "text", "which host's path"),
         Column(
             "stage",
             "text",
             "kernel function or tracepoint, see `pcaptool schema stages`",
-            low_cardinality=True,
         ),
         Column("ts", "time", "when it passed"),
         Column("n", "u32", "its packet at the sender's tap", nullable=True),
@@ -57,7 +56,7 @@ STAGES = Table(
         Column("seq_raw", "u32", "TCP sequence number of its first byte", nullable=True),
         Column("payload_bytes", "u32", "transport payload it holds"),
         Column("len_bytes", "u32", "bytes it holds, headers included"),
-        Column("gso_segs", "u16", "wire segments it stands for", low_cardinality=True),
-        Column("headers", "text", "headers written so far, outermost first", low_cardinality=True),
+        Column("gso_segs", "u16", "wire segments it stands for"),
+        Column("headers", "text", "headers written so far, outermost first"),
     ),
 )

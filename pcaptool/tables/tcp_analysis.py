@@ -12,7 +12,7 @@ __all__ = ["CAUSES", "TCP_ANALYSIS", "TCP_CONVERSATION", "TCP_FLAGS", "TCP_NUMBE
 
 
 def _flag(name: str, doc: str) -> Column:
-    return Column(f"analysis_{name}", "bool", doc, f"tcp.analysis.{name}", low_cardinality=True)
+    return Column(f"analysis_{name}", "bool", doc, f"tcp.analysis.{name}")
 
 
 def _value(name: str, kind: str, doc: str, suffix: str = "") -> Column:
@@ -21,7 +21,7 @@ def _value(name: str, kind: str, doc: str, suffix: str = "") -> Column:
 
 TCP_NUMBERS: tuple[Column, ...] = (
     Column("stream", "u32", "number of its conversation among the TCP ones", "tcp.stream", nullable=True),
-    Column("fwd", "bool", "sent by the flow's originator", nullable=True, low_cardinality=True),
+    Column("fwd", "bool", "sent by the flow's originator", nullable=True),
     Column("seq", "u32", "sequence number relative to its side's first", "tcp.seq", nullable=True),
     Column("ack", "u32", "acknowledgement relative to the other side's first", "tcp.ack", nullable=True),
     Column(
@@ -33,7 +33,6 @@ TCP_NUMBERS: tuple[Column, ...] = (
         "factor of the window; -1 not known, -2 not used; null in a SYN",
         "tcp.window_size_scalefactor",
         nullable=True,
-        low_cardinality=True,
     ),
     Column(
         "completeness",
@@ -41,7 +40,6 @@ TCP_NUMBERS: tuple[Column, ...] = (
         "seen before this packet: SYN 1, SYN-ACK 2, ACK 4, data 8, FIN 16, RST 32",
         "tcp.completeness",
         nullable=True,
-        low_cardinality=True,
     ),
 )
 
@@ -87,7 +85,6 @@ TCP_SENDER: tuple[Column, ...] = (
         "why its sender repeats it: rto (timer), fast (SACK, duplicate ACKs), tlp (loss probe), after_rto"
         " (clocked by ACKs behind one); estimated",
         nullable=True,
-        low_cardinality=True,
     ),
     Column(
         "needless_n",
@@ -113,13 +110,12 @@ TCP_SENDER: tuple[Column, ...] = (
         "u16",
         "wire segments that its payload makes, by the MSS of the handshake",
         nullable=True,
-        low_cardinality=True,
     ),
 )
 
 # Columns of the flows table.
 TCP_CONVERSATION: tuple[Column, ...] = tuple(
-    Column(f"{name}_{side}", kind, f"{doc} the {who}", nullable=nullable, low_cardinality=kind == "text")
+    Column(f"{name}_{side}", kind, f"{doc} the {who}", nullable=nullable)
     for name, kind, doc, nullable in (
         ("retransmissions", "u32", "retransmitted segments from", False),
         ("retransmitted_bytes", "u64", "payload of retransmitted segments from", False),

@@ -100,7 +100,6 @@ TIMINGS = Table(
             "text",
             "the part of the total with the most time",
             nullable=True,
-            low_cardinality=True,
         ),
         Column(
             "client_rtt_ns",

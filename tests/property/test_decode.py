@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcaptool.decode.decoder import Decoder
+from pcaptool.decode.kernels import chain
+from pcaptool.decode.kernels.common import common_segment
 from pcaptool.decode.reassembly import HOLD_DATAGRAMS, Fragment, Reassembler
 from pcaptool.engine import Engine
 from pcaptool.file.model import Run
@@ -41,6 +43,14 @@ SEEDS = tuple(
             "020000000001 020000000002 8847 00040140 45000014000000000001 0000c0000202c0000201"
         ),
     )
+)
+SEGMENTS = (
+    SEEDS[0] + bytes(range(20)),
+    bytes.fromhex(
+        "020000000001 020000000002 86dd 600000000020 0640 20010db8000000000000000000000001"
+        "20010db8000000000000000000000002 0050c350 00000001 00000002 8012ffff0000 0000"
+        "0101080a 0000000100000002 01030307".replace(" ", "")
+    ),
 )
 EDITS = st.lists(st.tuples(st.integers(0, 89), st.integers(0, 255)), max_size=4)
 MUTATED = st.tuples(st.sampled_from(SEEDS), EDITS).map(lambda pair: changed(*pair))
@@ -102,6 +112,36 @@ def test_a_packet_is_never_read_beyond_its_end(packet, link, longer):
 def test_compiled_and_plain_kernels_agree(packets, link, longer):
     plain = tables(packets, link, longer, Engine("plain"))
     assert plain == tables(packets, link, longer, Engine("compiled"))
+
+
+def cut(packets):
+    return st.tuples(packets, st.integers(0, 90)).map(lambda pair: pair[0][: pair[1] or None])
+
+
+SEGMENT = st.tuples(st.sampled_from(SEGMENTS), EDITS).map(lambda pair: changed(*pair))
+
+
+@given(st.lists(SEGMENT | cut(SEGMENT), min_size=1, max_size=8), st.sampled_from([0, 1, 1400]))
+@settings(max_examples=300)
+def test_the_short_way_for_common_packets_is_the_long_way(packets, longer):
+    quick = tables(packets, 1, longer, Engine("plain"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "common_segment", lambda *_args: 0)
+        assert tables(packets, 1, longer, Engine("plain")) == quick
+
+
+def test_the_short_way_is_taken():
+    taken = []
+
+    def watched(*args):
+        taken.append(common_segment(*args))
+        return taken[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "common_segment", watched)
+        tables(list(SEGMENTS), 1, 0, Engine("plain"))
+    assert all(taken)
+    assert len(taken) == len(SEGMENTS)
 
 
 def test_a_hundred_nested_tunnels_end_at_the_limit():

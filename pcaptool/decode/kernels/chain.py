@@ -1,7 +1,7 @@
 """Kernel: from header to header of each packet.
 
-Knows: the order of layers. Writes what the packet list and the link table say of each packet, and one row for
-each header of the other tables.
+Knows: the order of layers; that `common` does most packets at once. Writes what the packet list and the link table
+say of each packet, and one row for each header of the other tables.
 Bounded: at most MAX_LAYERS headers a packet; every step moves the cursor forward or ends the packet.
 """
 
@@ -75,6 +75,7 @@ from pcaptool.decode.kernels.codes import (
     VXLAN,
     WIRE,
 )
+from pcaptool.decode.kernels.common import common_segment, forget
 from pcaptool.decode.kernels.cursor import fail
 from pcaptool.decode.kernels.links import (
     chdlc,
@@ -100,6 +101,7 @@ from pcaptool.engine.loads import hot, prefetch
 
 __all__ = ["chain"]
 
+ETHERNET = 1  # LINKTYPE_ETHERNET
 SOON = 8  # packets ahead whose first cache lines are asked for: headers lie far apart
 
 
@@ -112,6 +114,7 @@ def chain(
     names: Any,
     paths: Any,
     s: Any,
+    memo: Any,
     packets: Any,
     links: Any,
 ) -> int:
@@ -132,6 +135,8 @@ def chain(
         Tables of `number_of`.
     s : (CURSOR_SIZE,) int64 array
         Scratch.
+    memo : (MEMO_SIZE,) int64 array
+        Scratch of `common_segment`.
     packets, links : tuple of arrays
         Columns, one element a packet.
 
@@ -141,9 +146,11 @@ def chain(
         The first packet that was not done: the end of the run, or there may be no room for another one's rows.
     """
     offsets, cap_len, orig_len, linktype = run
-    ip_rows, tcp_rows, udp_rows, arp_rows, icmp_rows, igmp_rows, fragments = tables
+    ip_rows, tcp_rows, udp_rows, arp_rows, _icmp, _igmp, fragments = tables
     room = min(len(tcp_rows), len(udp_rows), len(ip_rows), len(arp_rows), len(fragments)) - MAX_LAYERS
     both = (ip_rows, fragments)
+    path_column = packets[0]
+    forget(memo)
     last_high = -1
     last_low = -1
     last_path = 0
@@ -155,44 +162,58 @@ def chain(
         if i + SOON < len(offsets):
             prefetch(data, offsets[i + SOON])
             prefetch(data, offsets[i + SOON] + 64)
-        begin = offsets[i]
-        begin_packet(s, i, begin, cap_len[i], orig_len[i])
-        s[NEXT] = first_layer(linktype[i])
-        kind = s[NEXT]
-        while s[NEXT] != NONE:
-            layer = s[NEXT]
-            if s[STEPS] == MAX_LAYERS:
-                fail(s, layer, E_LIMIT, 0, 0)
-                break
-            s[STEPS] += 1
-            s[PATH_HIGH] = (s[PATH_HIGH] << LAYER_BITS) | (s[PATH_LOW] >> 54)
-            s[PATH_LOW] = ((s[PATH_LOW] & 0x3FFFFFFFFFFFFF) << LAYER_BITS) | layer
-            if layer == ETH:
-                ethernet(data, s, names)
-            elif layer == IP:
-                ipv4(data, s, both, sizes, names)
-            elif layer == TCP:
-                tcp(data, s, tcp_rows, sizes)
-            elif layer == IPV6:
-                ipv6(data, s, both, sizes, names)
-            elif layer == UDP:
-                udp(data, s, udp_rows, sizes)
-            elif layer == ARP:
-                arp(data, s, arp_rows, sizes)
-            elif layer in (ICMP, ICMPV6):
-                icmp(data, s, icmp_rows, sizes, layer)
-            elif layer == IGMP:
-                igmp(data, s, igmp_rows, sizes)
-            else:
-                other(data, s, layer, names)
-        high, low = s[PATH_HIGH], s[PATH_LOW]
+        begin, captured, original = offsets[i], cap_len[i], orig_len[i]
+        high = 0
+        low = 0
+        if linktype[i] == ETHERNET:
+            low = common_segment(
+                data, i, begin, captured, original, tables, sizes, names, memo, packets, links
+            )
+        if low == 0:
+            begin_packet(s, i, begin, captured, original)
+            s[NEXT] = first_layer(linktype[i])
+            kind = s[NEXT]
+            layers(data, s, tables, both, sizes, names)
+            write_packet(s, i, begin, packets)
+            write_link(s, i, begin, kind, captured, links)
+            high, low = s[PATH_HIGH], s[PATH_LOW]
         if high != last_high or low != last_low:
             keys, slots, counts = paths
             last_path = number_of(high, low, F_PATH, keys, slots, counts)
             last_high, last_low = high, low
-        write_packet(s, i, begin, last_path, packets)
-        write_link(s, i, begin, kind, cap_len[i], links)
+        path_column[i] = last_path
     return len(offsets)
+
+
+def layers(data: Any, s: Any, tables: Any, both: Any, sizes: Any, names: Any) -> None:
+    """From header to header, to the packet's end."""
+    _ip, tcp_rows, udp_rows, arp_rows, icmp_rows, igmp_rows, _fragments = tables
+    while s[NEXT] != NONE:
+        layer = s[NEXT]
+        if s[STEPS] == MAX_LAYERS:
+            fail(s, layer, E_LIMIT, 0, 0)
+            break
+        s[STEPS] += 1
+        s[PATH_HIGH] = (s[PATH_HIGH] << LAYER_BITS) | (s[PATH_LOW] >> 54)
+        s[PATH_LOW] = ((s[PATH_LOW] & 0x3FFFFFFFFFFFFF) << LAYER_BITS) | layer
+        if layer == ETH:
+            ethernet(data, s, names)
+        elif layer == IP:
+            ipv4(data, s, both, sizes, names)
+        elif layer == TCP:
+            tcp(data, s, tcp_rows, sizes)
+        elif layer == IPV6:
+            ipv6(data, s, both, sizes, names)
+        elif layer == UDP:
+            udp(data, s, udp_rows, sizes)
+        elif layer == ARP:
+            arp(data, s, arp_rows, sizes)
+        elif layer in (ICMP, ICMPV6):
+            icmp(data, s, icmp_rows, sizes, layer)
+        elif layer == IGMP:
+            igmp(data, s, igmp_rows, sizes)
+        else:
+            other(data, s, layer, names)
 
 
 @hot
@@ -253,10 +274,9 @@ def other(data: Any, s: Any, layer: int, names: Any) -> None:
 
 
 @hot
-def write_packet(s: Any, i: int, begin: int, path: int, packets: Any) -> None:
+def write_packet(s: Any, i: int, begin: int, packets: Any) -> None:
     """What the packet list says."""
-    path_column, src, dst, srcport, dstport, payload_offset, payload_bytes, layer, kind, need, have = packets
-    path_column[i] = path
+    _path, src, dst, srcport, dstport, payload_offset, payload_bytes, layer, kind, need, have = packets
     src[i] = s[SRC]
     dst[i] = s[DST]
     srcport[i] = s[SRCPORT]

@@ -24,6 +24,7 @@ LINK_SRC, LINK_DST, LINK_TYPE, LINK_VLAN, LINK_END, NET_END = 15, 16, 17, 18, 19
 IP_ROW, IP_DEPTH, TCP_DEPTH, UDP_DEPTH, ICMP_DEPTH = 21, 22, 23, 24, 25
 FRAGMENT, PACKET, QUOTED = 26, 27, 28  # inside a fragment; number in the run; inside an ICMP error
 CURSOR_SIZE = 32
+MEMO_SIZE = 64 * 4  # pairs of addresses seen last (`kernels.common`)
 
 # Rows that the chain writes for each header; the fields' kernels read them.
 R_PACKET, R_DEPTH, R_AT, R_END, R_WIRE, R_IP, R_A, R_B, R_C, R_D = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
