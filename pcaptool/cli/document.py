@@ -10,7 +10,7 @@ import io
 import os
 import sys
 
-from pcaptool.cli.main import app, run
+from pcaptool.cli.main import make_app, run
 
 __all__ = ["cli_page"]
 
@@ -30,6 +30,7 @@ Made by `make docs` from the commands' help; a test compares it. Do not edit.
 
 def cli_page() -> str:
     """The whole page as Markdown."""
+    app = make_app()
     parts = [_INTRODUCTION, _block(["--help"])]
     for command in app.registered_commands:
         parts += [f"## pcaptool {command.name}\n", _block([str(command.name), "--help"])]

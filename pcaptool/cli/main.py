@@ -11,62 +11,31 @@ that scripts can rely on it.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from types import FrameType
 from typing import Annotated
 
 import typer
 
 from pcaptool._version import __version__
-from pcaptool.cli import (
-    analyze,
-    demo,
-    diff,
-    generate,
-    info,
-    lab,
-    predict,
-    query,
-    replay,
-    report,
-    schema,
-    serve,
-    verify,
-)
 from pcaptool.errors import PcapToolError, printable
 
-__all__ = ["app", "run"]
+__all__ = ["COMMANDS", "make_app", "run"]
 
 INTERRUPTED = 130
 TERMINATED = 143
 TROUBLE = 2
 
-app = typer.Typer(
-    name="pcaptool",
-    help="Predict, observe and compare the packets of a Linux web server.",
-    epilog="Begin with `pcaptool demo`. Exit codes: 0 done or the same, 1 different, 2 trouble.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: rich's panels would cost half of the time that --help takes
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+# In the order of the work: make, look, ask. Each is a module of pcaptool.cli, and what it has under its name.
+COMMANDS = (
+    *("demo", "generate", "predict", "analyze", "diff", "info", "report", "query", "verify", "replay"),
+    *("schema", "serve", "lab"),
 )
-# In the order of the work: make, look, ask.
-app.command("demo")(demo.demo)
-app.command("generate")(generate.generate)
-app.command("predict")(predict.predict)
-app.command("analyze")(analyze.analyze)
-app.command("diff")(diff.diff)
-app.command("info")(info.info)
-app.command("report")(report.report)
-app.command("query")(query.query)
-app.command("verify")(verify.verify)
-app.command("replay")(replay.replay)
-app.command("schema")(schema.schema)
-app.command("serve")(serve.serve)
-app.add_typer(lab.lab, name="lab")
 
 
 def _version(wanted: bool) -> None:
@@ -75,13 +44,44 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Predict, observe and compare the packets of a Linux web server."""
+
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line, with some commands or all.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Some of `COMMANDS`: only their modules are loaded.
+
+    Examples
+    --------
+    >>> [command.name for command in make_app(["info", "query"]).registered_commands]
+    ['info', 'query']
+    """
+    app = typer.Typer(
+        name="pcaptool",
+        help="Predict, observe and compare the packets of a Linux web server.",
+        epilog="Begin with `pcaptool demo`. Exit codes: 0 done or the same, 1 different, 2 trouble.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: rich's panels would cost half of the time that --help takes
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_options)
+    for name in names:
+        command = getattr(importlib.import_module(f"pcaptool.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -107,6 +107,8 @@ def run(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         _prepare()
     try:
+        first = (sys.argv[1:] if argv is None else argv)[:1]
+        app = make_app(first if set(first) <= set(COMMANDS) and first else COMMANDS)
         code = app(args=argv, prog_name="pcaptool", standalone_mode=False)
         sys.stdout.flush()
     except PcapToolError as error:

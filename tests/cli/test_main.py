@@ -24,7 +24,7 @@ def raising(monkeypatch):
         def app(**_):
             raise error
 
-        monkeypatch.setattr(main, "app", app)
+        monkeypatch.setattr(main, "make_app", lambda _names: app)
 
     return arrange
 
@@ -85,7 +85,7 @@ def test_a_signal_unwinds_and_is_told_to_the_shell(number, code):
         "import sys, time\nfrom pcaptool.cli import main\n"
         "def app(**_):\n    try:\n        print('up', flush=True)\n        time.sleep(30)\n"
         "    finally:\n        print('tidy', flush=True)\n"
-        "main.app = app\nsys.exit(main.run())"
+        "main.make_app = lambda names: app\nsys.exit(main.run())"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code_text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

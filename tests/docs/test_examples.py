@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pcaptool.cli.document import cli_page
-from pcaptool.cli.main import app
+from pcaptool.cli.main import make_app
 from pcaptool.scenario import parse_scenario
 from pcaptool.tables.document import tables_page
 
@@ -60,7 +60,7 @@ def test_a_pages_scenarios_are_read(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_pages_command_lines_name_commands_and_options_that_exist(path):
-    known = {c.name: c.callback for c in app.registered_commands}
+    known = {c.name: c.callback for c in make_app().registered_commands}
     for line in re.findall(
         r"^(?:    |\$ |`)?(?:\$ )?pcaptool ([a-z]+[^`\n|]*)", path.read_text(), re.MULTILINE
     ):
