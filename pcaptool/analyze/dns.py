@@ -22,7 +22,7 @@ from pcaptool.analyze import dns_kernel as dk
 from pcaptool.analyze.dns_stream import DnsConnection, StreamMessage
 from pcaptool.analyze.segments import Bools, SegmentAnalysis, Start
 from pcaptool.analyze.stream_analysis import StreamAnalysis
-from pcaptool.analyze.take import Ints, integers
+from pcaptool.analyze.take import Ints, among, integers
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
 from pcaptool.tables.columns import Columns, Lists, Masked, Texts
@@ -30,7 +30,7 @@ from pcaptool.tables.columns import Columns, Lists, Masked, Texts
 __all__ = ["DnsAnalysis"]
 
 TCP_PORT = 53
-UDP_PORTS = (53, 5353, 5355)
+UDP_PORTS = np.array([53, 5353, 5355])
 MDNS_PORT = 5353
 HEADER_BYTES = 12
 RETRANSMISSION_NS = 5_000_000_000
@@ -164,7 +164,7 @@ def _datagrams(batch: Batch) -> _Messages:
     if not udp:
         return _from_streams([])
     src, dst, flow = integers(udp, "srcport"), integers(udp, "dstport"), integers(udp, "flow")
-    at = np.flatnonzero((np.isin(src, UDP_PORTS) | np.isin(dst, UDP_PORTS)) & (flow >= 0))
+    at = np.flatnonzero((among(src, UDP_PORTS) | among(dst, UDP_PORTS)) & (flow >= 0))
     n = integers(udp, "n")[at]
     packet = n - batch.first_n
     offset = integers(udp, "payload_offset")[at]

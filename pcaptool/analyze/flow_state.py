@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from pcaptool.analyze import flow_kernel as fk
-from pcaptool.analyze.take import Ints
+from pcaptool.analyze.take import Ints, distinct
 from pcaptool.tables.columns import Texts
 
 __all__ = ["STATES", "connection_states", "histories"]
@@ -79,8 +79,8 @@ def histories(flows: Ints) -> Texts:
     flows : (conversations, WIDTH) int64
         The kernel's rows.
     """
-    distinct, codes = np.unique(flows[:, fk.HISTORY], return_inverse=True)
-    return Texts(codes.astype(np.int32), [_spell(value) for value in distinct.tolist()])
+    histories, _, codes = distinct(flows[:, fk.HISTORY])
+    return Texts(codes.astype(np.int32), [_spell(value) for value in histories.tolist()])
 
 
 def _spell(history: int) -> str:

@@ -20,7 +20,7 @@ from pcaptool.analyze.http_pairing import Exchange, HttpConnection
 from pcaptool.analyze.http_rows import exchange_columns
 from pcaptool.analyze.segments import Bools, Start
 from pcaptool.analyze.stream_analysis import READ, StreamAnalysis
-from pcaptool.analyze.take import Ints
+from pcaptool.analyze.take import Ints, among
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 
@@ -68,7 +68,7 @@ class HttpAnalysis(StreamAnalysis):
         """Segments with which the reading of a conversation may begin."""
         letter = start.word >> 24
         capital = (letter >= ord("A")) & (letter <= ord("Z"))
-        marks: Bools = np.isin(start.word, _START_WORDS)
+        marks: Bools = among(start.word, _START_WORDS)
         marks |= start.first & ((start.segments.seq != 1) | capital)
         return marks
 

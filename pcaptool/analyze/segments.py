@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pcaptool.analyze.take import Ints, integers
+from pcaptool.analyze.take import Ints, distinct, integers
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag
@@ -102,7 +102,7 @@ class SegmentAnalysis:
             self._first_n = grown
         first = np.zeros(len(segments.flow), np.bool_)
         at = np.flatnonzero((segments.size > 0) & (self._first_n[segments.flow, segments.side] == 0))
-        _, where = np.unique(segments.flow[at] * 2 + segments.side[at], return_index=True)
+        _, where, _ = distinct(segments.flow[at] * 2 + segments.side[at])
         first[at[where]] = True
         where = at[where]
         self._first_n[segments.flow[where], segments.side[where]] = segments.n[where]

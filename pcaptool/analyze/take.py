@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pcaptool.tables.columns import ColumnData, Columns, Lists, Masked, Texts
 
-__all__ = ["WordIds", "grown", "index", "integers", "masked", "plain", "runs"]
+__all__ = ["WordIds", "among", "distinct", "grown", "index", "integers", "masked", "plain", "runs"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -33,6 +33,36 @@ def integers(columns: Columns, name: str, missing: int = -1) -> Ints:
             return values.astype(np.int64)
         case other:
             raise TypeError(f"column {name} holds {type(other).__name__}, not numbers")
+
+
+def among(values: npt.NDArray[Any], few: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which values are among some that are in order, as numpy.isin; that brings numpy.ma with it, 10 ms.
+
+    Examples
+    --------
+    >>> among(np.array([7, 1, 9]), np.array([1, 8])).tolist()
+    [False, True, False]
+    """
+    at = np.minimum(np.searchsorted(few, values), len(few) - 1)
+    found: npt.NDArray[np.bool_] = few[at] == values
+    return found
+
+
+def distinct(values: Ints) -> tuple[Ints, Ints, Ints]:
+    """Values in order, where each stands first, and each element's place among them; numpy.unique brings numpy.ma.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in distinct(np.array([7, 1, 7]))]
+    [[1, 7], [1, 0], [1, 0, 1]]
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    new = np.ones(len(values), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    codes = np.empty(len(values), np.int64)
+    codes[order] = np.cumsum(new) - 1
+    return ordered[new], order[new], codes
 
 
 def plain(columns: Columns, name: str) -> npt.NDArray[Any]:

@@ -23,7 +23,7 @@ from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.http_pairing import Exchange, Message
 from pcaptool.analyze.segments import FIN, SegmentAnalysis
 from pcaptool.analyze.stage_layers import StageLayers
-from pcaptool.analyze.take import Ints, grown, index, integers
+from pcaptool.analyze.take import Ints, distinct, grown, index, integers
 from pcaptool.analyze.tcp_analysis import Followed
 from pcaptool.analyze.tcp_kernel import FAST, OUT_OF_ORDER, RETRANSMISSION, SPURIOUS
 from pcaptool.decode.batch import Batch
@@ -154,7 +154,7 @@ class TimingAnalysis:
         for flow, _ in http.finished:
             if not http.open_exchanges(flow):
                 self._kept.pop(flow, None)
-        for flow in http.being_read(np.unique(seen.rows[tk.IN_FLOW])):
+        for flow in http.being_read(distinct(seen.rows[tk.IN_FLOW])[0]):
             before, kept = self._kept.pop(flow, {}), {}
             for exchange in http.open_exchanges(flow):
                 for message in (exchange.request, exchange.response):
