@@ -50,6 +50,8 @@ class Layer(IntEnum):
     PKTAP = 30
     LOOP = 31
     L2TP = 32
+    RADIOTAP = 33
+    WLAN = 34
 
 
 LAYER_NAMES: tuple[str, ...] = ("", *(layer.name.lower() for layer in list(Layer)[1:]))

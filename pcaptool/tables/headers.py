@@ -24,9 +24,9 @@ LINK = Table(
     doc="The link layer: what stands in front of the network header.",
     columns=(
         _N,
-        Column("kind", "text", "ethernet, sll, sll2, null, loop, raw, ..."),
-        Column("src", "text", "link source address", "eth.src sll.src.eth", nullable=True),
-        Column("dst", "text", "link destination address", "eth.dst", nullable=True),
+        Column("kind", "text", "eth, sll, sll2, null, loop, raw, ppp, radiotap, wlan, ..."),
+        Column("src", "text", "link source address", "eth.src sll.src.eth wlan.sa", nullable=True),
+        Column("dst", "text", "link destination address", "eth.dst wlan.da", nullable=True),
         Column("type", "u16", "EtherType behind all tags", nullable=True),
         Column("vlan_id", "u16", "outermost 802.1Q tag: VLAN", nullable=True),
         Column("vlan_priority", "u8", "outermost 802.1Q tag: priority", nullable=True),

@@ -39,65 +39,13 @@ _PREFERENCES: Mapping[str, str] = {
 _CHECKED = {"ip.check_checksum": "TRUE", "tcp.check_checksum": "TRUE", "udp.check_checksum": "TRUE"}
 
 # Dissectors that stay on: everything below the applications.
-_LAYERS = frozenset(
-    (
-        *(
-            "frame",
-            "eth",
-            "ethertype",
-            "ieee8021ad",
-            "vlan",
-            "llc",
-            "sll",
-            "sll2",
-            "null",
-            "raw",
-            "raw_ip",
-            "nflog",
-        ),
-        *(
-            "chdlc",
-            "fr",
-            "ppp",
-            "pppoe",
-            "pppoes",
-            "pppoed",
-            "mpls",
-            "pwethheuristic",
-            "pweth",
-            "gre",
-            "erspan",
-        ),
-        *(
-            "vxlan",
-            "geneve",
-            "teredo",
-            "ayiya",
-            "l2tp",
-            "gtp",
-            "ip",
-            "ipv6",
-            "ah",
-            "icmp",
-            "icmpv6",
-            "igmp",
-            "tcp",
-        ),
-        *(
-            "mptcp",
-            "udp",
-            "udplite",
-            "arp",
-            "data",
-            "fragment",
-            "malformed",
-            "unreassembled",
-            "expert",
-            "nordic",
-        ),
-        *("pkt_ccc", "pcap", "pcapng", "prism"),
-    )
+_KEPT = (
+    "frame eth ethertype ieee8021ad vlan llc sll sll2 null raw raw_ip nflog radiotap wlan_radio wlan "
+    "chdlc fr ppp pppoe pppoes pppoed mpls pwethheuristic pweth gre erspan vxlan geneve teredo ayiya l2tp "
+    "gtp ip ipv6 ah icmp icmpv6 igmp tcp mptcp udp udplite arp data fragment malformed unreassembled "
+    "expert nordic pkt_ccc pcap pcapng prism"
 )
+_LAYERS = frozenset(_KEPT.split())
 
 
 @cache

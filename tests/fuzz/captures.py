@@ -3,9 +3,9 @@
     python tests/fuzz/captures.py [--seconds N] [--seed N] [--compiled] [FOLDER...]
 
 Bytes of real captures are changed and cut at random, mostly behind the headers of the records, so that what is
-behind is still read; the same seed makes the same files. Plain kernels raise
-where they read beyond a buffer, compiled ones would crash: run both. Prints how many files were tried and the
-slowest; a failure is written beside the working folder, and the exit code is 1.
+behind is still read, and some are said to have another link type; the same seed makes the same files. Plain
+kernels raise where they read beyond a buffer, compiled ones would crash: run both. Prints how many files were
+tried and the slowest; a failure is written beside the working folder, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from pcaptool.analyze.pipeline import frames
 from pcaptool.engine import Engine
 from pcaptool.errors import PcapToolError
+from pcaptool.wire.linktype import LinkType
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "captures" / "lab"
 LONGEST = 4000  # bytes of a seed: short files are tried more often
@@ -29,6 +30,8 @@ LONGEST = 4000  # bytes of a seed: short files are tried more often
 def damaged(seeds: list[bytes], chance: random.Random) -> bytes:
     """One of the seeds with some bytes changed, perhaps cut."""
     raw = bytearray(chance.choice(seeds))
+    if chance.random() < 0.1 and raw[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
+        raw[20:24] = chance.choice(list(LinkType)).to_bytes(4, "little")
     places = packet_bytes(raw) if chance.random() < 0.8 else range(len(raw))
     for _ in range(chance.choice([1, 2, 5, 20, 80])):
         raw[chance.choice(places or range(len(raw)))] = chance.choice([0, 255, chance.randrange(256)])

@@ -17,7 +17,7 @@ from pcaptool.file.model import Run
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import to_arrow
 
-LINKS = (0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 228, 229, 239, 258, 276, 65_535)
+LINKS = (0, 1, 9, 12, 50, 51, 101, 104, 105, 108, 113, 127, 228, 229, 239, 258, 276, 65_535)
 SEEDS = tuple(
     bytes.fromhex(text.replace(" ", ""))
     for text in (

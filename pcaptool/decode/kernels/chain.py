@@ -55,6 +55,7 @@ from pcaptool.decode.kernels.codes import (
     PKTAP,
     PPP,
     PPPOE,
+    RADIOTAP,
     RAW,
     SLL,
     SLL2,
@@ -74,6 +75,7 @@ from pcaptool.decode.kernels.codes import (
     VLAN,
     VXLAN,
     WIRE,
+    WLAN,
 )
 from pcaptool.decode.kernels.common import common_segment, forget
 from pcaptool.decode.kernels.cursor import fail
@@ -97,6 +99,7 @@ from pcaptool.decode.kernels.names import number_of
 from pcaptool.decode.kernels.network import arp, ipv4, ipv6
 from pcaptool.decode.kernels.transport import icmp, igmp, tcp, udp
 from pcaptool.decode.kernels.tunnels import erspan, geneve, gre, gtp, l2tp, teredo, vxlan
+from pcaptool.decode.kernels.wlan import radiotap, wlan
 from pcaptool.engine.loads import hot, prefetch
 
 __all__ = ["chain"]
@@ -265,6 +268,10 @@ def other(data: Any, s: Any, layer: int, names: Any) -> None:
         l2tp(data, s)
     elif layer == ERSPAN:
         erspan(data, s)
+    elif layer == RADIOTAP:
+        radiotap(data, s)
+    elif layer == WLAN:
+        wlan(data, s, names)
     elif layer == NFLOG:
         nflog(data, s)
     elif layer == PKTAP:

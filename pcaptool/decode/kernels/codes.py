@@ -9,7 +9,7 @@ from __future__ import annotations
 NONE, ETH, VLAN, ARP, IP, IPV6, TCP, UDP, ICMP, ICMPV6, IGMP = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 SLL, SLL2, NULL, RAW, PPP, PPPOE, CHDLC, MPLS, GRE, VXLAN = 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
 GENEVE, GTP, TEREDO, LLC, ERSPAN, AH, ESP, SCTP = 21, 22, 23, 24, 25, 26, 27, 28
-NFLOG, PKTAP, LOOP, L2TP = 29, 30, 31, 32
+NFLOG, PKTAP, LOOP, L2TP, RADIOTAP, WLAN = 29, 30, 31, 32, 33, 34
 LAYER_BITS, MAX_LAYERS = 6, 20
 
 # Errors: index into `decode.layers.ERROR_KINDS`.
@@ -23,6 +23,7 @@ SRC, DST, SRCPORT, DSTPORT = 11, 12, 13, 14  # innermost; -1 where there is none
 LINK_SRC, LINK_DST, LINK_TYPE, LINK_VLAN, LINK_END, NET_END = 15, 16, 17, 18, 19, 20
 IP_ROW, IP_DEPTH, TCP_DEPTH, UDP_DEPTH, ICMP_DEPTH = 21, 22, 23, 24, 25
 FRAGMENT, PACKET, QUOTED = 26, 27, 28  # inside a fragment; number in the run; inside an ICMP error
+PADDED = 29  # the 802.11 header is followed by padding to four bytes
 CURSOR_SIZE = 32
 MEMO_SIZE = 64 * 4  # pairs of addresses seen last (`kernels.common`)
 

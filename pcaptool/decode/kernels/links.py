@@ -33,11 +33,13 @@ from pcaptool.decode.kernels.codes import (
     PKTAP,
     PPP,
     PPPOE,
+    RADIOTAP,
     RAW,
     SLL,
     SLL2,
     VLAN,
     WIRE,
+    WLAN,
 )
 from pcaptool.decode.kernels.cursor import fail, has, mac_number, name_pair
 from pcaptool.engine.loads import be16, be32, hot, le16, le32
@@ -89,6 +91,10 @@ def first_layer(linktype: int) -> int:
         return PPPOE
     if linktype == 104:
         return CHDLC
+    if linktype == 127:
+        return RADIOTAP
+    if linktype == 105:
+        return WLAN
     if linktype == 239:
         return NFLOG
     if linktype == 258:
