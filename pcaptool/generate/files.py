@@ -28,7 +28,7 @@ def write_stages(path: Path, result: RunResult, plan: Scenario) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 - likewise
 
     sent = {host: frames for host, frames in result.frames.items() if host != "wire"}
-    batch = to_arrow(STAGES, stage_columns(result.stages, sent))
+    batch = to_arrow(STAGES, stage_columns(result.noted, sent))
     about = {"pcaptool.version": __version__, "pcaptool.scenario": dump_scenario(plan)}
     schema = batch.schema.with_metadata({**batch.schema.metadata, **about})
     sink = pa.BufferOutputStream()

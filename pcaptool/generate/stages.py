@@ -9,71 +9,78 @@ software has the packet of its first segment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 
-from pcaptool.stack.stages import StageRow
+from pcaptool.stack.stages import Noted, StageRow
 from pcaptool.stack.tap import TapFrame
 from pcaptool.tables.columns import Columns, Masked, Texts
 
 __all__ = ["stage_columns"]
 
 
-def stage_columns(rows: Sequence[StageRow], sent: Mapping[str, Sequence[TapFrame]]) -> Columns:
+def stage_columns(rows: Sequence[Noted], sent: Mapping[str, Sequence[TapFrame]]) -> Columns:
     """Columns of the `stages` table.
 
     Parameters
     ----------
-    rows : sequence of StageRow
-        In the order of time.
+    rows : sequence of tuple
+        Values of stage rows, in the order of time.
     sent : dict
         Host name to the frames of the tap on that host. Hosts without a tap get no packet numbers.
     """
-    packet = _packet_numbers(rows, sent)
-    numbers = [packet.get((row.host, row.skb)) for row in rows]
-    seqs = [row.seq for row in rows]
+    # Turned once: from here on each column is a tuple.
+    turned = zip(*rows, strict=True) if rows else ((),) * len(StageRow._fields)
+    skb, origin, host, stage, time_ns, seq, payload, length, segs, headers = turned
     return {
-        "skb": np.array([row.skb for row in rows], "u8"),
-        "origin": np.array([row.origin for row in rows], "u8"),
-        "host": _texts([row.host for row in rows]),
-        "stage": _texts([row.stage for row in rows]),
-        "ts": np.array([row.time_ns for row in rows], "i8"),
-        "n": _masked(numbers),
-        "seq_raw": _masked(seqs),
-        "payload_bytes": np.array([row.payload_bytes for row in rows], "u4"),
-        "len_bytes": np.array([row.len_bytes for row in rows], "u4"),
-        "gso_segs": np.array([row.gso_segs for row in rows], "u2"),
-        "headers": _texts([row.headers for row in rows]),
+        "skb": np.array(skb, "u8"),
+        "origin": np.array(origin, "u8"),
+        "host": _texts(host),
+        "stage": _texts(stage),
+        "ts": np.array(time_ns, "i8"),
+        "n": _masked(_packet_numbers(host, skb, origin, sent)),
+        "seq_raw": _masked(seq),
+        "payload_bytes": np.array(payload, "u4"),
+        "len_bytes": np.array(length, "u4"),
+        "gso_segs": np.array(segs, "u2"),
+        "headers": _texts(headers),
     }
 
 
 def _packet_numbers(
-    rows: Sequence[StageRow], sent: Mapping[str, Sequence[TapFrame]]
-) -> dict[tuple[str, int], int]:
-    """(host, buffer) to its 1-based packet number in the capture of that host's tap."""
-    out: dict[tuple[str, int], int] = {}
+    hosts: Sequence[str],
+    skbs: Sequence[int],
+    origins: Sequence[int],
+    sent: Mapping[str, Sequence[TapFrame]],
+) -> Sequence[int | None]:
+    """For each row the 1-based number that its buffer's packet has in the capture of its host's tap."""
+    if not sent:
+        return [None] * len(skbs)
+    packet: dict[str, dict[int, int]] = {}
+    origin_of = dict(zip(skbs, origins, strict=True))  # numbers of buffers are unique in a run
     for host, frames in sent.items():
+        numbers: dict[int, int] = {}
+        packet[host] = numbers
         for n, frame in enumerate(frames, 1):
             if frame.leaving:
-                out.setdefault((host, frame.skb), n)
-    # From the frame back to the buffers it came from: segment, clone, write-queue buffer.
-    origins = {(row.host, row.skb): row.origin for row in rows}
-    for key, n in sorted(out.items(), key=lambda item: item[1]):
-        host, skb = key
-        while (origin := origins.get((host, skb), skb)) != skb:
-            out.setdefault((host, origin), n)
-            skb = origin
-    return out
+                numbers.setdefault(frame.skb, n)
+        # From the frame back to the buffers it came from: segment, clone, write-queue buffer.
+        for skb, n in sorted(numbers.items(), key=itemgetter(1)):
+            here = skb
+            while (origin := origin_of.get(here, here)) != here:
+                numbers.setdefault(origin, n)
+                here = origin
+    nowhere: dict[int, int] = {}
+    return [packet.get(host, nowhere).get(skb) for host, skb in zip(hosts, skbs, strict=True)]
 
 
-def _masked(values: list[int | None]) -> Masked:
-    return Masked(
-        np.array([value or 0 for value in values], "u4"),
-        np.array([value is not None for value in values], "?"),
-    )
+def _masked(values: Sequence[int | None]) -> Masked:
+    valid = np.array([value is not None for value in values], "?")
+    return Masked(np.array([value or 0 for value in values], "u4"), valid)
 
 
-def _texts(values: list[str]) -> Texts:
+def _texts(values: Sequence[str]) -> Texts:
     words = sorted(set(values))
     codes = {word: code for code, word in enumerate(words)}
-    return Texts(np.array([codes[value] for value in values], "i4"), words)
+    return Texts(np.fromiter(map(codes.__getitem__, values), "i4", len(values)), words)

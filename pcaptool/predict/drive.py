@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -214,7 +215,7 @@ class _DrivenRun:
             notices.append(f"{self.seen.skipped} connections without a captured handshake were left out")
         return RunResult(
             frames={"server": self.tap.frames},
-            stages=sorted(self.host.stages.rows, key=lambda row: row.time_ns),
+            noted=sorted(self.host.stages.noted, key=itemgetter(4)),
             events=self.simulator.events_run,
             end_ns=self.simulator.now_ns,
             notices=tuple(notices),

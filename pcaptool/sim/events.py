@@ -84,10 +84,12 @@ class WaitQueue:
 
     def wake(self, delay_ns: int = 0) -> None:
         """Let all of them go on, `delay_ns` from now: what the scheduler takes to run a woken task."""
+        if not self.waiters:
+            return
         sleepers, self.waiters = self.waiters, []
         for process in sleepers:
             if self.keeps_processor:
-                process.simulator.after(delay_ns, process.work)
+                process.simulator.call_after(delay_ns, process.work)
             else:
                 process.wake(delay_ns)
 
@@ -108,7 +110,7 @@ class RunQueue:
         """A process was woken; it takes `delay_ns` to switch to it."""
         if self.current is None:
             self.current = process
-            process.simulator.after(delay_ns, process.work)
+            process.simulator.call_after(delay_ns, process.work)
         else:
             self._woken.append((process, delay_ns))
 
@@ -119,7 +121,7 @@ class RunQueue:
             self._switch()
         elif self._preempted:
             self.current = self._preempted.popleft()
-            self.current.simulator.after(0, self.current.work)
+            self.current.simulator.call_after(0, self.current.work)
 
     def preempt(self, process: Process) -> bool:
         """Whether the running process loses its processor to one that was woken."""
@@ -131,7 +133,7 @@ class RunQueue:
 
     def _switch(self) -> None:
         self.current, delay_ns = self._woken.popleft()
-        self.current.simulator.after(delay_ns, self.current.work)
+        self.current.simulator.call_after(delay_ns, self.current.work)
 
 
 @dataclass(slots=True)
@@ -154,26 +156,30 @@ class Process:
     def wake(self, delay_ns: int = 0) -> None:
         """Go on as soon as the processor is free, and has switched to this process."""
         if self.processor is None:
-            self.simulator.after(delay_ns, self.work)
+            self.simulator.call_after(delay_ns, self.work)
         else:
             self.processor.ready(self, delay_ns)
 
     def work(self) -> None:
-        """Run until the next yield."""
+        """Run until it sleeps, or until something else is to happen before it has worked for as long as it wishes."""
+        simulator = self.simulator
         try:
-            wish = next(self.steps)
-            while isinstance(wish, Reschedule):
-                if self.processor is not None and self.processor.preempt(self):
-                    return
+            while True:
                 wish = next(self.steps)
+                if isinstance(wish, int):
+                    if not simulator.advance(wish):
+                        simulator.call_after(wish, self.work)
+                        return
+                elif not isinstance(wish, Reschedule):
+                    break
+                elif self.processor is not None and self.processor.preempt(self):
+                    return
         except StopIteration:
             self.done = True
             self._leave()
             return
-        if isinstance(wish, int):
-            self.simulator.after(wish, self.work)
-        elif isinstance(wish, Sleep):
-            self.simulator.after(wish.duration_ns, self.wake)
+        if isinstance(wish, Sleep):
+            simulator.call_after(wish.duration_ns, self.wake)
             self._leave()
         else:
             wish.waiters.append(self)
@@ -209,15 +215,41 @@ class Simulator:
     def __init__(self, start_ns: int = 0) -> None:
         self.now_ns = start_ns
         self.events_run = 0
-        self._heap: list[tuple[int, int, Event]] = []
+        self._heap: list[tuple[int, int, Callable[..., None] | Event, tuple[Any, ...]]] = []
         self._order = 0
+        self._until_ns: int | None = None  # of the run that goes on
+        self._running = False
 
     def at(self, time_ns: int, callback: Callable[..., None], *arguments: Any) -> Event:
         """Schedule a callback at an absolute time, not before now."""
         event = Event(max(time_ns, self.now_ns), callback, arguments)
         self._order += 1
-        heappush(self._heap, (event.time_ns, self._order, event))
+        heappush(self._heap, (event.time_ns, self._order, event, ()))
         return event
+
+    def call_at(self, time_ns: int, callback: Callable[..., None], *arguments: Any) -> None:
+        """The same for a callback that nobody will cancel."""
+        self._order += 1
+        heappush(self._heap, (max(time_ns, self.now_ns), self._order, callback, arguments))
+
+    def call_after(self, delay_ns: int, callback: Callable[..., None], *arguments: Any) -> None:
+        """Schedule a callback that nobody will cancel `delay_ns` from now."""
+        self.call_at(self.now_ns + delay_ns, callback, *arguments)
+
+    def alone_until(self, time_ns: int) -> bool:
+        """Whether nothing else happens up to and including this time: what is due then may be done at once."""
+        heap = self._heap
+        return (not heap or heap[0][0] > time_ns) and (self._until_ns is None or time_ns <= self._until_ns)
+
+    def advance(self, delay_ns: int) -> bool:
+        """Let time pass without an event, for the callback that runs now, if nothing else happens meanwhile."""
+        time_ns, heap = self.now_ns + delay_ns, self._heap
+        if (heap and heap[0][0] <= time_ns) or delay_ns < 0 or not self._running:
+            return False
+        if self._until_ns is not None and time_ns > self._until_ns:
+            return False
+        self.now_ns = time_ns
+        return True
 
     def timer_at(self, time_ns: int, callback: Callable[..., None]) -> Event:
         """The same for a timer: of those of the same time the one set last runs first, before other events.
@@ -226,7 +258,7 @@ class Simulator:
         """
         event = Event(max(time_ns, self.now_ns), callback, ())
         self._order += 1
-        heappush(self._heap, (event.time_ns, -self._order, event))
+        heappush(self._heap, (event.time_ns, -self._order, event, ()))
         return event
 
     def after(self, delay_ns: int, callback: Callable[..., None], *arguments: Any) -> Event:
@@ -236,28 +268,28 @@ class Simulator:
     def spawn(self, steps: Step, delay_ns: int = 0, processor: RunQueue | None = None) -> Process:
         """Start a process."""
         process = Process(self, steps, processor)
-        self.after(delay_ns, process.wake)
+        self.call_after(delay_ns, process.wake)
         return process
 
     def run(self, until_ns: int | None = None) -> None:
         """Run events up to and including `until_ns`, or until there are none."""
-        heap = self._heap
-        while heap:
-            time_ns, _, event = heap[0]
-            if until_ns is not None and time_ns > until_ns:
-                break
-            heappop(heap)
-            callback = event.callback
-            if callback is None:
-                continue
-            event.callback = None
+        heap, self._until_ns, self._running = self._heap, until_ns, True
+        while heap and (until_ns is None or heap[0][0] <= until_ns):
+            time_ns, _, callback, arguments = heappop(heap)
+            if isinstance(callback, Event):
+                event = callback
+                if event.callback is None:
+                    continue
+                callback, arguments = event.callback, event.arguments
+                event.callback = None
             self.now_ns = time_ns
             self.events_run += 1
-            callback(*event.arguments)
+            callback(*arguments)
+        self._until_ns, self._running = None, False
         if until_ns is not None:
             self.now_ns = max(self.now_ns, until_ns)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to happen."""
-        return not any(event.pending for _, _, event in self._heap)
+        return not any(call.pending if isinstance(call, Event) else True for _, _, call, _ in self._heap)

@@ -47,19 +47,23 @@ class Processor:
     def raise_softirq(self, time_ns: int, work: Callable[[], Step]) -> None:
         """Have `work` run at `time_ns`, behind all work raised earlier for an earlier time."""
         self._raised += 1
-        self.simulator.at(time_ns, self._arrived, work)
+        self.simulator.call_at(time_ns, self._arrived, work)
 
     def _arrived(self, work: Callable[[], Step]) -> None:
         self._raised -= 1
-        self._queue.append(work)
-        self._schedule()
+        now_ns = self.simulator.now_ns
+        if self._queue or self._scheduled or self._free_ns > now_ns or not self.simulator.alone_until(now_ns):
+            self._queue.append(work)
+            self._schedule()
+        else:
+            self._run_one(work)  # an event of its own would be the next one
 
     def raise_tasklet(self, time_ns: int, work: Callable[[], Step]) -> None:
         """Have `work` run at `time_ns` or later: when nothing raised by then, or by what that raises, is left.
 
         The kernel's tasklets run behind the packets that a softirq receives, and those that they make others send.
         """
-        self.simulator.at(time_ns, self._tasklet_arrived, work)
+        self.simulator.call_at(time_ns, self._tasklet_arrived, work)
 
     def _tasklet_arrived(self, work: Callable[[], Step]) -> None:
         self._tasklets.append(work)
@@ -74,11 +78,14 @@ class Processor:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.simulator.at(self._free_ns, self._run_next)
+            self.simulator.call_at(self._free_ns, self._run_next)
 
     def _run_next(self) -> None:
         self._scheduled = False
-        self.run(self._queue.popleft()())
+        self._run_one(self._queue.popleft())
+
+    def _run_one(self, work: Callable[[], Step]) -> None:
+        self.run(work())
         self._run_tasklets()
         if self._scheduled:
             return

@@ -78,7 +78,7 @@ class Device:
     def queue_xmit(self, skb: SkBuff, now_ns: int) -> int:
         """__dev_queue_xmit: past the queueing discipline to the driver. Returns when the caller goes on."""
         host = self.host
-        if host.hooks.run("tc-egress", skb, now_ns) is Verdict.DROP:
+        if host.hooks.programs and host.hooks.run("tc-egress", skb, now_ns) is Verdict.DROP:
             skb.refused = skb.lost_whole = True
             skb.orphan(now_ns)
             return now_ns
@@ -192,14 +192,12 @@ class Device:
         same_machine = peer.host.processor is self.host.processor
         if fate.lost and not same_machine:
             return
-        arrived = replace(skb, owner=None, departure_ns=0, enqueued_ns=0, note="")
-        if skb.tcp is not None:
-            arrived.tcp = replace(skb.tcp)
+        arrived = skb.received()
         arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
         if peer.polls(arrived) and same_machine:
             peer.napi_schedule(arrival, arrived, fate.lost)
         elif peer.polls(arrived):
-            self.host.simulator.at(arrival, peer.napi_schedule, arrival, arrived, fate.lost)
+            self.host.simulator.call_at(arrival, peer.napi_schedule, arrival, arrived, fate.lost)
         else:
             peer.host.processor.raise_softirq(arrival, partial(peer.receive, arrived, lost=fate.lost))
 
@@ -270,11 +268,13 @@ class Device:
             tap(now_ns, skb, False)  # noqa: FBT003 - arriving
         if lost:
             return
-        verdict = self.host.hooks.run("tc-ingress", skb, now_ns)
-        if verdict is Verdict.REDIRECT:
-            yield self.queue_xmit(self._turned(skb), now_ns) - now_ns
-        if verdict is not Verdict.PASS:
-            return
+        hooks = self.host.hooks
+        if hooks.programs:
+            verdict = hooks.run("tc-ingress", skb, now_ns)
+            if verdict is Verdict.REDIRECT:
+                yield self.queue_xmit(self._turned(skb), now_ns) - now_ns
+            if verdict is not Verdict.PASS:
+                return
         if skb.ip is None:
             yield from self.host.neighbours.receive(skb)
         elif skb.destination_mac == self.host.neighbours.mac:

@@ -113,7 +113,7 @@ class NicDriver:
             device.on_the_wire(piece, times.sent_ns)
             device.deliver(piece, times.arrived_ns)
         if not self._leaving:
-            device.host.simulator.at(sent_ns + self.tx_moderation_ns, self._interrupt)
+            device.host.simulator.call_at(sent_ns + self.tx_moderation_ns, self._interrupt)
         self._leaving.append((sent_ns, skb, size, descriptors))
         return sent_ns
 
@@ -134,7 +134,7 @@ class NicDriver:
             self.limits.completed(done_bytes, device.host.jiffies.at(now_ns))
         if self._leaving:
             next_ns = self._leaving[0][0] + self.tx_moderation_ns
-            device.host.simulator.at(max(next_ns, now_ns), self._interrupt)
+            device.host.simulator.call_at(max(next_ns, now_ns), self._interrupt)
         yield from device.net_tx_action()
 
 

@@ -144,7 +144,8 @@ class Host:
     @property
     def now_ns(self) -> int:
         """Time as the code that runs now on this host sees it."""
-        return self.processor.now_ns
+        processor = self.processor
+        return processor.simulator.now_ns + processor.lead_ns
 
     def tcp_clock_ms(self, time_ns: int) -> int:
         """tcp_clock_ms: what timestamps count, less a connection's offset."""

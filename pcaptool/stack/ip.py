@@ -48,6 +48,8 @@ class IpLayer:
         self.mtu = mtu
         self.ttl = ttl
         self.reassembly = Reassembly()
+        self.name = "ip" if len(address) == 4 else "ipv6"  # Wireshark's name of the header
+        self._tcp_headers = f"{self.name}:tcp"
         self._pmtu: dict[bytes, tuple[int, int]] = {}  # destination to (MTU, time until which it holds)
         self._idents: dict[int, tuple[int, int]] = {}  # protocol to (next ID, jiffies): ip_idents
 
@@ -55,7 +57,9 @@ class IpLayer:
 
     def mtu_to(self, destination: bytes) -> int:
         """dst_mtu: the device's, or what a router said lately."""
-        mtu, until_ns = self._pmtu.get(destination, (self.mtu, 0))
+        if destination not in self._pmtu:
+            return self.mtu
+        mtu, until_ns = self._pmtu[destination]
         return mtu if self.host.now_ns < until_ns else self.mtu
 
     def update_pmtu(self, destination: bytes, mtu: int) -> None:
@@ -163,11 +167,6 @@ class IpLayer:
         self._idents[protocol] = (next_id + 1, now)
         return next_id & 0xFFFF
 
-    @property
-    def name(self) -> str:
-        """Wireshark's name of the header."""
-        return "ip" if len(self.address) == 4 else "ipv6"
-
     def _output(self, skb: SkBuff) -> int:
         """The way of a TCP segment from its clone to the network layer."""
         if skb.ip is None or skb.tcp is None:
@@ -177,7 +176,7 @@ class IpLayer:
         now = host.now_ns + costs.tcp_transmit_skb_ns
         stages.pass_packet(skb, "__tcp_transmit_skb", now, "tcp", tcp_bytes)
         now += costs.ip_queue_xmit_ns
-        stages.pass_packet(skb, "__ip_queue_xmit", now, f"{self.name}:tcp", skb.ip.header_bytes + tcp_bytes)
+        stages.pass_packet(skb, "__ip_queue_xmit", now, self._tcp_headers, skb.ip.header_bytes + tcp_bytes)
         return self._local_out(skb, now)
 
     def _local_out(self, skb: SkBuff, now_ns: int) -> int:
@@ -187,13 +186,14 @@ class IpLayer:
             raise ValueError("a buffer without network header reached the network layer")
         skb.ethertype = EtherType.IPV4 if len(ip.source) == 4 else EtherType.IPV6
         now = now_ns + host.costs.ip_output_ns
-        for point in ("output", "postrouting"):
+        for point in ("output", "postrouting") if host.hooks.programs else ():
             if host.hooks.run(point, skb, now) is Verdict.DROP:
                 skb.lost_whole = True  # -EPERM: whoever sent it is told, and TCP keeps it
                 skb.orphan(now)
                 return now
         ip = skb.ip or ip
-        headers = f"{self.name}:{header_names(skb).rsplit(':', 1)[1]}"
+        whole = skb.tcp is not None and not ip.fragment_offset
+        headers = self._tcp_headers if whole else f"{self.name}:{header_names(skb).rsplit(':', 1)[1]}"
         host.stages.pass_packet(skb, "ip_output", now, headers, skb.header_bytes - ETHERNET_BYTES)
         mtu = self.mtu_to(ip.destination)
         if skb.tcp is None and skb.network_bytes > mtu:
@@ -208,10 +208,10 @@ class IpLayer:
         if skb.ip is None or skb.ip.destination != self.address:
             return
         hooks, now_ns = self.host.hooks, self.host.now_ns
-        if hooks.run("prerouting", skb, now_ns) is Verdict.DROP:
+        if hooks.programs and hooks.run("prerouting", skb, now_ns) is Verdict.DROP:
             return
         whole = self.reassembly.add(skb)
-        if whole is None or hooks.run("input", whole, now_ns) is Verdict.DROP:
+        if whole is None or (hooks.programs and hooks.run("input", whole, now_ns) is Verdict.DROP):
             return
         match skb.ip.protocol:
             case IpProtocol.TCP:

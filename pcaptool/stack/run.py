@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from pcaptool.scenario import Drop, Late, Scenario, settled
 from pcaptool.sim.chance import Chance
@@ -21,7 +22,7 @@ from pcaptool.stack.application.dns import DnsClient, dns_responder
 from pcaptool.stack.host import Host
 from pcaptool.stack.loss import FrameRules
 from pcaptool.stack.skbuff import SkBuffIds
-from pcaptool.stack.stages import StageRow
+from pcaptool.stack.stages import Noted, StageRow
 from pcaptool.stack.tap import Frames, Tap
 
 __all__ = ["TAPS", "RunResult", "run_scenario"]
@@ -39,8 +40,8 @@ class RunResult:
     ----------
     frames : dict
         Tap name to its frames, in the order of time.
-    stages : list of StageRow
-        Of both hosts, in the order of time.
+    noted : list of tuple
+        Values of the stage rows of both hosts, in the order of time.
     events : int
         Events that the simulator ran.
     end_ns : int
@@ -50,10 +51,15 @@ class RunResult:
     """
 
     frames: dict[str, Frames]
-    stages: list[StageRow]
+    noted: list[Noted]
     events: int
     end_ns: int
     notices: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def stages(self) -> list[StageRow]:
+        """The stage rows of both hosts, in the order of time."""
+        return [StageRow(*noted) for noted in self.noted]
 
 
 def run_scenario(
@@ -103,10 +109,10 @@ def run_scenario(
     notices += [f"not met: {rule}" for host in (server, client) for rule in host.hooks.unused()]
     if program.refused:
         notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
-    rows = sorted(server.stages.rows + client.stages.rows, key=lambda row: row.time_ns)
+    noted = sorted(server.stages.noted + client.stages.noted, key=itemgetter(4))
     return RunResult(
         frames={tap.name: tap.frames for tap in recorders},
-        stages=rows,
+        noted=noted,
         events=simulator.events_run,
         end_ns=simulator.now_ns,
         notices=tuple(notices),

@@ -79,6 +79,19 @@ class TcpHeader:
         """Bytes of the header with its options."""
         return 20 + len(self.option_bytes)
 
+    def copy(self) -> TcpHeader:
+        """The same values, to be changed by who gets them."""
+        return TcpHeader(
+            self.srcport,
+            self.dstport,
+            self.seq,
+            self.ack,
+            self.flags,
+            self.window,
+            self.options,
+            self.option_bytes,
+        )
+
 
 @dataclass(slots=True)
 class Datagram:
@@ -255,6 +268,42 @@ class SkBuff:
         ports = self.tcp or self.udp
         both = (ports.srcport, ports.dstport) if ports else (0, 0)
         return (self.ip.source, self.ip.destination, int(self.ip.protocol), *both)
+
+    def received(self) -> SkBuff:
+        """The same buffer as the peer gets it: without owner, departure time and note, with a TCP header of its own.
+
+        Written out, as every frame takes this way: `dataclasses.replace` asks each of the fields by its name.
+        """
+        tcp = self.tcp
+        return SkBuff(
+            self.number,
+            self.origin,
+            self.length,
+            self.payload,
+            self.seq,
+            self.flags,
+            self.gso_size,
+            self.gso_segs,
+            self.written_ns,
+            self.copied_ns,
+            self.sent_ns,
+            self.retransmitted,
+            self.sacked,
+            self.lost,
+            self.retransmission_out,
+            None if tcp is None else tcp.copy(),
+            self.ip,
+            self.destination_mac,
+            self.source_mac,
+            self.ethertype,
+            self.confirms_neighbour,
+            self.clone_of,
+            self.freed,
+            self.udp,
+            refused=self.refused,
+            lost_whole=self.lost_whole,
+            delivery_note=self.delivery_note,
+        )
 
     def orphan(self, now_ns: int) -> None:
         """skb_orphan: its socket need not care for it any more."""

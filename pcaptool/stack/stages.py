@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pcaptool.stack.skbuff import SkBuff
     from pcaptool.stack.tcp.sock import TcpSock
 
-__all__ = ["StageRow", "Stages", "header_names"]
+__all__ = ["Noted", "StageRow", "Stages", "header_names"]
 
 _PROTOCOLS = {
     int(IpProtocol.TCP): "tcp",
@@ -45,6 +45,10 @@ def header_names(skb: SkBuff) -> str:
     if skb.ip.fragment_offset:
         return f"{network}:data"
     return f"{network}:{_PROTOCOLS.get(int(skb.ip.protocol), 'data')}"
+
+
+# A row as it is noted: the values of a `StageRow`, whose making takes as long again.
+Noted = tuple[int, int, str, str, int, int | None, int, int, int, str]
 
 
 class StageRow(NamedTuple):
@@ -89,8 +93,17 @@ class Stages:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.rows: list[StageRow] = []
+        self.noted: list[Noted] = []
+        self._frame: SkBuff | None = None  # the last frame that passed a stage: most pass several in a row
+        self._seq: int | None = None
+        self._len_bytes = 0
+        self._headers = ""
         self.drops: list[tuple[int, int, str]] = []  # time, buffer, why
+
+    @property
+    def rows(self) -> list[StageRow]:
+        """The rows so far."""
+        return [StageRow(*noted) for noted in self.noted]
 
     def pass_buffer(self, _sk: TcpSock, skb: SkBuff, stage: str, time_ns: int) -> None:
         """A buffer of the write queue passed a stage: it holds payload, and no header yet."""
@@ -104,7 +117,25 @@ class Stages:
 
     def pass_frame(self, skb: SkBuff, stage: str, time_ns: int) -> None:
         """A frame on its way down passed a stage, with its headers."""
-        self._row(skb, stage, time_ns, header_names(skb), skb.header_bytes)
+        if skb is not self._frame:
+            # Its headers are complete: nothing below changes how long they are.
+            self._frame, self._headers = skb, header_names(skb)
+            self._len_bytes = skb.length + skb.header_bytes
+            self._seq = skb.seq & SEQ_MASK if skb.tcp is not None else None
+        self.noted.append(
+            (
+                skb.number,
+                skb.origin,
+                self.host,
+                stage,
+                time_ns,
+                self._seq,
+                skb.length,
+                self._len_bytes,
+                skb.gso_segs,
+                self._headers,
+            )
+        )
 
     def pass_packet(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
         """A buffer above the link layer passed a stage, with these headers."""
@@ -118,8 +149,8 @@ class Stages:
     def _row(self, skb: SkBuff, stage: str, time_ns: int, headers: str, header_bytes: int) -> None:
         plain = skb.ip is not None or skb.udp is not None or headers
         seq = skb.seq & SEQ_MASK if skb.tcp is not None or not plain else None
-        self.rows.append(
-            StageRow(
+        self.noted.append(
+            (
                 skb.number,
                 skb.origin,
                 self.host,

@@ -14,6 +14,7 @@ from pcaptool.stack.host import Host
 from pcaptool.stack.tcp import handshake, keepalive, sendmsg
 from pcaptool.stack.tcp.lock import lock_sock, release_sock
 from pcaptool.stack.tcp.protocol import Listener
+from pcaptool.stack.tcp.sendmsg import Payload
 from pcaptool.stack.tcp.sock import State, TcpSock
 
 __all__ = ["Socket", "SocketError"]
@@ -88,7 +89,7 @@ class Socket:
         sk.owned = False
         sk.unlocked.wake()
 
-    def send(self, data: bytes, *, more: bool = False) -> Step:
+    def send(self, data: bytes | Payload, *, more: bool = False) -> Step:
         """sendall(): blocks until TCP has taken all bytes; `more` is MSG_MORE.
 
         Raises

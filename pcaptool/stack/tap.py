@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from pcaptool.stack.frame_block import full_segments
@@ -85,14 +86,6 @@ class TapBlock(NamedTuple):
             )
 
 
-class _Seen(NamedTuple):
-    """A buffer that passed, to be made into bytes later."""
-
-    time_ns: int
-    skb: SkBuff
-    leaving: bool
-
-
 class Frames(Sequence[TapFrame]):
     """The frames of a tap in the order of time; those of equal time in the order in which they passed.
 
@@ -150,24 +143,32 @@ class Tap:
         self.name = name
         self.snaplen = snaplen
         self.wire = wire
-        self._seen: list[_Seen | TapFrame] = []
+        # When, what, whether it left: a buffer is made into bytes later.
+        self._seen: list[tuple[int, SkBuff | TapFrame, bool]] = []
 
     def __call__(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:
         """A frame passes. One that leaves stays as it is; one that arrives may be changed by who gets it."""
         if leaving or self.wire:
-            self._seen.append(_Seen(time_ns, skb, leaving))
+            self._seen.append((time_ns, skb, leaving))
         else:
-            self._seen.append(self._frame(time_ns, skb, leaving))
+            self._seen.append((time_ns, self._frame(time_ns, skb, leaving), leaving))
 
     def from_client(self, time_ns: int, skb: SkBuff, _leaving: bool) -> None:
         """A frame of the client passes the wire."""
-        self(time_ns, skb, False)  # noqa: FBT003 - it does not leave the server
+        self._seen.append((time_ns, skb, False))
 
     @property
     def frames(self) -> Frames:
         """All frames so far."""
-        ordered = sorted(self._seen, key=lambda seen: seen.time_ns)
-        return Frames([piece for seen in ordered for piece in self._pieces(seen)])
+        pieces: list[TapFrame | TapBlock] = []
+        for time_ns, seen, leaving in sorted(self._seen, key=itemgetter(0)):
+            if isinstance(seen, TapFrame):
+                pieces.append(seen)
+            elif self.wire and seen.gso_segs > 1:
+                pieces += self._segments(time_ns, seen, leaving)
+            else:
+                pieces.append(self._frame(time_ns, seen, leaving))
+        return Frames(pieces)
 
     def _frame(self, time_ns: int, skb: SkBuff, leaving: bool) -> TapFrame:
         partial_sum = skb.ip is not None and skb.ip.partial_checksum and not self.wire
@@ -177,21 +178,18 @@ class Tap:
             time_ns, kept, len(data), skb.number, leaving, not partial_sum, skb.gso_segs, skb.note
         )
 
-    def _pieces(self, seen: _Seen | TapFrame) -> Iterator[TapFrame | TapBlock]:
-        if isinstance(seen, TapFrame):
-            yield seen
-            return
-        skb = seen.skb
-        if self.wire and skb.gso_segs >= FEWEST_SEGMENTS:
+    def _segments(self, time_ns: int, skb: SkBuff, leaving: bool) -> Iterator[TapFrame | TapBlock]:
+        """The frames of a super-packet on the wire."""
+        if skb.gso_segs >= FEWEST_SEGMENTS:
             rows = full_segments(skb)
             size = rows.shape[1]
             kept = rows[:, : self.snaplen] if self.snaplen else rows
-            yield TapBlock(seen.time_ns, kept, size, skb.number, seen.leaving, skb.note)
+            yield TapBlock(time_ns, kept, size, skb.number, leaving, skb.note)
             rest = [_last(skb)] if skb.length % skb.gso_size else []
         else:
-            rest = segment(skb) if self.wire else [skb]
+            rest = segment(skb)
         for piece in rest:
-            yield self._frame(seen.time_ns, piece, seen.leaving)
+            yield self._frame(time_ns, piece, leaving)
 
 
 def _last(skb: SkBuff) -> SkBuff:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 from pcaptool.sim.events import Sleep, Step
+from pcaptool.stack.application.content import Content
 from pcaptool.stack.application.listening import listen
 from pcaptool.stack.host import Host
 from pcaptool.stack.syscalls import Socket, SocketError
@@ -66,20 +67,25 @@ def _answer_all(connection: Socket, host: Host, scenario: Scenario) -> Step:
             yield Sleep(route.think_time_ns)
         head = response_head(scenario, route, size, close=close, now_ns=host.now_ns)
         without_body = lines[0].startswith(b"HEAD ")
-        yield from _write(connection, host, route, head, b"" if without_body else route_body(route, size))
+        if route.body is None and route.write == "one":
+            whole = Content(head, 0 if without_body else size)
+            yield from _write(connection, host, route, whole)
+        else:
+            body = b"" if without_body else route_body(route, size)
+            yield from _write(connection, host, route, head, body)
         done += 1
         if close or done == server.close_after:
             return
 
 
-def _write(connection: Socket, host: Host, route: Route, head: bytes, body: bytes) -> Step:
+def _write(connection: Socket, host: Host, route: Route, head: bytes | Content, body: bytes = b"") -> Step:
     """Write a response with the calls that the route names."""
     if route.nodelay:
         yield from connection.set_nodelay(on=True)
     if route.cork:
         yield from connection.set_cork(on=True)
     if route.write == "one":
-        yield from connection.send(head + body)
+        yield from connection.send(head + body if isinstance(head, bytes) else head)
     else:
         pieces = [body]
         if route.write == "chunks":

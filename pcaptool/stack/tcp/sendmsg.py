@@ -8,6 +8,8 @@ Facts 36, 37, 47-55. All of it runs with the socket's lock held.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.stack.tcp import output
@@ -19,6 +21,7 @@ from pcaptool.stack.tcp.window import window_to_offer
 from pcaptool.wire.tcp import TcpFlag
 
 __all__ = [
+    "Payload",
     "at_end",
     "close_locked",
     "may_send",
@@ -33,12 +36,27 @@ FLUSH_BUFFERS = 16  # a long call looks at its backlog whenever it has begun so 
 CAN_SEND = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
 
 
-def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, copied: bool = True) -> Step:
+class Payload(Protocol):
+    """Bytes that a program hands to send() without holding all of them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> memoryview:
+        """Some of them."""
+        ...
+
+
+def sendmsg_locked(
+    sk: TcpSock, data: bytes | Payload, *, more: bool, waits: bool = True, copied: bool = True
+) -> Step:
     """tcp_sendmsg_locked. Returns the bytes taken: fewer than given where the connection broke, or for want of memory.
 
     `waits` is False on a non-blocking socket, `copied` with MSG_SPLICE_PAGES (sendfile).
     """
-    view, at = memoryview(data), 0
+    view: Payload = memoryview(data) if isinstance(data, bytes) else data
+    at, total = 0, len(data)
     host = sk.host
     check_app_limited(sk)
     mss = output.current_mss(sk)
@@ -46,7 +64,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
     if not may_send(sk):
         return 0
     since_flush = 0
-    while at < len(view):
+    while at < total:
         tail = sk.write_queue[-1] if sk.write_queue else None
         if tail is None or tail.length >= goal:
             if not sk.stream_memory_free:
@@ -72,7 +90,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
                     continue
             since_flush += 1
             tail = _entail(sk)
-        size = min(goal - tail.length, len(view) - at)
+        size = min(goal - tail.length, total - at)
         # The copy takes its time; what arrives meanwhile waits in the backlog.
         per_kib_ns = host.costs.copy_per_kib_ns if copied else host.costs.splice_per_kib_ns
         yield max(1, size * per_kib_ns >> 10)
@@ -85,7 +103,7 @@ def sendmsg_locked(sk: TcpSock, data: bytes, *, more: bool, waits: bool = True, 
         sk.wmem_queued += size
         sk.write_seq += size
         at += size
-        if at == len(view):
+        if at == total:
             break
         if tail.length < goal:
             continue
