@@ -32,6 +32,8 @@ TCP, UDP = 6, 17
 FIRST_CAPACITY = 1024
 PART_ROWS = 65_536
 END_WORDS = ("open", "half", "fin", "rst")
+# What `gather_kernel.spread` adds to tables.
+_SPREAD = {"packets": ("flow",), "tcp": ("flow", "stream", "fwd", "seq", "ack"), "udp": ("flow",)}
 
 
 class FlowAnalysis:
@@ -43,6 +45,11 @@ class FlowAnalysis:
         How the kernels run; plain Python without it.
     chosen : Selection, optional
         What is wanted of it; all without. Conversations and relative numbers are always found: others need them.
+
+    Attributes
+    ----------
+    alone : bool
+        No other analysis reads what it adds to batches: what is not wanted need not be added.
     """
 
     reads_bytes = False
@@ -67,6 +74,10 @@ class FlowAnalysis:
         self._spread = engine.flat(gk.__name__, "spread")
         self._tcp = TcpAnalyzer(engine, chosen)
         self._rules = fk.RULES_44 if chosen is not None and chosen.tcp_rules == "4.4" else fk.RULES_40
+        self.alone = False
+        self._columns_wanted = chosen is None or any(
+            chosen.wants(table, names) for table, names in _SPREAD.items()
+        )
         self._addresses = WordIds()
         self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
         self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
@@ -86,7 +97,8 @@ class FlowAnalysis:
         while done < len(rows):
             self._grow()
             done = self._track(rows, done, self._flows, self._slots, self._counts, rules, out)
-        self._fill(batch, rows, out, (tcp_rows, udp_rows))
+        if self._columns_wanted or not self.alone:
+            self._fill(batch, rows, out, (tcp_rows, udp_rows))
         if self._tcp.wanted and "tcp" in batch.tables:
             batch.notes["followed"] = self._tcp.feed(batch.tables["tcp"], rows, out, tcp_rows)
         return {}
@@ -153,8 +165,7 @@ class FlowAnalysis:
             for height, kinds in zip(heights, ("u4 ?", "u4 u4 ? u4 u4 ?", "u4 ?"), strict=True)
         )
         self._spread(batch.first_n, rows, found, places, (packets, tcp, udp))
-        names = {"packets": ("flow",), "tcp": ("flow", "stream", "fwd", "seq", "ack"), "udp": ("flow",)}
-        for (name, columns), (*values, known) in zip(names.items(), (packets, tcp, udp), strict=True):
+        for (name, columns), (*values, known) in zip(_SPREAD.items(), (packets, tcp, udp), strict=True):
             if name in batch.tables:
                 whole = bool(known.all())
                 made: dict[str, ColumnData] = {

@@ -63,6 +63,7 @@ from pcaptool.analyze.tcp_kernel import IN_WSCALE as SEG_WSCALE
 __all__ = ["announcing", "extras", "headers", "innermost", "segments", "spread"]
 
 TCP, UDP = 6, 17
+SYN = 2
 MASK32 = 0xFFFFFFFF
 HALF = 1 << 31
 SUMMED_BLOCKS, SEEN_BLOCKS = 3, 4  # SACK blocks: in the sum of `tcp_kernel`, known to `sender_kernel`
@@ -117,7 +118,7 @@ def headers(first_n: int, packets: Any, ip: Any, tcp: Any, udp: Any, places: Any
     places : tuple of int64 arrays
         For each packet the row of its tcp, udp header, and of the IP header before either; -1 where there is none.
     out : (rows, tcp rows, udp rows)
-        Written; -1 in the others says that it is the other protocol.
+        Written, what only SYNs say of them only; -1 in the others says that it is the other protocol.
 
     Returns
     -------
@@ -151,12 +152,11 @@ def headers(first_n: int, packets: Any, ip: Any, tcp: Any, udp: Any, places: Any
             )
             rows[k, IN_PAYLOAD] = tcp_len[t] if tcp_len_known[t] else -1
             rows[k, IN_SEQ], rows[k, IN_ACK], rows[k, IN_FLAGS] = seq[t], ack[t], flags[t]
-            rows[k, IN_MSS] = mss[t] if mss_known[t] else -1
-            rows[k, IN_WSCALE] = wscale[t] if wscale_known[t] else -1
-            rows[k, IN_SACK_PERMITTED], rows[k, IN_TIMESTAMPS] = (
-                1 if sack[t] else 0,
-                1 if stamps_known[t] else 0,
-            )
+            if flags[t] & SYN:  # `track` looks at them only then
+                rows[k, IN_MSS] = mss[t] if mss_known[t] else -1
+                rows[k, IN_WSCALE] = wscale[t] if wscale_known[t] else -1
+                rows[k, IN_SACK_PERMITTED] = 1 if sack[t] else 0
+                rows[k, IN_TIMESTAMPS] = 1 if stamps_known[t] else 0
         else:
             tcp_rows[k], udp_rows[k] = -1, u
             rows[k, IN_PROTOCOL], rows[k, IN_SRCPORT], rows[k, IN_DSTPORT] = (
@@ -165,8 +165,7 @@ def headers(first_n: int, packets: Any, ip: Any, tcp: Any, udp: Any, places: Any
                 udp_dstport[u],
             )
             rows[k, IN_PAYLOAD] = udp_payload[u]
-            for column in range(IN_SEQ, IN_TIMESTAMPS + 1):
-                rows[k, column] = 0
+            rows[k, IN_SEQ] = rows[k, IN_ACK] = rows[k, IN_FLAGS] = 0
         k += 1
     return k
 

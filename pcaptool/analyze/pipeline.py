@@ -261,6 +261,9 @@ class _Line:
         entries = ANALYSES if self.entries is None else self.entries
         also = () if self.bodies is None else ("http",)
         running = [entry.make(engine, self.chosen) for entry in wanted(self.chosen, entries, also)]
+        for analysis in running:
+            if isinstance(analysis, FlowAnalysis):
+                analysis.alone = len(running) == 1
         if self.bodies is not None or TIMINGS.name in self.chosen.tables:
             self._connect(running)
         needed = {table for analysis in running for table in analysis.needs}

@@ -93,8 +93,9 @@ class TcpAnalyzer:
         self._fills = chosen.wants("tcp", _FILLED)
         self._sums = FlowSums(engine) if chosen.wants("flows", _SUMS) else None
         self._timed = TIMINGS.name in chosen.tables
-        wants_senders = chosen.wants("tcp", _SENDER) or chosen.wants("flows", FLOW_COLUMNS)
-        self._senders = Senders(engine) if wants_senders or self._timed else None
+        fills = chosen.wants("tcp", _SENDER)
+        followed = fills or chosen.wants("flows", FLOW_COLUMNS) or self._timed
+        self._senders = Senders(engine, fills=fills) if followed else None
         self.wanted = bool(self._fills or self._sums or self._senders)
 
     def feed(self, tcp: Columns, headers: Ints, conversations: Ints, tcp_rows: Ints) -> Followed | None:

@@ -40,10 +40,13 @@ class Senders:
     ----------
     engine : Engine, optional
         How the kernel runs; plain Python without it.
+    fills : bool
+        Whether columns of the tcp table are wanted.
     """
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, *, fills: bool = True) -> None:
         engine = engine or Engine("plain")
+        self._fills = fills
         self._kernel = engine.function(nk.__name__, "follow")
         self._gather = engine.flat(gk.__name__, "extras")
         self._hello = np.zeros((1024, 2, nk.H_WIDTH), np.int64)
@@ -77,21 +80,8 @@ class Senders:
             if done == rows.shape[1]:
                 break
             self._state = grown(self._state, len(self._state))
-        height = row_count(tcp["n"])
-        if isinstance(index(at, height), slice):
-            wide = out
-        else:
-            wide = np.zeros((nk.OUT_WIDTH, height), np.int64)
-            wide[nk.OUT_GAP] = -1
-            wide[:, at] = out
-        tcp["retransmission_cause"] = Texts((wide[nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
-        tcp["pacing_gap_ns"] = Masked(wide[nk.OUT_GAP].copy(), wide[nk.OUT_GAP] >= 0)
-        for name, column, dtype in (
-            ("needless_n", nk.OUT_NEEDLESS, "u4"),
-            ("cwnd_estimate_bytes", nk.OUT_CWND, "u4"),
-            ("gso_segments", nk.OUT_SEGMENTS, "u2"),
-        ):
-            tcp[name] = Masked(wide[column].astype(dtype), wide[column] > 0)
+        if self._fills:
+            _fill(tcp, at, out)
         waits: Ints = out[nk.OUT_WAITS]
         return waits
 
@@ -116,6 +106,24 @@ class Senders:
 
     def _room(self, stream: int) -> None:
         self._hello, self._slots = grown(self._hello, stream), grown(self._slots, stream)
+
+
+def _fill(tcp: Columns, at: Ints, out: Ints) -> None:
+    """Columns of a batch's tcp table."""
+    height = row_count(tcp["n"])
+    wide = out
+    if not isinstance(index(at, height), slice):
+        wide = np.zeros((nk.OUT_WIDTH, height), np.int64)
+        wide[nk.OUT_GAP] = -1
+        wide[:, at] = out
+    tcp["retransmission_cause"] = Texts((wide[nk.OUT_CAUSE] - 1).astype(np.int32), CAUSES)
+    tcp["pacing_gap_ns"] = Masked(wide[nk.OUT_GAP].copy(), wide[nk.OUT_GAP] >= 0)
+    for name, column, dtype in (
+        ("needless_n", nk.OUT_NEEDLESS, "u4"),
+        ("cwnd_estimate_bytes", nk.OUT_CWND, "u4"),
+        ("gso_segments", nk.OUT_SEGMENTS, "u2"),
+    ):
+        tcp[name] = Masked(wide[column].astype(dtype), wide[column] > 0)
 
 
 def _fields(tcp: Columns) -> tuple[npt.NDArray[Any], ...]:
