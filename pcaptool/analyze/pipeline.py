@@ -276,11 +276,12 @@ class _Line:
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest and self.until is None else "-")
-            with open_capture(path, engine, self.only, self.until) as capture:
+            reading = any(analysis.reads_bytes for analysis in running)
+            with open_capture(path, engine, self.only, self.until, kept=reading) as capture:
                 engine.expect(capture.size_bytes)
                 batches = decoder.batches(capture, packets)
-                if running and not any(analysis.reads_bytes for analysis in running):
-                    batches = ahead(batches)
+                if running:
+                    batches = ahead(batches, most=1 if reading else 2)
                 for batch in batches:
                     finished = [analysis.feed(batch) for analysis in running]
                     yield batch.tables
