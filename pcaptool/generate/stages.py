@@ -14,13 +14,13 @@ from operator import itemgetter
 import numpy as np
 
 from pcaptool.stack.stages import Noted, StageRow
-from pcaptool.stack.tap import TapFrame
+from pcaptool.stack.tap import Frames
 from pcaptool.tables.columns import Columns, Masked, Texts
 
 __all__ = ["stage_columns"]
 
 
-def stage_columns(rows: Sequence[Noted], sent: Mapping[str, Sequence[TapFrame]]) -> Columns:
+def stage_columns(rows: Sequence[Noted], sent: Mapping[str, Frames]) -> Columns:
     """Columns of the `stages` table.
 
     Parameters
@@ -52,7 +52,7 @@ def _packet_numbers(
     hosts: Sequence[str],
     skbs: Sequence[int],
     origins: Sequence[int],
-    sent: Mapping[str, Sequence[TapFrame]],
+    sent: Mapping[str, Frames],
 ) -> Sequence[int | None]:
     """For each row the 1-based number that its buffer's packet has in the capture of its host's tap."""
     if not sent:
@@ -62,9 +62,8 @@ def _packet_numbers(
     for host, frames in sent.items():
         numbers: dict[int, int] = {}
         packet[host] = numbers
-        for n, frame in enumerate(frames, 1):
-            if frame.leaving:
-                numbers.setdefault(frame.skb, n)
+        for n, skb in frames.left():
+            numbers.setdefault(skb, n)
         # From the frame back to the buffers it came from: segment, clone, write-queue buffer.
         for skb, n in sorted(numbers.items(), key=itemgetter(1)):
             here = skb

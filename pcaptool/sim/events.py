@@ -230,11 +230,14 @@ class Simulator:
     def call_at(self, time_ns: int, callback: Callable[..., None], *arguments: Any) -> None:
         """The same for a callback that nobody will cancel."""
         self._order += 1
-        heappush(self._heap, (max(time_ns, self.now_ns), self._order, callback, arguments))
+        now_ns = self.now_ns
+        heappush(self._heap, (max(now_ns, time_ns), self._order, callback, arguments))
 
     def call_after(self, delay_ns: int, callback: Callable[..., None], *arguments: Any) -> None:
         """Schedule a callback that nobody will cancel `delay_ns` from now."""
-        self.call_at(self.now_ns + delay_ns, callback, *arguments)
+        self._order += 1
+        time_ns = self.now_ns + delay_ns if delay_ns > 0 else self.now_ns
+        heappush(self._heap, (time_ns, self._order, callback, arguments))
 
     def alone_until(self, time_ns: int) -> bool:
         """Whether nothing else happens up to and including this time: what is due then may be done at once."""

@@ -8,6 +8,7 @@ The lab's relay does the same to frames between two TAP devices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["ETHERNET_OVERHEAD_BYTES", "Direction", "LinkTimes"]
 
@@ -16,8 +17,7 @@ __all__ = ["ETHERNET_OVERHEAD_BYTES", "Direction", "LinkTimes"]
 ETHERNET_OVERHEAD_BYTES = 8 + 4 + 12
 
 
-@dataclass(frozen=True, slots=True)
-class LinkTimes:
+class LinkTimes(NamedTuple):
     """When a frame left and arrived.
 
     Parameters
@@ -74,5 +74,6 @@ class Direction:
             taken_ns = max(taken_ns, (bits * 1_000_000_000 + self.rate_bps - 1) // self.rate_bps)
         if self.queue_packets and self.free_ns - now_ns > self.queue_packets * taken_ns:
             return None
-        self.free_ns = max(now_ns, self.free_ns) + taken_ns
-        return LinkTimes(self.free_ns, self.free_ns + self.delay_ns)
+        begin_ns = max(now_ns, self.free_ns)
+        self.free_ns = sent_ns = begin_ns + taken_ns
+        return LinkTimes(sent_ns, sent_ns + self.delay_ns)

@@ -22,7 +22,7 @@ from pcaptool.stack import gro, router
 from pcaptool.stack.driver import DRIVERS, Driver
 from pcaptool.stack.fragment import fragment
 from pcaptool.stack.hooks import Verdict
-from pcaptool.stack.loss import FrameRules
+from pcaptool.stack.loss import ARRIVES, FrameRules
 from pcaptool.stack.qdisc import NetXmit, Qdisc, Surroundings, make_qdisc
 from pcaptool.stack.segment import segment
 from pcaptool.stack.skbuff import SkBuff
@@ -185,7 +185,7 @@ class Device:
         if self.link_mtu and router.is_too_big(skb, self.link_mtu):
             self._refuse(skb, arrived_ns)
             return
-        fate = self.rules.judge(skb)
+        fate = self.rules.judge(skb) if self.rules.counts else ARRIVES
         if self.host.annotate and (fate.lost or fate.extra_ns):
             what = "lost on the link" if fate.lost else f"late on the link by {fate.extra_ns // 1000} us"
             skb.note = f"{skb.note}; {what}" if skb.note else what
@@ -194,9 +194,10 @@ class Device:
             return
         arrived = skb.received()
         arrival = arrived_ns + fate.extra_ns + peer.host.costs.netif_receive_skb_ns
-        if peer.polls(arrived) and same_machine:
+        polls = peer.polls(arrived)
+        if polls and same_machine:
             peer.napi_schedule(arrival, arrived, fate.lost)
-        elif peer.polls(arrived):
+        elif polls:
             self.host.simulator.call_at(arrival, peer.napi_schedule, arrival, arrived, fate.lost)
         else:
             peer.host.processor.raise_softirq(arrival, partial(peer.receive, arrived, lost=fate.lost))

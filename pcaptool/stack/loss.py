@@ -15,7 +15,7 @@ from pcaptool.scenario import Drop, Late
 from pcaptool.stack.skbuff import SkBuff
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["Fate", "FrameRules", "frame_kinds"]
+__all__ = ["ARRIVES", "Fate", "FrameRules", "frame_kinds"]
 
 MILLION = 1_000_000
 
@@ -28,7 +28,7 @@ class Fate:
     extra_ns: int = 0
 
 
-_ARRIVES = Fate()
+ARRIVES = Fate()
 
 
 def frame_kinds(skb: SkBuff) -> set[str]:
@@ -74,13 +74,18 @@ class FrameRules:
     chance: Random | None = None
     _seen: list[int] = field(default_factory=list)
 
+    @property
+    def counts(self) -> bool:
+        """Whether anything may happen to a frame at all."""
+        return bool(self.rules) or self.loss_ppm > 0
+
     def judge(self, skb: SkBuff) -> Fate:
         """Count a frame and say what happens to it."""
         lost = (
             bool(self.loss_ppm) and self.chance is not None and self.chance.randrange(MILLION) < self.loss_ppm
         )
         if not self.rules:
-            return Fate(lost) if lost else _ARRIVES
+            return Fate(lost) if lost else ARRIVES
         if not self._seen:
             self._seen = [0] * len(self.rules)
         kinds, extra_ns = frame_kinds(skb), 0

@@ -37,6 +37,8 @@ class NudState(Enum):
     DELAY = "delay"
     PROBE = "probe"
 
+    __hash__ = object.__hash__  # there is one of each: by name, as enums do it, costs ten times as much
+
 
 @dataclass(slots=True)
 class Neighbour:

@@ -86,21 +86,56 @@ class TapBlock(NamedTuple):
             )
 
 
+# When, what, whether it left: a buffer is made into bytes later.
+Seen = tuple[int, SkBuff | TapFrame, bool]
+
+
 class Frames(Sequence[TapFrame]):
     """The frames of a tap in the order of time; those of equal time in the order in which they passed.
 
+    Bytes are made as they are asked for: a run of 300 MB needs the memory of one super-packet.
+
     Parameters
     ----------
-    pieces : sequence of TapFrame or TapBlock
+    tap : Tap
+    seen : sequence of tuple
+        What passed it, in the order of time: when, what, whether it left.
     """
 
-    def __init__(self, pieces: Sequence[TapFrame | TapBlock]) -> None:
-        self.pieces = pieces
-        self._length = sum(len(piece.rows) if isinstance(piece, TapBlock) else 1 for piece in pieces)
+    def __init__(self, tap: Tap, seen: Sequence[Seen]) -> None:
+        self._tap = tap
+        self._seen = seen
+        self._length = sum(self._count(what) for _, what, _ in seen)
         self._single: list[TapFrame] | None = None
 
     def __len__(self) -> int:
         return self._length
+
+    def _count(self, what: SkBuff | TapFrame) -> int:
+        return what.gso_segs if self._tap.wire and isinstance(what, SkBuff) else 1
+
+    @property
+    def pieces(self) -> Iterator[TapFrame | TapBlock]:
+        """All frames, the segments of a super-packet together."""
+        tap = self._tap
+        for time_ns, what, leaving in self._seen:
+            if isinstance(what, TapFrame):
+                yield what
+            elif tap.wire and what.gso_segs > 1:
+                yield from tap.segments(time_ns, what, leaving)
+            else:
+                yield tap.frame(time_ns, what, leaving)
+
+    def left(self) -> Iterator[tuple[int, int]]:
+        """1-based number and buffer of each frame that left, without making its bytes."""
+        n = 1
+        for _, what, leaving in self._seen:
+            count = self._count(what)
+            if leaving:
+                skb = what.skb if isinstance(what, TapFrame) else what.number
+                for number in range(n, n + count):
+                    yield number, skb
+            n += count
 
     def _all(self) -> list[TapFrame]:
         if self._single is None:
@@ -124,7 +159,7 @@ class Frames(Sequence[TapFrame]):
     @property
     def last_ns(self) -> int:
         """Time of the last frame; 0 where there is none."""
-        return self.pieces[-1].time_ns if self.pieces else 0
+        return self._seen[-1][0] if self._seen else 0
 
 
 class Tap:
@@ -143,15 +178,14 @@ class Tap:
         self.name = name
         self.snaplen = snaplen
         self.wire = wire
-        # When, what, whether it left: a buffer is made into bytes later.
-        self._seen: list[tuple[int, SkBuff | TapFrame, bool]] = []
+        self._seen: list[Seen] = []
 
     def __call__(self, time_ns: int, skb: SkBuff, leaving: bool) -> None:
         """A frame passes. One that leaves stays as it is; one that arrives may be changed by who gets it."""
         if leaving or self.wire:
             self._seen.append((time_ns, skb, leaving))
         else:
-            self._seen.append((time_ns, self._frame(time_ns, skb, leaving), leaving))
+            self._seen.append((time_ns, self.frame(time_ns, skb, leaving), leaving))
 
     def from_client(self, time_ns: int, skb: SkBuff, _leaving: bool) -> None:
         """A frame of the client passes the wire."""
@@ -160,17 +194,10 @@ class Tap:
     @property
     def frames(self) -> Frames:
         """All frames so far."""
-        pieces: list[TapFrame | TapBlock] = []
-        for time_ns, seen, leaving in sorted(self._seen, key=itemgetter(0)):
-            if isinstance(seen, TapFrame):
-                pieces.append(seen)
-            elif self.wire and seen.gso_segs > 1:
-                pieces += self._segments(time_ns, seen, leaving)
-            else:
-                pieces.append(self._frame(time_ns, seen, leaving))
-        return Frames(pieces)
+        return Frames(self, sorted(self._seen, key=itemgetter(0)))
 
-    def _frame(self, time_ns: int, skb: SkBuff, leaving: bool) -> TapFrame:
+    def frame(self, time_ns: int, skb: SkBuff, leaving: bool) -> TapFrame:
+        """A buffer as this tap sees it."""
         partial_sum = skb.ip is not None and skb.ip.partial_checksum and not self.wire
         data = frame_bytes(skb, partial_sum=partial_sum)
         kept = data[: self.snaplen] if self.snaplen else data
@@ -178,7 +205,7 @@ class Tap:
             time_ns, kept, len(data), skb.number, leaving, not partial_sum, skb.gso_segs, skb.note
         )
 
-    def _segments(self, time_ns: int, skb: SkBuff, leaving: bool) -> Iterator[TapFrame | TapBlock]:
+    def segments(self, time_ns: int, skb: SkBuff, leaving: bool) -> Iterator[TapFrame | TapBlock]:
         """The frames of a super-packet on the wire."""
         if skb.gso_segs >= FEWEST_SEGMENTS:
             rows = full_segments(skb)
@@ -189,7 +216,7 @@ class Tap:
         else:
             rest = segment(skb)
         for piece in rest:
-            yield self._frame(time_ns, piece, leaving)
+            yield self.frame(time_ns, piece, leaving)
 
 
 def _last(skb: SkBuff) -> SkBuff:

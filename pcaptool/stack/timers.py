@@ -60,12 +60,19 @@ def wheel_expiry(expires: int, now: int) -> int:
     >>> wheel_expiry(110, 100), wheel_expiry(205, 100)
     (111, 208)
     """
-    delta = max(0, expires - now)
+    delta = expires - now
+    if 0 <= delta < _LEVEL_SIZE - 1:
+        return expires + 1
+    delta = max(0, delta)
     for level in range(_LEVELS):
         shift = level * _LEVEL_SHIFT
         if delta < (_LEVEL_SIZE - 1) << shift:
             return ((max(expires, now) + (1 << shift)) >> shift) << shift
     return expires
+
+
+def _nothing() -> None:
+    pass
 
 
 class KernelTimer:
@@ -93,18 +100,24 @@ class KernelTimer:
 
     def mod(self, expires: int) -> None:
         """mod_timer: set it for a jiffy, whether it was set before or not."""
-        self.cancel()
+        if self._event is not None:
+            self._event.callback = None
         self.expires = expires
-        now = self.jiffies.at(self.simulator.now_ns)
-        fires_ns = self.jiffies.begin_ns(wheel_expiry(expires, now))
-        self._event = self.simulator.timer_at(fires_ns, self._fire)
+        simulator, jiffies = self.simulator, self.jiffies
+        now = jiffies.at(simulator.now_ns)
+        self._event = simulator.timer_at(jiffies.begin_ns(wheel_expiry(expires, now)), self._fire)
 
     def cancel(self) -> None:
         """del_timer."""
         if self._event is not None:
-            self._event.cancel()
-        self._event = None
+            self._event.callback = None
+            self._event = None
         self.expires = None
+
+    def close(self) -> None:
+        """timer_shutdown: it will not fire any more, and lets go of whom it belongs to."""
+        self.cancel()
+        self.callback = _nothing
 
     def _fire(self) -> None:
         self._event = None

@@ -102,9 +102,11 @@ def seq_before(a: int, b: int) -> bool:
     return ((a - b) & SEQ_MASK) >= 0x80000000 and a != b
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TcpOptions:
     """The option values of one segment; None or empty where an option is absent.
+
+    Nobody changes one; not frozen, because the stack makes one a segment and freezing triples what that costs.
 
     Parameters
     ----------

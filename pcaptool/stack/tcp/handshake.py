@@ -9,6 +9,7 @@ Leaves out: SYN cookies, Fast Open, simultaneous open.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SendBuffer, SkBuff, TcpHeader
@@ -16,9 +17,12 @@ from pcaptool.stack.tcp import ecn, output, rtt
 from pcaptool.stack.tcp.ack import expand_send_buffer
 from pcaptool.stack.tcp.congestion import CONTROLS
 from pcaptool.stack.tcp.options import encode_options
-from pcaptool.stack.tcp.sock import State, TcpSock, wire_seq
+from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, wire_seq
 from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
+
+if TYPE_CHECKING:
+    from pcaptool.stack.host import Host
 
 __all__ = ["RequestSock", "conn_request", "connect", "finish_request", "synsent_process"]
 
@@ -80,28 +84,27 @@ def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
     return window, scale
 
 
-def initial_seq(sk: TcpSock) -> int:
+def initial_seq(host: Host, key: Tuple4) -> int:
     """secure_tcp_seq: keyed hash of the four-tuple plus a clock of 64 ns (fact 29)."""
-    host = sk.host
-    if (known := host.known.get(sk.key)) is not None:
+    if (known := host.known.get(key)) is not None:
         return known.isn
-    return (host.chance.keyed("isn", *sk.key, size=4) + (host.now_ns >> 6)) & SEQ_MASK
+    return (host.chance.keyed("isn", *key, size=4) + (host.now_ns >> 6)) & SEQ_MASK
 
 
-def timestamp_offset(sk: TcpSock) -> int:
+def timestamp_offset(host: Host, key: Tuple4) -> int:
     """secure_tcp_ts_off: keyed hash of the four-tuple, unless tcp_timestamps is 2 (fact 28)."""
-    if (known := sk.host.known.get(sk.key)) is not None:
+    if (known := host.known.get(key)) is not None:
         return known.ts_offset
-    if sk.host.settings.tcp_timestamps == 2:
+    if host.settings.tcp_timestamps == 2:
         return 0
-    return sk.host.chance.keyed("tcp timestamps", *sk.key, size=4)
+    return host.chance.keyed("tcp timestamps", *key, size=4)
 
 
-def _flow_label(sk: TcpSock) -> int:
+def _flow_label(host: Host, key: Tuple4) -> int:
     """20 bits that stay with the connection (fact 12)."""
-    if (known := sk.host.known.get(sk.key)) is not None:
+    if (known := host.known.get(key)) is not None:
         return known.flow_label
-    return sk.host.chance.keyed("flow label", *sk.key, size=4) & 0xFFFFF
+    return host.chance.keyed("flow label", *key, size=4) & 0xFFFFF
 
 
 def sync_mss(sk: TcpSock) -> None:
@@ -150,10 +153,10 @@ def _syn_header(sk: TcpSock, options: TcpOptions, window: int, flags: int, ack: 
 def connect(sk: TcpSock) -> Step:
     """tcp_v4_connect and tcp_connect: send the SYN; the caller sleeps until `sk.connected` is woken."""
     host, settings = sk.host, sk.host.settings
-    sk.iss = initial_seq(sk)
-    sk.ts_offset = timestamp_offset(sk)
+    sk.iss = initial_seq(host, sk.key)
+    sk.ts_offset = timestamp_offset(host, sk.key)
     sk.inet_id = host.chance.stream("ip id").getrandbits(16)
-    sk.flow_label = _flow_label(sk)
+    sk.flow_label = _flow_label(host, sk.key)
     sk.snd_una = sk.iss
     sk.snd_nxt = sk.write_seq = sk.pushed_seq = sk.iss + 1
     sk.snd_sml = sk.iss
@@ -247,26 +250,26 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
     header, ip = skb.tcp, skb.ip
     if header is None or ip is None:
         return None
-    settings, offered = listener.host.settings, header.options
-    probe = TcpSock(listener.host, (ip.destination, header.dstport), (ip.source, header.srcport))
-    probe.rcvbuf, probe.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
+    host, settings, offered = listener.host, listener.host.settings, header.options
+    local, remote = (ip.destination, header.dstport), (ip.source, header.srcport)
+    key = (*local, *remote)
     timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
     scaling = settings.tcp_window_scaling and offered.window_scale is not None
-    mss = listener.host.ip.mtu - listener.host.ip.header_bytes(ip.source) - 20
-    window, scale = initial_window(probe, mss - (TIMESTAMP_BYTES if timestamps else 0), scaling=scaling)
+    mss = host.ip.mtu - host.ip.header_bytes(ip.source) - 20
+    window, scale = initial_window(listener, mss - (TIMESTAMP_BYTES if timestamps else 0), scaling=scaling)
     return RequestSock(
-        local=probe.local,
-        remote=probe.remote,
+        local=local,
+        remote=remote,
         peer_seq=header.seq,
-        seq=initial_seq(probe),
+        seq=initial_seq(host, key),
         options=offered,
         timestamps=timestamps,
         sack=settings.tcp_sack and offered.sack_permitted,
         window_scaling=scaling,
         window=window,
         wscale=scale,
-        ts_offset=timestamp_offset(probe) if timestamps else 0,
-        flow_label=_flow_label(probe),
+        ts_offset=timestamp_offset(host, key) if timestamps else 0,
+        flow_label=_flow_label(host, key),
         mss=mss,
         ecn_ok=ecn.syn_asks(header.flags, ip.tos, settings.tcp_ecn),
     )

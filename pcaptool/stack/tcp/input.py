@@ -61,7 +61,8 @@ def rcv_state_process(sk: TcpSock, skb: SkBuff) -> Step:
     if sk.state in {State.CLOSE, State.TIME_WAIT}:
         return
     yield from data_send_check(sk)
-    yield from ack_send_check(sk)
+    if sk.ack.scheduled:
+        yield from ack_send_check(sk)
 
 
 def data_queue(sk: TcpSock, skb: SkBuff, seq: int) -> Step:

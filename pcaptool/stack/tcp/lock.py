@@ -32,16 +32,19 @@ def lock_sock(sk: TcpSock) -> Step:
 
 def release_sock(sk: TcpSock) -> Step:
     """Process the backlog, then what was deferred, then let others have the socket."""
-    yield from process_backlog(sk)
-    deferred, sk.deferred = sk.deferred, []
-    for work in deferred:
-        yield from work(sk)
+    if sk.backlog:
+        yield from process_backlog(sk)
+    if sk.deferred:
+        deferred, sk.deferred = sk.deferred, []
+        for work in deferred:
+            yield from work(sk)
     if sk.ack_deferred:
         sk.ack_deferred = False
         if sk.ack.scheduled:
             yield from output.tcp_send_ack(sk)
     # Sending let softirqs run: what they left in the backlog must not wait for the next call.
-    yield from process_backlog(sk)
+    if sk.backlog:
+        yield from process_backlog(sk)
     sk.owned = False
     sk.unlocked.wake()
 

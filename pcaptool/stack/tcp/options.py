@@ -7,7 +7,7 @@ Sources: RFC 9293 section 3.2, RFC 7323, RFC 2018, RFC 2883.
 
 from __future__ import annotations
 
-from struct import pack
+from struct import Struct, pack
 from typing import TYPE_CHECKING
 
 from pcaptool.wire.tcp import SEQ_MASK, TcpOption, TcpOptions
@@ -19,6 +19,8 @@ __all__ = ["encode_options", "established_options", "sack_blocks"]
 
 _NOP = bytes((TcpOption.NOP,))
 _TIMESTAMPS = pack("!BB", TcpOption.TIMESTAMPS, 10)
+_STAMPED = Struct("!4sII")
+_STAMPED_FRONT = _NOP * 2 + _TIMESTAMPS
 
 
 def encode_options(options: TcpOptions) -> bytes:
@@ -63,6 +65,11 @@ def sack_blocks(sk: TcpSock) -> tuple[tuple[int, int], ...]:
 
 def established_options(sk: TcpSock) -> tuple[TcpOptions, bytes]:
     """Options of a segment after the handshake: timestamps, and SACK blocks where there are some."""
+    queue = sk.out_of_order
+    if sk.timestamps and not queue and queue.dsack is None:
+        # Most segments: timestamps alone.
+        stamps = (sk.ts_clock(), sk.ts_recent)
+        return TcpOptions(None, None, False, stamps), _STAMPED.pack(_STAMPED_FRONT, *stamps)  # noqa: FBT003
     options = TcpOptions(
         timestamps=(sk.ts_clock(), sk.ts_recent) if sk.timestamps else None,
         sack_blocks=sack_blocks(sk),

@@ -19,7 +19,7 @@ from pcaptool.stack.tcp.ecn import mark_segment
 from pcaptool.stack.tcp.options import established_options, sack_blocks
 from pcaptool.stack.tcp.sock import CaState, Nagle, State, TcpSock, wire_seq
 from pcaptool.stack.tcp.window import select_window
-from pcaptool.wire.tcp import TcpFlag
+from pcaptool.wire.tcp import SEQ_MASK, TcpFlag
 
 __all__ = [
     "current_mss",
@@ -41,7 +41,7 @@ NSEC_PER_MSEC = 1_000_000
 
 def current_mss(sk: TcpSock) -> int:
     """tcp_current_mss: payload of a full segment, by the options that go out now."""
-    if not sk.sack:
+    if not sk.sack or (not sk.out_of_order and sk.out_of_order.dsack is None):
         return sk.mss_cache
     blocks = sack_blocks(sk)
     return sk.mss_cache - (4 + 8 * len(blocks) if blocks else 0)
@@ -356,16 +356,17 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     sk.segs_out += clone.gso_segs
     options, raw = established_options(sk)
     sk.out_of_order.dsack = None
-    flags = mark_segment(sk, clone, flags)
+    if sk.ecn.ok:
+        flags = mark_segment(sk, clone, flags)
     clone.tcp = TcpHeader(
-        srcport=sk.local[1],
-        dstport=sk.remote[1],
-        seq=wire_seq(clone.seq),
-        ack=wire_seq(sk.rcv_nxt) if flags & TcpFlag.ACK else 0,
-        flags=flags,
-        window=select_window(sk),
-        options=options,
-        option_bytes=raw,
+        sk.local[1],
+        sk.remote[1],
+        clone.seq & SEQ_MASK,
+        sk.rcv_nxt & SEQ_MASK if flags & TcpFlag.ACK else 0,
+        flags,
+        select_window(sk),
+        options,
+        raw,
     )
     if flags & TcpFlag.ACK:
         event_ack_sent(sk)
@@ -374,7 +375,10 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     end_ns = host.ip.queue_xmit(sk, clone)
     yield end_ns - host.now_ns
     if sk.owned:
-        yield from softirq(sk, clone)
+        if host.softirq_follows:
+            yield from host.processor.drain()
+        else:
+            yield from softirq(sk, clone)
 
 
 def recorded_delay(sk: TcpSock, skb: SkBuff) -> Step:

@@ -117,8 +117,8 @@ class TcpProtocol:
     def done(self, sk: TcpSock) -> None:
         """tcp_done: the connection is over."""
         sk.state = State.CLOSE
-        sk.retransmit_timer.cancel()
-        sk.delack_timer.cancel()
+        sk.retransmit_timer.close()
+        sk.delack_timer.close()
         keepalive.stop(sk)
         self.established.pop(sk.key, None)
         for queue in (sk.readable, sk.writable, sk.connected):

@@ -51,6 +51,8 @@ class State(Enum):
     LAST_ACK = "LAST_ACK"
     TIME_WAIT = "TIME_WAIT"
 
+    __hash__ = object.__hash__  # there is one of each: by name, as enums do it, costs ten times as much
+
 
 class CaState(Enum):
     """Congestion states (enum tcp_ca_state)."""
@@ -60,6 +62,8 @@ class CaState(Enum):
     CWR = "CWR"
     RECOVERY = "Recovery"
     LOSS = "Loss"
+
+    __hash__ = object.__hash__  # as above
 
 
 class Nagle:
