@@ -31,6 +31,7 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _MAX_BODY = 2**31 - 1
+_PLACE = re.compile(r"\{[a-z0-9_]+\}")
 
 
 def body(size: int) -> bytes:
@@ -132,7 +133,7 @@ def response_head(scenario: Scenario, route: Route, size: int, *, close: bool, n
         "{body_sha1}": lambda: base64.b64encode(_sha1(route_body(route, size))).decode()[:27],
     }
     fields = head_fields(server, close=close)
-    filled = [(n, re.sub(r"\{[a-z0-9_]+\}", lambda m: words[m.group()](), v)) for n, v in fields]
+    filled = [(n, _PLACE.sub(lambda m: words[m.group()](), v) if "{" in v else v) for n, v in fields]
     return _head(f"HTTP/1.1 {route.status}", filled)
 
 

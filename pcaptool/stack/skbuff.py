@@ -258,7 +258,11 @@ class SkBuff:
     @property
     def header_bytes(self) -> int:
         """Bytes of all headers of a frame, from the link header on."""
-        return ETHERNET_BYTES + (self.ip.header_bytes if self.ip else 0) + self.transport_bytes
+        ip, tcp = self.ip, self.tcp
+        if ip is None:
+            return ETHERNET_BYTES + self.transport_bytes
+        transport_bytes = self.transport_bytes if tcp is None else 20 + len(tcp.option_bytes)
+        return ETHERNET_BYTES + ip.header_bytes + transport_bytes
 
     @property
     def flow_key(self) -> tuple[object, ...]:

@@ -28,6 +28,8 @@ class ClientProgram:
     def __init__(self, host: Host, scenario: Scenario) -> None:
         self.host = host
         self.scenario = scenario
+        self.address = ipaddress.ip_address(scenario.server_address).packed
+        self.requests = [request_bytes(scenario, i) for i in range(len(scenario.client.requests))]
         self.left = scenario.client.connections
         self.ended = WaitQueue()
         self.refused = 0
@@ -44,13 +46,12 @@ class ClientProgram:
         if client.rcvbuf:
             socket.set_receive_buffer(client.rcvbuf)
         try:
-            address = ipaddress.ip_address(self.scenario.server_address).packed
             port = client.port + index if client.port else 0
-            yield from socket.connect(address, self.scenario.server.port, local_port=port)
+            yield from socket.connect(self.address, self.scenario.server.port, local_port=port)
             if client.nodelay:
                 yield from socket.set_nodelay(on=True)
             yield self.host.costs.application_ns
-            yield from _Conversation(self.host, self.scenario, socket).run()
+            yield from _Conversation(self.host, self.scenario, socket).run(self.requests)
         except SocketError as error:
             self.refused += str(error) == "ECONNREFUSED"
         if client.ended_by == "rst":
@@ -67,14 +68,12 @@ class _Conversation:
     def __init__(self, host: Host, scenario: Scenario, socket: Socket) -> None:
         self.host = host
         self.client = scenario.client
-        self.scenario = scenario
         self.socket = socket
         self.buffered = b""
         self.got_bytes = 0
 
-    def run(self) -> Step:
+    def run(self, requests: list[bytes]) -> Step:
         client, application_ns = self.client, self.host.costs.application_ns
-        requests = [request_bytes(self.scenario, i) for i in range(len(client.requests))]
         if client.pipeline:
             yield from self.socket.send(b"".join(requests))
         for number, request in enumerate(requests):

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pcaptool.sim.events import WaitQueue
 from pcaptool.stack.skbuff import SendBuffer, SkBuff
@@ -69,9 +69,9 @@ class CaState(Enum):
 class Nagle:
     """Bits of tp->nonagle."""
 
-    OFF = 1  # TCP_NODELAY
-    CORK = 2  # TCP_CORK or MSG_MORE
-    PUSH = 4  # send what there is, once
+    OFF: Final = 1  # TCP_NODELAY
+    CORK: Final = 2  # TCP_CORK or MSG_MORE
+    PUSH: Final = 4  # send what there is, once
 
 
 def wire_seq(seq: int) -> int:
@@ -319,14 +319,13 @@ class TcpSock:
     @property
     def space(self) -> int:
         """tcp_space: room for payload in the receive buffer."""
-        return max(
-            0, self.win_from_space(self.rcvbuf - self.receive_queue.charged - self.out_of_order.charged)
-        )
+        free = self.rcvbuf - self.receive_queue.charged - self.out_of_order.charged
+        return free * self.scaling_ratio >> 8 if free > 0 else 0
 
     @property
     def full_space(self) -> int:
         """tcp_full_space: room for payload in an empty receive buffer."""
-        return self.win_from_space(self.rcvbuf)
+        return self.rcvbuf * self.scaling_ratio >> 8
 
     @property
     def stream_memory_free(self) -> bool:

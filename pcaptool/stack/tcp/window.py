@@ -14,14 +14,14 @@ __all__ = ["select_window", "window_to_offer"]
 
 def select_window(sk: TcpSock) -> int:
     """tcp_select_window: the window field of a segment that leaves now."""
-    current = sk.receive_window
-    chosen = window_to_offer(sk)
+    rcv_nxt, chosen = sk.rcv_nxt, window_to_offer(sk)
+    current = max(0, sk.rcv_wup + sk.rcv_wnd - rcv_nxt)
     if chosen < current:
         # Never take back what was offered.
         unit = 1 << sk.receive_wscale
         chosen = (current + unit - 1) // unit * unit
     sk.rcv_wnd = chosen
-    sk.rcv_wup = sk.rcv_nxt
+    sk.rcv_wup = rcv_nxt
     return min(chosen, 65535 << sk.receive_wscale) >> sk.receive_wscale
 
 
