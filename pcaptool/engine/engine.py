@@ -25,7 +25,7 @@ LOAD_AFTER = 256
 COMPILE_AFTER = 40_000
 LOAD_FROM_BYTES = 1 << 16
 
-# The kernel that is asked whether machine code is at hand.
+# The kernel that is asked whether machine code is at hand, where nobody says which.
 _WITNESS = "pcaptool.decode.kernels.chain"
 
 
@@ -38,6 +38,10 @@ class Engine:
         "auto" switches from plain to compiled in mid-capture. With NUMBA_DISABLE_JIT=1 all modes are plain.
     on_compile : callable, optional
         Called once with a line for the user before the first compilation that will take seconds.
+    witness : str
+        The kernel module that is asked whether machine code is at hand.
+    compile_after : int
+        Packets after which it is compiled where it is not.
 
     Examples
     --------
@@ -51,8 +55,12 @@ class Engine:
         self,
         mode: Literal["auto", "plain", "compiled"] = "auto",
         on_compile: Callable[[str], None] | None = None,
+        witness: str = _WITNESS,
+        compile_after: int = COMPILE_AFTER,
     ) -> None:
         self._on_compile = on_compile
+        self._witness = witness
+        self._compile_after = compile_after
         self._packets = 0
         self._allowed = mode != "plain" and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
         self._switch_at = 0 if mode == "compiled" else -1
@@ -68,17 +76,17 @@ class Engine:
         if self._switch_at < 0:
             if self._packets < LOAD_AFTER:
                 return  # asking for the cache reads all kernels' sources
-            self._switch_at = LOAD_AFTER if sources.cached(_WITNESS) else COMPILE_AFTER
+            self._switch_at = LOAD_AFTER if sources.cached(self._witness) else self._compile_after
         if self._packets >= self._switch_at:
             self.compiled = True
-            if self._on_compile is not None and not sources.cached(_WITNESS):
+            if self._on_compile is not None and not sources.cached(self._witness):
                 self._on_compile("compiling the decoder for this machine, once: up to half a minute")
 
     def expect(self, size_bytes: int | None) -> None:
         """A capture of this size begins (None: not known)."""
         if self.compiled or not self._allowed or size_bytes is None or size_bytes < LOAD_FROM_BYTES:
             return
-        self.compiled = sources.cached(_WITNESS)
+        self.compiled = sources.cached(self._witness)
 
     @property
     def left(self) -> int:

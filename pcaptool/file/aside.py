@@ -52,7 +52,7 @@ class AsideFile:
 
             self._out = pa.CompressedOutputStream(pa.PythonFile(self._raw, "w"), codec)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         try:
             self._out.write(data)

@@ -157,6 +157,31 @@ class CaptureWriter:
         self._file.write(repeated_records(rows, model, self._data_at))
         self.packets += len(rows)
 
+    def around(self, record: Record, size: int) -> tuple[bytes, bytes]:
+        """What stands before and behind the bytes of a packet of `size` bytes; `record` says everything else.
+
+        For who puts many records together himself, and hands them to `write_made`.
+
+        Raises
+        ------
+        OutputError
+            The format cannot hold it.
+        """
+        whole = replace(record, data=bytes(size))
+        if size > MAX_CAPTURED_BYTES or not 0 <= record.interface < len(self._interfaces):
+            self.write(whole)  # says what is wrong
+        try:
+            made = self._put(whole)
+        except struct.error:
+            self.write(whole)  # likewise
+            raise
+        return made[: self._data_at], made[self._data_at + size :]
+
+    def write_made(self, made: memoryview, packets: int) -> None:
+        """Append so many packets' records as they stand in the file."""
+        self._file.write(made)
+        self.packets += packets
+
     def write_all(self, records: Iterable[Record]) -> None:
         """Append packets."""
         for record in records:

@@ -15,14 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
 from pcaptool.file import Interface, open_writer
-from pcaptool.generate.records import write_frames
+from pcaptool.generate.records import KERNEL, write_frames
 from pcaptool.scenario import Costs, Scenario, check_scenario, load_costs, load_scenario
 from pcaptool.stack.run import TAPS, RunResult, run_scenario
 from pcaptool.wire.linktype import LinkType
 
 __all__ = ["Run", "generate"]
+
+COMPILE_AFTER = 500_000  # segments: compiling takes some seconds, which is what machine code saves in so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def _write(
 ) -> Run:
     from pcaptool.generate.files import write_scenario, write_stages  # noqa: PLC0415 - loads Arrow
 
+    engine = Engine("auto", witness=KERNEL, compile_after=COMPILE_AFTER)
     captures: dict[str, Path] = {}
     stem = _stem(out)
     say("writing")
@@ -157,7 +161,7 @@ def _write(
         device = (plan.host.client if tap == "client" else plan.host.server).device
         interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
         with open_writer(path, chosen, [interface]) as writer:
-            write_frames(writer, frames)
+            write_frames(writer, frames, engine)
         captures[tap] = path
     stages = out.with_name(f"{stem}.stages.parquet")
     write_stages(stages, result, plan)

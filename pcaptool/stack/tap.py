@@ -15,7 +15,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from pcaptool.stack.frame_block import full_segments
+from pcaptool.stack.frame_block import SegmentRun, full_segments, segment_run
 from pcaptool.stack.frame_bytes import frame_bytes
 from pcaptool.stack.segment import segment
 from pcaptool.stack.skbuff import SkBuff
@@ -62,14 +62,34 @@ class TapFrame(NamedTuple):
 
 
 class TapBlock(NamedTuple):
-    """Frames of the same length and time, one a row: the full-size segments of a super-packet on the wire."""
+    """Frames of the same length and time: the full-size segments of a super-packet on the wire.
+
+    Parameters
+    ----------
+    time_ns : int
+    run : SegmentRun
+    kept_bytes : int
+        What is captured of each.
+    orig_len : int
+        Bytes each had.
+    skb : int
+    leaving : bool
+    note : str
+        As in `TapFrame`.
+    """
 
     time_ns: int
-    rows: np.ndarray[Any, np.dtype[np.uint8]]
+    run: SegmentRun
+    kept_bytes: int
     orig_len: int
     skb: int
     leaving: bool
     note: str = ""
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """What is captured, a frame a row."""
+        return full_segments(self.run)[:, : self.kept_bytes]
 
     def frames(self) -> Iterator[TapFrame]:
         """One by one."""
@@ -208,10 +228,10 @@ class Tap:
     def segments(self, time_ns: int, skb: SkBuff, leaving: bool) -> Iterator[TapFrame | TapBlock]:
         """The frames of a super-packet on the wire."""
         if skb.gso_segs >= FEWEST_SEGMENTS:
-            rows = full_segments(skb)
-            size = rows.shape[1]
-            kept = rows[:, : self.snaplen] if self.snaplen else rows
-            yield TapBlock(time_ns, kept, size, skb.number, leaving, skb.note)
+            run = segment_run(skb)
+            size = len(run.headers) + run.size
+            kept_bytes = min(self.snaplen or size, size)
+            yield TapBlock(time_ns, run, kept_bytes, size, skb.number, leaving, skb.note)
             rest = [_last(skb)] if skb.length % skb.gso_size else []
         else:
             rest = segment(skb)
