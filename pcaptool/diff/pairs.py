@@ -15,6 +15,7 @@ from pcaptool.diff.align import Alignment
 from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.prepare import Prepared
 from pcaptool.diff.stand_ins import stand_ins
+from pcaptool.diff.whole import kernels
 
 __all__ = ["KNOWN_LINKS", "Pairs", "View", "gather", "known_links", "links_of", "pairs_of"]
 
@@ -125,9 +126,10 @@ def known_links(ready: Prepared) -> pl.DataFrame:
     """What the packets that are the same on both sides say of addresses: each stands for itself."""
     if ready.known is None:
         return pl.DataFrame(schema=KNOWN_LINKS)
-    same = np.flatnonzero(ready.known.to_b >= 0)
-    shapes = np.bincount(ready.known.shapes[same], minlength=ready.known.exemplars.height)
-    groups = np.bincount(ready.whole_a.group[same], minlength=2 * ready.flows.matched.height)
+    shapes = np.zeros(ready.known.exemplars.height, np.int64)
+    groups = np.zeros(2 * ready.flows.matched.height, np.int64)
+    to_b = ready.known.to_b
+    kernels("tally", len(to_b))(to_b, ready.known.shapes, ready.whole_a.group, shapes, groups)
     macs = [(ready.known.exemplars[c], shapes) for c in ("link.src", "link.dst")]
     per_pair = groups.reshape(-1, 2).sum(axis=1)
     hosts = [(ready.flows.matched[c], per_pair) for c in ("src_a", "dst_a")]

@@ -79,8 +79,9 @@ def clocks_of(a: Whole, b: Whole, couples: Couples) -> Clocks:
 
 def _steps(a: Whole, b: Whole, couples: Couples) -> tuple[Ints, Ints]:
     """Time of each pair since A's first, and B's time minus A's."""
-    x, y = a.ts[couples.a], b.ts[couples.b]
-    return x - (x.min() if len(x) else 0), y - x
+    when, step = np.empty(len(couples.a), np.int64), np.empty(len(couples.a), np.int64)
+    kernels("steps", len(when))((couples.a, couples.b), a.ts, b.ts, (when, step))
+    return when, step
 
 
 def _unskewed(when: Ints, step: Ints, skew_ppb: int) -> Ints:

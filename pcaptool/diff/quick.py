@@ -22,7 +22,7 @@ from pcaptool.diff import numbers_kernel as nk
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, signatures
 from pcaptool.diff.keys import grouped
-from pcaptool.diff.listing import Packets
+from pcaptool.diff.listing import LISTED, Packets
 from pcaptool.diff.load import stages_beside
 from pcaptool.diff.prepare import Flows, Known, Prepared, matched_flows, with_pairs
 from pcaptool.diff.result import Diff
@@ -70,7 +70,7 @@ def diff_quickly(
         return None
     way = _Quick((left, right), flows, engine)
     relation = relation or of_times(left.packets["ts"], right.packets["ts"], way.to_b)
-    if np.count_nonzero(way.to_b >= 0) < _ENOUGH * min(left.height, right.height):
+    if way.same < _ENOUGH * min(left.height, right.height):
         return None
     sides, ready = way.prepared()
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, bytes_known=True)
@@ -174,7 +174,7 @@ class _Quick:
             lambda whole: self._by_group(whole.group, self.groups), (self.wholes[0], self.wholes[1])
         )
         self.orders = [order for order, _ in ordered]
-        self.to_b = self._same(*(starts for _, starts in ordered))
+        self.to_b, self.same = self._same(*(starts for _, starts in ordered))
 
     def _whole(self, name: str) -> Whole:
         side = self.sides[name == "b"]
@@ -211,16 +211,17 @@ class _Quick:
         kernels("by_group", len(group))(group, starts, order)
         return order[: starts[-1]], starts
 
-    def _same(self, starts_a: Ints, starts_b: Ints) -> Ints:
+    def _same(self, starts_a: Ints, starts_b: Ints) -> tuple[Ints, int]:
+        """For each packet of A the equal one of B, or -1; and how many have one."""
         x, y = ((s.packets["hash"], o) for s, o in zip(self.sides, self.orders, strict=True))
         to_b = np.full(self.wholes[0].height, -1, np.int64)
-        kernels("same_frames", len(to_b))(x, y, starts_a, starts_b, np.zeros(1, np.int64), to_b)
-        return to_b
+        same = kernels("same_frames", len(to_b))(x, y, starts_a, starts_b, np.zeros(1, np.int64), to_b)
+        return to_b, same
 
     def prepared(self) -> tuple[tuple[Side, Side], Prepared]:
         """Units of the packets that have to be looked at."""
         to_a = np.full(self.wholes[1].height, -1, np.int64)
-        to_a[self.to_b[self.to_b >= 0]] = np.flatnonzero(self.to_b >= 0)
+        kernels("turned", len(self.to_b))(self.to_b, to_a)
         chosen = self._chosen(to_a)
         sides = _both(
             lambda job: self._some(*job, stages=True),
@@ -251,14 +252,11 @@ class _Quick:
             found = np.zeros(len(packets[0]), np.uint8)
             kernels("marked_places", len(found))(packets, marks, found)
             found[lone[i]] = 1
-            # A packet and its equal are decoded both, or neither.
-            found[self.to_b[(self.to_b >= 0) & (out[0] > 0)] if i else []] = 1
+            found[:LISTED] = 1  # what a reader sees first is asked for in any case
             out.append(found)
-        back = self.to_b >= 0
-        out[0][np.flatnonzero(back)[out[1][self.to_b[back]] > 0]] = 1
         out[0][self.sides[0].exemplars - 1] = 1
-        same = self.to_b[self.sides[0].exemplars - 1]
-        out[1][same[same >= 0]] = 1
+        # A packet and its equal are decoded both, or neither.
+        kernels("mark_pairs", len(self.to_b))(self.to_b, out[0], out[1])
         return [np.flatnonzero(found) + 1 for found in out]
 
     def _some(self, side: Skim, chosen: Ints, *, stages: bool = False) -> Side:

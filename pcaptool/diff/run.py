@@ -36,7 +36,7 @@ from pcaptool.diff.stage_times import stage_distributions
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
 from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
-from pcaptool.diff.whole import Couples, Matches, couples_of
+from pcaptool.diff.whole import Couples, Matches, couples_of, kernels
 
 __all__ = ["conclude", "detected", "diff_sides", "of_times"]
 
@@ -207,9 +207,9 @@ def detected(ready: Prepared) -> Relation:
 
 def of_times(a: Ints, b: Ints, to_b: Ints) -> Relation:
     """Whether at least half of the packets that are the same have the same time: exact; else path."""
-    same = np.flatnonzero(to_b >= 0)
-    equal = np.count_nonzero(a[same] == b[to_b[same]])
-    return "exact" if len(same) and equal * 2 >= len(same) else "path"
+    if not (to_b >= 0).any():
+        return "path"
+    return "exact" if kernels("equal_pairs", len(to_b))(a, b, to_b) >= 0 else "path"
 
 
 def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -> Mask:
@@ -240,13 +240,16 @@ def _one_comparison(
     ready: Prepared, aligned: _Aligned, settings: Settings, counted: list[Mask], side: Which | None
 ) -> Comparison:
     a, b, alignment, couples = ready.a, ready.b, aligned.alignment, aligned.couples
-    whole = np.isin(ready.whole_a.way, (0, 1) if side is None else (1,) if side == "server" else (0,))
+    # Packets without units are equal ones of flows: their direction says whose they are.
+    whole = ready.whole_a.way >= 0 if side is None else ready.whole_a.way == (1 if side == "server" else 0)
     whole[a["at"].to_numpy()] = counted[0]
     out = compare(aligned.one, counted[0][alignment.one_a], settings)
     _merge(out, compare(aligned.cut, counted[0][alignment.seg_a], settings, segments=True))
     if ready.known is not None and not ready.known.units:
-        same = ready.known.shapes[(ready.known.to_b >= 0) & whole]
-        add_same(out, ready.known.exemplars, np.bincount(same, minlength=ready.known.exemplars.height))
+        same = np.zeros(ready.known.exemplars.height, np.int64)
+        known = np.where(whole, ready.known.to_b, -1) if side is not None else ready.known.to_b
+        kernels("tally", len(known))(known, ready.known.shapes, ready.whole_a.group, same, same[:0])
+        add_same(out, ready.known.exemplars, same)
     add_runs(out, aligned.runs, (a, b), counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")

@@ -20,7 +20,7 @@ from pcaptool.diff.result import DIFFERENCE_SCHEMA
 from pcaptool.diff.segments import Run
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import flags_text
-from pcaptool.diff.whole import Couples, Whole
+from pcaptool.diff.whole import Couples, Whole, kernels
 
 __all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
 
@@ -128,8 +128,16 @@ def add_order(
     everywhere : bool
         Whether packets of no flow have an order, too.
     """
+    ordered = counted if everywhere else counted & (couples.pair >= 0)
+    number = np.zeros(1, np.int64)
+    behind = kernels("disorder", len(ordered))(
+        (couples.a, couples.b), (a.group, b.group), b.n, ordered.view(np.uint8), number
+    )
+    if not behind:
+        out.add(STRUCTURE_FIELDS["order"], int(number[0]), int(number[0]), 0, 0)
+        return
     same = a.group[couples.a] == b.group[couples.b]
-    usable = np.flatnonzero(same & ((couples.pair >= 0) | everywhere) & counted)
+    usable = np.flatnonzero(same & ordered)
     group, place = a.group[couples.a[usable]], b.n[couples.b[usable]].astype(np.int64)
     fine = np.r_[True, (np.diff(place) > 0) | (np.diff(group) != 0)] if len(place) else np.zeros(0, np.bool_)
     told: list[dict[str, Any]] = []

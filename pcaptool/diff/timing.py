@@ -48,14 +48,16 @@ def add_times(
     tolerances, rules = settings.tolerances, settings.rules
     by_clock = "time" not in tolerances
     a, b = sides
+    if by_clock and "absolute-time" in rules:
+        counts = counted.view(np.uint8)
+        equal = kernels("equal_times", len(counts))(a.ts, b.ts, couples.a, couples.b, counts)
+        out.uses["absolute-time"] += total - equal
+        out.add(_TIME, total, equal, total - equal, 0)
+        return
     x = (a.ts if by_clock else a.elapsed)[couples.a]
     y = (b.ts if by_clock else b.elapsed)[couples.b]
     differs = (x != y) & counted
     equal = total - int(np.count_nonzero(differs))
-    if by_clock and "absolute-time" in rules:
-        out.uses["absolute-time"] += total - equal
-        out.add(_TIME, total, equal, total - equal, 0)
-        return
     if not by_clock:
         differs &= ~tolerances["time"].within(pl.Series(x), pl.Series(y))
     rows = np.flatnonzero(differs)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pcaptool.diff import frames_kernel
+from pcaptool.diff import couples_kernel, frames_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.numbers_kernel import KINDS, NONE, OTHER
 from pcaptool.engine import Engine
@@ -119,21 +119,18 @@ class Couples:
 
 def couples_of(matches: Matches, a: Whole, b: Whole) -> Couples:
     """All of a comparison's."""
-    left = a.order[matches.to_b[a.order] >= 0]
-    right = matches.to_b[left]
-    pair, way = a.pair(left), a.way[left]
-    stray = np.flatnonzero(pair < 0)
-    theirs = b.pair(right[stray])
-    stray, theirs = stray[theirs >= 0], theirs[theirs >= 0]
-    pair[stray] = theirs
-    way = way.copy()
-    way[stray] = b.way[right[stray]]
-    return Couples(left, right, pair, way)
+    room = min(len(a.order), b.height)
+    at_a, at_b, pair = (np.empty(room, np.int64) for _ in range(3))
+    way = np.empty(room, np.int8)
+    sides = (a.group, a.way), (b.group, b.way)
+    count = kernels("couple", a.height)(a.order, matches.to_b, *sides, (at_a, at_b, pair, way))
+    return Couples(at_a[:count], at_b[:count], pair[:count], way[:count])
 
 
 def kernels(name: str, packets: int) -> Callable[..., Any]:
-    """A kernel of `frames_kernel`, compiled where there are many packets."""
-    return Engine("compiled" if packets >= 200_000 else "plain").flat(frames_kernel.__name__, name)
+    """A kernel of `frames_kernel` or `couples_kernel`, compiled where there are many packets."""
+    home = couples_kernel if name in couples_kernel.__all__ else frames_kernel
+    return Engine("compiled" if packets >= 200_000 else "plain").flat(home.__name__, name)
 
 
 def whole_of(units: pl.DataFrame) -> Whole:

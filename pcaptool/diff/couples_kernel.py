@@ -1,0 +1,152 @@
+"""Kernels over packets that are the same on both sides, or are aligned one to one: counts and times, in one pass each.
+
+Knows: numbers only. Must not know: what a packet is, or what follows from a count.
+Each stands for a chain of whole-array steps whose intermediate arrays, of an element a packet, cost more than the
+counting: of a million packets the memory alone is most of the time.
+Time: O(packets). Memory: what the caller passes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["couple", "disorder", "equal_pairs", "equal_times", "mark_pairs", "steps", "tally", "turned"]
+
+
+def equal_times(ts_a: Any, ts_b: Any, at_a: Any, at_b: Any, counted: Any) -> int:
+    """How many of the couples that count have equal times."""
+    equal = 0
+    for k in range(len(at_a)):
+        if counted[k] and ts_a[at_a[k]] == ts_b[at_b[k]]:
+            equal += 1
+    return equal
+
+
+def equal_pairs(ts_a: Any, ts_b: Any, to_b: Any) -> int:
+    """Packets of A that have a counterpart with the same time, minus those whose counterpart has another."""
+    more = 0
+    for i in range(len(to_b)):
+        if to_b[i] >= 0:
+            more += 1 if ts_a[i] == ts_b[to_b[i]] else -1
+    return more
+
+
+def turned(to_b: Any, to_a: Any) -> int:
+    """The same pairs seen from B; `to_a` is all -1 at first. How many there are."""
+    count = 0
+    for i in range(len(to_b)):
+        if to_b[i] >= 0:
+            to_a[to_b[i]] = i
+            count += 1
+    return count
+
+
+def mark_pairs(to_b: Any, found_a: Any, found_b: Any) -> None:
+    """Mark a packet and its counterpart both, where either is."""
+    for i in range(len(to_b)):
+        if to_b[i] >= 0 and (found_a[i] or found_b[to_b[i]]):
+            found_a[i] = found_b[to_b[i]] = 1
+
+
+def tally(to_b: Any, shape: Any, group: Any, shapes: Any, groups: Any) -> None:
+    """Count packets of A that have a counterpart by shape (never negative there), and by group; zero at first."""
+    for i in range(len(to_b)):
+        if to_b[i] >= 0:
+            shapes[shape[i]] += 1
+            if 0 <= group[i] < len(groups):
+                groups[group[i]] += 1
+
+
+def couple(order: Any, to_b: Any, a: Any, b: Any, out: Any) -> int:
+    """Aligned packets in A's order by group.
+
+    Parameters
+    ----------
+    order, to_b : int64 arrays
+        A's packets by group; for each of A's packets B's, or -1.
+    a, b : (group, way)
+        Of each side's packets.
+    out : (a, b, pair, way)
+        Room for as many as there are, written: both indices, the flow pair or -1 (of a packet whose own flow has no
+        counterpart, that of the other one), direction in it.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    (group_a, way_a), (group_b, way_b) = a, b
+    at_a, at_b, pair, way = out
+    count = 0
+    for k in range(len(order)):
+        i = order[k]
+        j = to_b[i]
+        if j < 0:
+            continue
+        at_a[count], at_b[count] = i, j
+        pair[count], way[count] = -1, way_a[i]
+        if group_a[i] >= 0 and way_a[i] >= 0:
+            pair[count] = group_a[i] >> 1
+        elif group_b[j] >= 0 and way_b[j] >= 0:
+            pair[count], way[count] = group_b[j] >> 1, way_b[j]
+        count += 1
+    return count
+
+
+def steps(couples: Any, ts_a: Any, ts_b: Any, out: Any) -> None:
+    """Time of each pair since A's first, and B's time minus A's.
+
+    Parameters
+    ----------
+    couples : (a, b)
+        Indices.
+    ts_a, ts_b : int64 arrays
+    out : (when, step)
+        Written.
+    """
+    at_a, at_b = couples
+    when, step = out
+    if not len(at_a):
+        return
+    first = ts_a[at_a[0]]
+    for k in range(len(at_a)):
+        first = min(first, ts_a[at_a[k]])
+    for k in range(len(at_a)):
+        when[k] = ts_a[at_a[k]] - first
+        step[k] = ts_b[at_b[k]] - ts_a[at_a[k]]
+
+
+def disorder(couples: Any, groups: Any, number: Any, counted: Any, usable: Any) -> int:
+    """Groups in which B's packets do not rise as A's do.
+
+    Parameters
+    ----------
+    couples : (a, b)
+        Indices, by A's group.
+    groups : (of a's packets, of b's packets)
+    number : array
+        B's packet numbers.
+    counted : bool or uint8 array
+        Which couples have an order; those of different groups have none.
+    usable : int64 array of one element
+        Written: how many have an order.
+
+    Returns
+    -------
+    int
+        How many fall behind the one before them in their group.
+    """
+    at_a, at_b = couples
+    group_a, group_b = groups
+    count, last, last_group = 0, 0, -1
+    usable[0] = 0
+    for k in range(len(at_a)):
+        g = group_a[at_a[k]]
+        if not counted[k] or g != group_b[at_b[k]]:
+            continue
+        n = number[at_b[k]]
+        usable[0] += 1
+        if g == last_group and n <= last:
+            count += 1
+        last, last_group = n, g
+    return count
