@@ -94,26 +94,33 @@ def couple(order: Any, to_b: Any, a: Any, b: Any, out: Any) -> int:
 
 
 def steps(couples: Any, ts_a: Any, ts_b: Any, out: Any) -> None:
-    """Time of each pair since A's first, and B's time minus A's.
+    """Time of each pair since A's first, and B's time minus A's, direction by direction.
 
     Parameters
     ----------
-    couples : (a, b)
-        Indices.
+    couples : (a, b, way)
+        Indices, and the direction in the flow.
     ts_a, ts_b : int64 arrays
-    out : (when, step)
-        Written.
+    out : (when, step) of direction 0, then of direction 1
+        Room for as many as there are, written.
     """
-    at_a, at_b = couples
-    when, step = out
+    at_a, at_b, way = couples
     if not len(at_a):
         return
     first = ts_a[at_a[0]]
     for k in range(len(at_a)):
         first = min(first, ts_a[at_a[k]])
+    when_0, step_0, when_1, step_1 = out
+    count_0 = count_1 = 0
     for k in range(len(at_a)):
-        when[k] = ts_a[at_a[k]] - first
-        step[k] = ts_b[at_b[k]] - ts_a[at_a[k]]
+        when = ts_a[at_a[k]]
+        step = ts_b[at_b[k]] - when
+        if way[k] == 0:
+            when_0[count_0], step_0[count_0] = when - first, step
+            count_0 += 1
+        elif way[k] == 1:
+            when_1[count_1], step_1[count_1] = when - first, step
+            count_1 += 1
 
 
 def disorder(couples: Any, groups: Any, number: Any, counted: Any, usable: Any) -> int:

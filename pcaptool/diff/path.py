@@ -22,9 +22,11 @@ from pcaptool.diff.result import Timing
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.whole import Couples, Whole, kernels
 
-__all__ = ["Asked", "Clocks", "clocks_of", "heard_of", "one_way_timing"]
+__all__ = ["Asked", "Clocks", "Delays", "clocks_of", "delays_of", "heard_of", "one_way_timing"]
 
 Asked = tuple[Ints, Ints, Ints]
+# Of both directions' aligned packets: time since the first of all, and B's time minus A's.
+Delays = tuple[tuple[Ints, Ints], tuple[Ints, Ints]]
 
 _SKEW_SPAN_NS = 1_000_000_000
 _SKEW_BINS = 1024
@@ -53,23 +55,22 @@ class Clocks:
     skew_ppb: int = 0
 
 
-def clocks_of(a: Whole, b: Whole, couples: Couples) -> Clocks:
-    """Offset, skew and order of the two points.
+def delays_of(a: Whole, b: Whole, couples: Couples) -> Delays:
+    """Times of the aligned packets of both directions."""
+    counts = [int(np.count_nonzero(couples.way == way)) for way in (0, 1)]
+    ahead, back = ((np.empty(n, np.int64), np.empty(n, np.int64)) for n in counts)
+    kernels("steps", sum(counts))((couples.a, couples.b, couples.way), a.ts, b.ts, (*ahead, *back))
+    return ahead, back
 
-    Parameters
-    ----------
-    a, b : Whole
-    couples : Couples
-        Aligned packets.
-    """
-    way = couples.way
-    when, step = _steps(a, b, couples)
-    if not (way == 0).any() or not (way == 1).any():
-        known = step[way >= 0] if (way >= 0).any() else step
+
+def clocks_of(delays: Delays) -> Clocks:
+    """Offset, skew and order of the two points."""
+    (_, ahead), (_, back) = delays
+    if not len(ahead) or not len(back):
+        known = ahead if len(ahead) else back
         return Clocks(a_is_nearer=True, offset_ns=int(np.min(known)) if len(known) else 0, both_ways=False)
-    skew = _skew(when, step, way)
-    step = _unskewed(when, step, skew)
-    ahead, back = step[way == 0], step[way == 1]
+    skew = _skew(delays)
+    ahead, back = (_unskewed(*one, skew) for one in delays)
     a_is_nearer = bool(np.median(ahead) >= np.median(back))
     edges = (
         (int(np.min(ahead)), int(np.max(back))) if a_is_nearer else (int(np.max(ahead)), int(np.min(back)))
@@ -77,23 +78,14 @@ def clocks_of(a: Whole, b: Whole, couples: Couples) -> Clocks:
     return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew)
 
 
-def _steps(a: Whole, b: Whole, couples: Couples) -> tuple[Ints, Ints]:
-    """Time of each pair since A's first, and B's time minus A's."""
-    when, step = np.empty(len(couples.a), np.int64), np.empty(len(couples.a), np.int64)
-    kernels("steps", len(when))((couples.a, couples.b), a.ts, b.ts, (when, step))
-    return when, step
-
-
 def _unskewed(when: Ints, step: Ints, skew_ppb: int) -> Ints:
     return step - when // 1000 * skew_ppb // 1_000_000 if skew_ppb else step
 
 
-def _skew(when: Ints, step: Ints, way: Ints) -> int:
+def _skew(delays: Delays) -> int:
     """The skew that both directions agree on, in parts of 10**9, or 0."""
     slopes = []
-    for direction in (0, 1):
-        mine = way == direction
-        x, y = when[mine], step[mine]
+    for x, y in delays:
         if x.max() - x.min() < _SKEW_SPAN_NS:
             return 0
         # Delays only ever add: they lie above the line in one direction and below it in the other. Which is
@@ -161,14 +153,11 @@ def heard_of(asked: Asked, other: Whole) -> Mask:
     return out
 
 
-def one_way_timing(a: Whole, b: Whole, couples: Couples, clocks: Clocks | None) -> list[Timing]:
+def one_way_timing(delays: Delays, clocks: Clocks) -> list[Timing]:
     """Delays between the two points in each direction, up to half of what the smallest delays differ."""
-    if clocks is None:
-        return []
-    step = _unskewed(*_steps(a, b, couples), clocks.skew_ppb) - clocks.offset_ns
     out = []
-    for name, direction in (("one_way_fwd", 0), ("one_way_rev", 1)):
-        mine = step[couples.way == direction]
+    for direction, name in enumerate(("one_way_fwd", "one_way_rev")):
+        mine = _unskewed(*delays[direction], clocks.skew_ppb) - clocks.offset_ns
         if len(mine):
             out.append(quantiles(name, mine if (direction == 0) == clocks.a_is_nearer else -mine))
     return out

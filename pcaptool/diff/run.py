@@ -25,7 +25,7 @@ from pcaptool.diff.early import nothing_in_common, nothing_to_compare, strangers
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
 from pcaptool.diff.listing import LISTED, Packets, alignment_rows, listing_of
 from pcaptool.diff.pairs import KNOWN_LINKS, Pairs, known_links, pairs_of
-from pcaptool.diff.path import Clocks, clocks_of, one_way_timing
+from pcaptool.diff.path import clocks_of, delays_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
 from pcaptool.diff.rules import RULES, rules_in_force
@@ -107,7 +107,10 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
     found, aside = _compared(ready, aligned, settings)
     differences = _ordered(found.differences)
     on_path = relation == "path" and (couples.way >= 0).any()
-    clocks = clocks_of(ready.whole_a, ready.whole_b, couples) if on_path else None
+    delays = delays_of(ready.whole_a, ready.whole_b, couples) if on_path else None
+    clocks = clocks_of(delays) if delays is not None else None
+    passed = one_way_timing(delays, clocks) if delays is not None and clocks is not None else []
+    del delays
     units, wholes = (ready.a, ready.b), (ready.whole_a, ready.whole_b)
     verdict, differences = explain(
         differences, found, units, wholes, alignment, relation=relation, side=settings.side, clocks=clocks
@@ -128,7 +131,7 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         rows=rows,
         differences=differences,
         differing=found.differing,
-        timing=tuple(_timing(ready, couples, relation, clocks) + exchange_timing(*exchanges)),
+        timing=(*(passed if relation == "path" else _timing(ready, couples)), *exchange_timing(*exchanges)),
         behaviour=_behaviour(ready, relation),
         distributions=(
             *distributions_of(*wholes, exchanges, gaps=relation == "model"),
@@ -295,15 +298,11 @@ def _rule_uses(found: Comparison, settings: Settings, noise: int) -> tuple[RuleU
     return tuple(listed + allowed)
 
 
-def _timing(ready: Prepared, couples: Couples, relation: str, clocks: Clocks | None) -> list[Timing]:
-    out, a, b = [], ready.whole_a, ready.whole_b
-    if relation == "path":
-        out += one_way_timing(a, b, couples, clocks)
-    else:
-        in_flow = a.pair(couples.a) >= 0
-        deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
-        out += [quantiles("packet", deltas)] if len(deltas) else []
-    return out
+def _timing(ready: Prepared, couples: Couples) -> list[Timing]:
+    a, b = ready.whole_a, ready.whole_b
+    in_flow = a.pair(couples.a) >= 0
+    deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
+    return [quantiles("packet", deltas)] if len(deltas) else []
 
 
 def _behaviour(ready: Prepared, relation: Relation) -> pl.DataFrame:

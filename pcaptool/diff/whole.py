@@ -67,7 +67,7 @@ class Whole:
         """Number of packets."""
         return len(self.ts)
 
-    def pair(self, at: Ints) -> Ints:
+    def pair(self, at: npt.NDArray[Any]) -> Ints:
         """Flow pair of some packets, -1 where there is none."""
         group = self.group[at].astype(np.int64)
         return np.where((group >= 0) & (self.way[at] >= 0), group >> 1, -1)
@@ -103,7 +103,7 @@ class Couples:
 
     Parameters
     ----------
-    a, b : numpy.ndarray of int64
+    a, b : numpy.ndarray of int32
         Indices into both `Whole`s.
     pair : numpy.ndarray of int64
         Flow pair, -1 without; of a packet whose own flow has no counterpart, that of the other one.
@@ -111,8 +111,8 @@ class Couples:
         Direction in that flow, -1 without.
     """
 
-    a: Ints
-    b: Ints
+    a: npt.NDArray[Any]
+    b: npt.NDArray[Any]
     pair: Ints
     way: npt.NDArray[Any]
 
@@ -120,7 +120,7 @@ class Couples:
 def couples_of(matches: Matches, a: Whole, b: Whole) -> Couples:
     """All of a comparison's."""
     room = min(len(a.order), b.height)
-    at_a, at_b, pair = (np.empty(room, np.int64) for _ in range(3))
+    at_a, at_b, pair = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64)
     way = np.empty(room, np.int8)
     sides = (a.group, a.way), (b.group, b.way)
     count = kernels("couple", a.height)(a.order, matches.to_b, *sides, (at_a, at_b, pair, way))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pcaptool.diff.fields import FIELDS, IN_ORDER, LAYERS
 from pcaptool.diff.fingerprint import MODULUS, fingerprint, joined, mask_http_dates
-from pcaptool.diff.path import clocks_of
+from pcaptool.diff.path import clocks_of, delays_of
 from pcaptool.diff.rules import RULES, rules_in_force
 from pcaptool.diff.structure import _outside_longest
 from pcaptool.diff.text import value_text
@@ -182,5 +182,5 @@ def test_offset_and_order_of_two_points(nearer_a):
     ]
     at, way = np.arange(4), np.array([0, 1, 0, 1], np.int8)
     a, b = (Whole(at + 1, times, times, way, way, way, at, at, at, at, at, 0) for times in (ts, ts + steps))
-    found = clocks_of(a, b, Couples(at, at, np.zeros(4, np.int64), way))
+    found = clocks_of(delays_of(a, b, Couples(at, at, np.zeros(4, np.int64), way)))
     assert (found.a_is_nearer, found.offset_ns, found.both_ways) == (nearer_a, offset, True)
