@@ -31,7 +31,10 @@ __all__ = ["FlowAnalysis"]
 TCP, UDP = 6, 17
 FIRST_CAPACITY = 1024
 PART_ROWS = 65_536
-END_WORDS = ("open", "half", "fin", "rst")
+END_WORDS = ("open", "half", "fin", "rst", "timeout")
+OPEN, HALF, FINISHED, RESET, TIMED_OUT = range(5)
+# Without a packet for so long a conversation is over: Zeek's tcp_inactivity_timeout and udp_inactivity_timeout.
+TCP_TIMEOUT_NS, UDP_TIMEOUT_NS = 300 * 10**9, 60 * 10**9
 # What `gather_kernel.spread` adds to tables.
 _SPREAD = {"packets": ("flow",), "tcp": ("flow", "stream", "fwd", "seq", "ack"), "udp": ("flow",)}
 
@@ -82,6 +85,7 @@ class FlowAnalysis:
         self._flows = np.zeros((FIRST_CAPACITY, fk.WIDTH), np.int64)
         self._slots = np.zeros(2 * FIRST_CAPACITY, np.int64)
         self._counts = np.zeros(2, np.int64)
+        self._last_ts = np.iinfo(np.int64).min
 
     @property
     def flow_count(self) -> int:
@@ -90,6 +94,7 @@ class FlowAnalysis:
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Adds the columns `flow` (packets, tcp, udp) and all that tcp has beyond its header."""
+        self._last_ts = max(self._last_ts, int(plain(batch.tables["packets"], "ts").max()))
         rows, tcp_rows, udp_rows = self._rows(batch)
         rules = self._rules
         out = np.empty((len(rows), 6), np.int64)
@@ -114,7 +119,7 @@ class FlowAnalysis:
 
     def _part(self, first: int, end: int) -> dict[str, Columns]:
         flows = self._flows[first:end]
-        columns = flow_columns(flows, self._addresses.words)
+        columns = flow_columns(flows, self._addresses.words, self._last_ts)
         columns["flow"] = np.arange(first, end, dtype="u4")
         return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])}
 
@@ -216,7 +221,7 @@ def _tcp_fields(tcp: Columns) -> tuple[tuple[npt.NDArray[Any], ...], tuple[npt.N
     )
 
 
-def flow_columns(flows: Ints, words: list[str]) -> Columns:
+def flow_columns(flows: Ints, words: list[str], last_ts: int) -> Columns:
     """The flows table from the kernel's rows.
 
     Parameters
@@ -224,10 +229,9 @@ def flow_columns(flows: Ints, words: list[str]) -> Columns:
     flows : (conversations, WIDTH) int64
     words : list of str
         Address of each address number.
+    last_ts : int
+        The capture's last time.
     """
-
-    def side(which: int, column: int) -> Ints:
-        return flows[:, fk.SIDE + which * fk.SIDE_WIDTH + column]
 
     def packet(values: Ints) -> Masked:
         return Masked(values.astype("u4"), values > 0)
@@ -251,27 +255,40 @@ def flow_columns(flows: Ints, words: list[str]) -> Columns:
         "handshake_rtt_ns": Masked(
             flows[:, fk.HANDSHAKE].copy(), (flows[:, fk.SYN_N] > 0) & (flows[:, fk.ACK_N] > 0)
         ),
-        "sack_permitted": (side(0, fk.SACK_PERMITTED) > 0) & (side(1, fk.SACK_PERMITTED) > 0),
-        "timestamps": (side(0, fk.TIMESTAMPS) > 0) & (side(1, fk.TIMESTAMPS) > 0),
+        "sack_permitted": (_side(flows, 0, fk.SACK_PERMITTED) > 0) & (_side(flows, 1, fk.SACK_PERMITTED) > 0),
+        "timestamps": (_side(flows, 0, fk.TIMESTAMPS) > 0) & (_side(flows, 1, fk.TIMESTAMPS) > 0),
         "rst_n": packet(flows[:, fk.RST_N]),
-        "end": Texts(_ends(flows), END_WORDS),
+        "end": Texts(_ends(flows, last_ts), END_WORDS),
+        "ended_by": Texts(_enders(flows), ("fwd", "rev")),
         "conn_state": connection_states(flows),
         "history": histories(flows),
     }
     for which, name in ((0, "fwd"), (1, "rev")):
-        columns[f"packets_{name}"] = side(which, fk.PACKETS).astype("u4")
-        columns[f"bytes_{name}"] = side(which, fk.BYTES).astype("u8")
-        columns[f"payload_bytes_{name}"] = side(which, fk.PAYLOAD).astype("u8")
-        columns[f"mss_{name}"] = known(side(which, fk.MSS), "u2")
-        columns[f"wscale_{name}"] = known(side(which, fk.WSCALE), "u1")
-        columns[f"fin_{name}_n"] = packet(side(which, fk.FIN_N))
+        columns[f"packets_{name}"] = _side(flows, which, fk.PACKETS).astype("u4")
+        columns[f"bytes_{name}"] = _side(flows, which, fk.BYTES).astype("u8")
+        columns[f"payload_bytes_{name}"] = _side(flows, which, fk.PAYLOAD).astype("u8")
+        columns[f"mss_{name}"] = known(_side(flows, which, fk.MSS), "u2")
+        columns[f"wscale_{name}"] = known(_side(flows, which, fk.WSCALE), "u1")
+        columns[f"fin_{name}_n"] = packet(_side(flows, which, fk.FIN_N))
     return columns
 
 
-def _ends(flows: Ints) -> npt.NDArray[np.int32]:
+def _ends(flows: Ints, last_ts: int) -> npt.NDArray[np.int32]:
     """How each conversation ended, as an index into END_WORDS: a RST after both FINs changes nothing."""
-    fins = np.zeros(len(flows), np.int32)
-    for which in range(2):
-        fins += (flows[:, fk.SIDE + which * fk.SIDE_WIDTH + fk.FIN_N] > 0).astype(np.int32)
-    reset = (flows[:, fk.RST_N] > 0) & (flows[:, fk.END_FIN] < 2)
-    return np.where(reset, 3, fins).astype(np.int32)
+    fins = (_side(flows, 0, fk.FIN_N) > 0).astype(np.int32) + (_side(flows, 1, fk.FIN_N) > 0)
+    reset = (flows[:, fk.RST_N] > 0) & (flows[:, fk.END_FIN] < FINISHED)
+    patience = np.where(flows[:, fk.PROTOCOL] == UDP, UDP_TIMEOUT_NS, TCP_TIMEOUT_NS)
+    silent = (fins == OPEN) & (last_ts - patience >= flows[:, fk.LAST_TS])
+    return np.select([reset, silent], [RESET, TIMED_OUT], fins).astype(np.int32)
+
+
+def _enders(flows: Ints) -> npt.NDArray[np.int32]:
+    """The side whose RST, or first FIN, ended each conversation; -1 where none did."""
+    mine, other = _side(flows, 0, fk.FIN_N), _side(flows, 1, fk.FIN_N)
+    closer = np.where((mine > 0) & ((other == 0) | (mine < other)), 0, np.where(other > 0, 1, -1))
+    reset = (flows[:, fk.RST_N] > 0) & (flows[:, fk.END_FIN] < FINISHED)
+    return np.where(reset, np.where(_side(flows, 0, fk.RESET) > 0, 0, 1), closer).astype(np.int32)
+
+
+def _side(flows: Ints, which: int, column: int) -> Ints:
+    return flows[:, fk.SIDE + which * fk.SIDE_WIDTH + column]

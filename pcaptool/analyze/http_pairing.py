@@ -126,11 +126,13 @@ class HttpConnection:
             for event in other.acknowledged(ack, n, ts):
                 self._sides[1 - side].reader.feed(event)
         reader, stream = self._sides[side].reader, self.streams[side]
-        before = stream.conflicting_bytes
+        before, room = stream.conflicting_bytes, self.body_room(side)
         for event in stream.push(seq, data, n, ts, missing=missing, fin=fin, ack=ack):
             reader.feed(event)
         if stream.conflicting_bytes != before:
             self._sides[side].on_conflict()
+        if len(data) + missing <= room:  # `skip_body` could have taken it: bodies are not compared either way
+            stream.forget()
         return self._ended
 
     def body_room(self, side: int) -> int:
@@ -288,17 +290,18 @@ def _covers(response: Message | None, request: Message) -> bool:
 class _Side:
     """What one direction's reader reports, put into the current message."""
 
-    __slots__ = ("_connection", "_message", "_side", "reader")
+    __slots__ = ("_connection", "_last", "_message", "_side", "reader")
 
     def __init__(self, connection: HttpConnection, side: int) -> None:
         self._connection = connection
         self._side = side
         self.reader = MessageReader(self, keeps=connection.bodies is not None)
         self._message: Message | None = None
+        self._last: Message | None = None  # the current one, or the one before
 
     def on_start(self, piece: Piece, at: int) -> None:
         other = self._connection.streams[1 - self._side]
-        self._message = Message(
+        self._message = self._last = Message(
             first_n=piece.n,
             first_ts=piece.ts,
             position=piece.at + at,
@@ -359,9 +362,12 @@ class _Side:
             self._message.trailers.append((name, value.strip(b" \t")))
 
     def on_conflict(self) -> None:
-        """Bytes came twice, and not the same."""
-        if self._message is not None:
-            self._message.trouble = self._message.trouble or "overlapping segments differ"
+        """Bytes came twice, and not the same; perhaps those of a message that is whole, in an exchange that is not."""
+        message = self._last
+        if message is not None and (
+            message is self._message or self._connection.place_of(message) is not None
+        ):
+            message.trouble = message.trouble or "overlapping segments differ"
 
     def on_end(self) -> None:
         if self._message is not None:

@@ -12,10 +12,12 @@ Choices: the bytes that came first are kept where segments overlap. A hole is gi
 `Gap`, when the other side has acknowledged beyond it, when more than HOLD_BYTES or HOLD_SEGMENTS wait behind
 it, or when the stream ends. Bytes cut off by the snap length are a Gap at once. A stream that was joined in
 the middle begins with the first data segment that is seen.
-Bytes that come again while the first ones still wait behind a hole are compared (`conflicting_bytes`).
-Left out: what was handed on is not kept, so a repetition of it with other content is not noticed.
+Bytes that come again are compared (`conflicting_bytes`) while the first ones still wait behind a hole, or are among
+the RECENT_BYTES that were handed on last.
+Left out: of what was handed on longer ago, and of bytes that nobody looked at (`skip`), nothing is kept, so a
+repetition with other content is not noticed.
 
-Memory: at most HOLD_BYTES and HOLD_SEGMENTS waiting in a direction; without holes nothing is held.
+Memory: at most HOLD_BYTES and HOLD_SEGMENTS waiting in a direction, and RECENT_BYTES that were handed on.
 Time: O(1) a segment in order; a segment behind a hole costs a binary search and a list insertion.
 """
 
@@ -27,10 +29,11 @@ from typing import NamedTuple
 
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
 
-__all__ = ["HOLD_BYTES", "HOLD_SEGMENTS", "Gap", "Piece", "StreamEnd", "StreamReassembler"]
+__all__ = ["HOLD_BYTES", "HOLD_SEGMENTS", "RECENT_BYTES", "Gap", "Piece", "StreamEnd", "StreamReassembler"]
 
 HOLD_BYTES = 4 << 20  # a 1 Gbit/s path of 20 ms has 2.5 MB in flight while a loss is repaired
 HOLD_SEGMENTS = 4096
+RECENT_BYTES = 2048  # more than an Ethernet segment holds
 
 
 class Piece(NamedTuple):
@@ -125,6 +128,7 @@ class StreamReassembler:
         "_held_bytes",
         "_keys",
         "_next_seq",
+        "_recent",
         "_started",
         "conflicting_bytes",
         "ended",
@@ -141,6 +145,7 @@ class StreamReassembler:
         self.ended = False
         self._started = False
         self._next_seq = 0
+        self._recent = b""  # what was handed on last, up to `position`
         # Positions of held segments in order, and the segments; disjoint.
         self._keys: list[int] = []
         self._held: list[_Held] = []
@@ -172,7 +177,12 @@ class StreamReassembler:
         self.position += size
         self.gap_bytes += missing
         self._next_seq = (seq + size) & SEQ_MASK
+        self._recent = b""
         return True
+
+    def forget(self) -> None:
+        """What was handed on so far is not compared with what comes again: as after `skip`."""
+        self._recent = b""
 
     def offset_of(self, seq: int) -> int:
         """Position of a sequence number near the current one."""
@@ -208,12 +218,14 @@ class StreamReassembler:
         """
         if self.ended:
             self.repeated_bytes += len(data) + missing
+            self._compare_recent(seq, data)
             return []
         if not self._started:
             self.begin(seq)
         ahead = seq_diff(seq, self._next_seq)
         if ahead < 0:  # some or all of it came before
             late = min(-ahead, len(data))
+            self._compare_recent(seq, data)
             lost = min(-ahead - late, missing)
             self.repeated_bytes += late + lost
             if -ahead > late + lost:
@@ -247,9 +259,11 @@ class StreamReassembler:
         events: list[Event] = []
         if data:
             events.append(Piece(data, n, ts, segment.carrier, segment.ack, self.position))
+            self._recent = (self._recent + bytes(data[-RECENT_BYTES:]))[-RECENT_BYTES:]
         if segment.missing:
             events.append(Gap(segment.missing, n, ts))
             self.gap_bytes += segment.missing
+            self._recent = b""
         size = len(data) + segment.missing
         self.position += size
         self._next_seq = (self._next_seq + size) & SEQ_MASK
@@ -295,6 +309,14 @@ class StreamReassembler:
         missing = segment.missing - max(cut - len(segment.data), 0)
         return at + cut, _Held(data, missing, segment.fin, segment.carrier, segment.ack)
 
+    def _compare_recent(self, seq: int, data: memoryview | bytes) -> None:
+        """Compare what of a segment was handed on a short while ago; a single byte may be a keep-alive's."""
+        if len(data) == 1:
+            return
+        here = seq_diff(seq, self._next_seq) + len(self._recent)  # its place in what is kept
+        again = data[max(-here, 0) :][:RECENT_BYTES]
+        self._compare(self._recent[max(here, 0) :], bytes(again))
+
     def _compare(self, kept: bytes, again: bytes) -> None:
         """Count the bytes in which two pieces from the same position differ."""
         size = min(len(kept), len(again))
@@ -334,4 +356,5 @@ class StreamReassembler:
         self.gap_bytes += size
         self.position += size
         self._next_seq = (self._next_seq + size) & SEQ_MASK
+        self._recent = b""
         return [Gap(size, n, ts), *self._drain(n, ts)]

@@ -51,7 +51,18 @@ FLOWS = Table(
         Column("fin_fwd_n", "u32", "originator's first FIN", nullable=True),
         Column("fin_rev_n", "u32", "responder's first FIN", nullable=True),
         Column("rst_n", "u32", "first RST", nullable=True),
-        Column("end", "text", "fin (both sides), half (one FIN), rst (before both), open"),
+        Column(
+            "end",
+            "text",
+            "fin (both sides), half (one FIN), rst (before both), timeout (none, and the capture goes on for 5"
+            " minutes, of UDP for one), open",
+        ),
+        Column(
+            "ended_by",
+            "text",
+            "fwd or rev: who sent the first FIN, or the RST that ended it; null where neither came",
+            nullable=True,
+        ),
         Column(
             "conn_state",
             "text",

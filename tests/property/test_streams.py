@@ -44,6 +44,7 @@ def test_stream_is_what_arrived(pieces, base, ack_all):
         last = event.n
     assert all(byte is None or byte == SENT[i] for i, byte in enumerate(out))
     assert len([b for b in out if b is None]) == stream.gap_bytes
+    assert stream.conflicting_bytes == 0  # every segment told the truth
     if not ack_all and not any(cut for _, _, cut, _ in pieces):
         assert {i for i, byte in enumerate(out) if byte is not None} == arrived
     ends = [i for i, e in enumerate(events) if isinstance(e, StreamEnd)]

@@ -197,6 +197,38 @@ def test_zeeks_state_and_history(by_hand, letters, state):
     assert (flows["conn_state"].to_list(), flows["history"].to_list()) == ([state], [letters])
 
 
+@pytest.mark.parametrize(
+    ("letters", "end", "by"),
+    [
+        ("ShADad", "open", None),
+        ("ShADaf", "half", "rev"),
+        ("ShADadFf", "fin", "fwd"),
+        ("ShADadfF", "fin", "rev"),
+        ("ShADadR", "rst", "fwd"),
+        ("ShADadfr", "rst", "rev"),
+        ("ShADadFfr", "fin", "fwd"),
+    ],
+)
+def test_who_ended_a_conversation_and_how(by_hand, letters, end, by):
+    flows, _ = run(by_hand, packets(by_hand, letters))
+    assert (flows["end"].to_list(), flows["ended_by"].to_list()) == ([end], [by])
+
+
+def test_what_is_silent_for_minutes_is_over(by_hand):
+    seg, second = by_hand.Segment, 10**9
+    other = ("10.0.0.3", "10.0.0.4", 1, 2)
+    query = ("10.0.0.5", "10.0.0.6", 3, 4)
+    ends = {}
+    for late in (60, 61, 300, 301):
+        begin = [seg(*C, flags=SYN), seg(*query, udp=True, data=b"?", ts=second)]
+        flows, _ = run(by_hand, [*begin, seg(*other, flags=SYN, ts=late * second)])
+        ends[late] = flows["end"].to_list()
+    assert ends[60] == ["open", "open", "open"]
+    assert ends[61] == ["open", "timeout", "open"]
+    assert ends[300] == ["timeout", "timeout", "open"]
+    assert ends[301] == ends[300]
+
+
 def test_a_clock_that_leaps_by_a_century_overflows_nothing(by_hand):
     seg, leap = by_hand.Segment, 1 << 62
     data = {"seq": 101, "ack": 501, "flags": ACK, "data": b"x" * 100}

@@ -201,6 +201,27 @@ def test_retransmissions_make_no_exchanges(talk):
     assert len(talk.exchanges()) == 1
 
 
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_request_that_comes_again_with_other_content_is_noted(talk, size):
+    talk.say("c", GET)
+    talk.next["c"] -= len(GET)
+    talk.say("c", GET.replace(b"GET", b"PUT")).say("s", OK + b"12345")
+    [row] = talk.exchanges(size)
+    assert (row["method"], row["trouble"]) == ("GET", "request: overlapping segments differ")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_what_is_compared_does_not_depend_on_batches(talk, size):
+    head = OK.replace(b"5", b"4500", 1)
+    talk.say("c", GET).say("s", head)
+    for _ in range(4):
+        talk.say("s", b"x" * 1000)
+    talk.next["s"] -= 1000
+    talk.say("s", b"y" * 1000).say("s", b"x" * 500)  # other bytes in the midst of a body: not compared
+    [row] = talk.exchanges(size)
+    assert (row["response_body_bytes"], row["trouble"]) == (4500, None)
+
+
 def test_a_conversation_joined_in_its_midst(by_hand):
     talk = Talk(by_hand, handshake=False)
     talk.say("s", b"tail of a body").say("c", GET).say("s", OK + b"12345")

@@ -49,6 +49,31 @@ def test_first_bytes_win_where_held_segments_overlap():
     assert s.repeated_bytes == 2
 
 
+def test_what_comes_again_is_compared_with_what_was_read_last():
+    s = stream()
+    s.push(1, b"abcdef", 1, 0)
+    s.push(3, b"cdeX", 2, 0)
+    assert s.conflicting_bytes == 1
+    s.push(1, b"abcdef", 3, 0)
+    assert said(s.push(5, b"YfgZ", 4, 0)) == [(b"gZ", 4, 4, 6)]
+    assert s.conflicting_bytes == 2
+    s.push(8, b"?", 5, 0)  # a keep-alive
+    assert s.conflicting_bytes == 2
+    s.push(6, b"?g", 5, 0)
+    assert s.conflicting_bytes == 3
+
+
+def test_what_was_read_long_ago_or_skipped_is_not_compared():
+    s = stream()
+    s.push(1, b"ab" + bytes(streams.RECENT_BYTES), 1, 0)
+    s.push(1, b"XY", 2, 0)
+    s.push(2, b"Y\1", 3, 0)
+    assert s.conflicting_bytes == 1
+    assert s.skip(3 + streams.RECENT_BYTES, 10)
+    s.push(2 + streams.RECENT_BYTES, b"zzz", 4, 0)
+    assert s.conflicting_bytes == 1
+
+
 def test_a_hole_is_given_up_when_it_was_acknowledged():
     s = stream()
     s.push(11, b"later", 1, 0)
