@@ -38,5 +38,5 @@ class Chance:
 
     def keyed(self, *parts: object, size: int = 8) -> int:
         """A number that depends on the seed and the parts: the kernel's keyed hashes (secure_tcp_seq)."""
-        text = "\0".join(str(part) for part in (self.seed, *parts))
+        text = "\0".join(map(str, (self.seed, *parts)))
         return int.from_bytes(blake2b(text.encode(), digest_size=size).digest(), "big")

@@ -32,6 +32,8 @@ __all__ = [
     "WaitQueue",
 ]
 
+_NEVER, _FOREVER = float("-inf"), float("inf")
+
 Step = Generator["int | Sleep | WaitQueue | Reschedule", None, Any]
 
 
@@ -217,8 +219,7 @@ class Simulator:
         self.events_run = 0
         self._heap: list[tuple[int, int, Callable[..., None] | Event, tuple[Any, ...]]] = []
         self._order = 0
-        self._until_ns: int | None = None  # of the run that goes on
-        self._running = False
+        self._last_ns: float = _NEVER  # until which the run that goes on may come
 
     def at(self, time_ns: int, callback: Callable[..., None], *arguments: Any) -> Event:
         """Schedule a callback at an absolute time, not before now."""
@@ -242,14 +243,12 @@ class Simulator:
     def alone_until(self, time_ns: int) -> bool:
         """Whether nothing else happens up to and including this time: what is due then may be done at once."""
         heap = self._heap
-        return (not heap or heap[0][0] > time_ns) and (self._until_ns is None or time_ns <= self._until_ns)
+        return time_ns <= self._last_ns and (not heap or heap[0][0] > time_ns)
 
     def advance(self, delay_ns: int) -> bool:
         """Let time pass without an event, for the callback that runs now, if nothing else happens meanwhile."""
         time_ns, heap = self.now_ns + delay_ns, self._heap
-        if (heap and heap[0][0] <= time_ns) or delay_ns < 0 or not self._running:
-            return False
-        if self._until_ns is not None and time_ns > self._until_ns:
+        if delay_ns < 0 or time_ns > self._last_ns or (heap and heap[0][0] <= time_ns):
             return False
         self.now_ns = time_ns
         return True
@@ -259,7 +258,8 @@ class Simulator:
 
         A bucket of the kernel's timer wheel is such a stack.
         """
-        event = Event(max(time_ns, self.now_ns), callback, ())
+        now_ns = self.now_ns
+        event = Event(max(now_ns, time_ns), callback, ())
         self._order += 1
         heappush(self._heap, (event.time_ns, -self._order, event, ()))
         return event
@@ -276,8 +276,9 @@ class Simulator:
 
     def run(self, until_ns: int | None = None) -> None:
         """Run events up to and including `until_ns`, or until there are none."""
-        heap, self._until_ns, self._running = self._heap, until_ns, True
-        while heap and (until_ns is None or heap[0][0] <= until_ns):
+        heap, last_ns = self._heap, _FOREVER if until_ns is None else until_ns
+        self._last_ns = last_ns
+        while heap and heap[0][0] <= last_ns:
             time_ns, _, callback, arguments = heappop(heap)
             if isinstance(callback, Event):
                 event = callback
@@ -288,7 +289,7 @@ class Simulator:
             self.now_ns = time_ns
             self.events_run += 1
             callback(*arguments)
-        self._until_ns, self._running = None, False
+        self._last_ns = _NEVER
         if until_ns is not None:
             self.now_ns = max(self.now_ns, until_ns)
 

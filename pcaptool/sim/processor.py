@@ -86,12 +86,13 @@ class Processor:
 
     def _run_one(self, work: Callable[[], Step]) -> None:
         self.run(work())
-        self._run_tasklets()
+        if self._tasklets:
+            self._run_tasklets()
         if self._scheduled:
             return
         if self._queue:
             self._schedule()
-        else:
+        elif self.idle.waiters:
             self.idle.wake(self._free_ns - self.simulator.now_ns)
 
     def run(self, work: Step) -> None:
@@ -99,13 +100,14 @@ class Processor:
         if self._running:
             raise RuntimeError("softirq work does not nest")
         self._running = True
-        self.lead_ns = max(0, self._free_ns - self.simulator.now_ns)
+        now_ns = self.simulator.now_ns
+        self.lead_ns = max(0, self._free_ns - now_ns)
         try:
             for spent in work:
                 if isinstance(spent, int):
                     self.lead_ns += spent
         finally:
-            self._free_ns = self.simulator.now_ns + self.lead_ns
+            self._free_ns = now_ns + self.lead_ns
             self.lead_ns = 0
             self._running = False
 

@@ -172,7 +172,7 @@ class IpLayer:
         if skb.ip is None or skb.tcp is None:
             raise ValueError("a buffer without headers reached the network layer")
         host, costs, stages = self.host, self.host.costs, self.host.stages
-        tcp_bytes = skb.tcp.size
+        tcp_bytes = 20 + len(skb.tcp.option_bytes)
         now = host.now_ns + costs.tcp_transmit_skb_ns
         stages.pass_packet(skb, "__tcp_transmit_skb", now, "tcp", tcp_bytes)
         now += costs.ip_queue_xmit_ns

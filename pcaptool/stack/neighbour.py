@@ -84,9 +84,11 @@ class Neighbours:
         """ip_finish_output2 and neigh_output: write the link header, or ask for the address and wait."""
         if skb.ip is None:
             raise ValueError("a buffer without network header reached the neighbour layer")
-        entry = self._entry(skb.ip.destination)
+        entry = self._table.get(skb.ip.destination) or self._entry(skb.ip.destination)
         if skb.confirms_neighbour and entry.state is not NudState.NONE:
             entry.confirmed_jiffies = self._jiffies()
+        if entry.state is NudState.REACHABLE:  # nearly always
+            return self._finish(skb, entry, now_ns)
         if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
             entry.waiting.append(skb)
             if entry.state is NudState.NONE:

@@ -104,8 +104,9 @@ class KernelTimer:
             self._event.callback = None
         self.expires = expires
         simulator, jiffies = self.simulator, self.jiffies
-        now = jiffies.at(simulator.now_ns)
-        self._event = simulator.timer_at(jiffies.begin_ns(wheel_expiry(expires, now)), self._fire)
+        tick_ns, phase_ns = jiffies.tick_ns, jiffies.phase_ns
+        now = (simulator.now_ns + phase_ns) // tick_ns
+        self._event = simulator.timer_at(wheel_expiry(expires, now) * tick_ns - phase_ns, self._fire)
 
     def cancel(self) -> None:
         """del_timer."""

@@ -48,8 +48,10 @@ def idle_check(sk: TcpSock) -> None:
     settings = sk.host.settings
     if not settings.tcp_slow_start_after_idle or sk.packets_out or sk.congestion.takes_control:
         return
+    if not sk.last_send_jiffies:
+        return
     idle = sk.host.jiffies.at(sk.host.now_ns) - sk.last_send_jiffies
-    if sk.last_send_jiffies and idle > sk.rto_jiffies:
+    if idle > sk.rto_jiffies:
         restart = min(settings.initial_cwnd, sk.snd_cwnd)
         sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
         window, left = sk.snd_cwnd, idle - sk.rto_jiffies

@@ -46,7 +46,8 @@ def release_sock(sk: TcpSock) -> Step:
     if sk.backlog:
         yield from process_backlog(sk)
     sk.owned = False
-    sk.unlocked.wake()
+    if sk.unlocked.waiters:
+        sk.unlocked.wake()
 
 
 def process_backlog(sk: TcpSock) -> Step:

@@ -46,7 +46,7 @@ class OutOfOrder:
     @property
     def charged(self) -> int:
         """Memory that the buffers cost."""
-        return sum(skb.length + TRUESIZE_OVERHEAD for skb in self.buffers)
+        return sum(skb.length + TRUESIZE_OVERHEAD for skb in self.buffers) if self.buffers else 0
 
     def add(self, skb: SkBuff) -> None:
         """Keep a segment; one whose bytes are all there already is reported as a D-SACK and dropped."""

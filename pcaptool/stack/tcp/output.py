@@ -105,7 +105,7 @@ def nagle_test(sk: TcpSock, skb: SkBuff, mss: int, nonagle: int) -> bool:
 def window_test(sk: TcpSock, skb: SkBuff, mss: int) -> bool:
     """tcp_snd_wnd_test: whether its first segment fits into the peer's window."""
     end = skb.seq + mss if skb.length > mss else skb.end_seq
-    return end <= sk.window_end
+    return end <= sk.snd_una + sk.snd_wnd
 
 
 def split_point(sk: TcpSock, skb: SkBuff, mss: int, most: int, nonagle: int) -> int:
@@ -371,7 +371,8 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     if flags & TcpFlag.ACK:
         event_ack_sent(sk)
     clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
-    clone.departure_ns = max(sk.write_stamp_ns, sk.clock_ns)
+    clock_ns = sk.stale_clock_ns or sk.mstamp_ns or host.now_ns
+    clone.departure_ns = max(clock_ns, sk.write_stamp_ns)
     end_ns = host.ip.queue_xmit(sk, clone)
     yield end_ns - host.now_ns
     if sk.owned:
@@ -415,7 +416,8 @@ def event_ack_sent(sk: TcpSock) -> None:
         if not ack.quick:
             ack.ato_jiffies = delack_min(sk)
     ack.scheduled = ack.now = ack.pushed = ack.pushed2 = False
-    sk.delack_timer.cancel()
+    if sk.delack_timer.expires is not None:
+        sk.delack_timer.cancel()
 
 
 def delack_min(sk: TcpSock) -> int:
