@@ -126,8 +126,9 @@ def generate(
     say = progress or (lambda _text: None)
     say("running the model")
     with _no_collector():
-        result = run_scenario(plan, tuple(dict.fromkeys(taps)), annotate=annotate)
-        return _write(plan, result, Path(out), format, say)
+        # Nobody here keeps the result: it is gone before the collector comes back.
+        result = [run_scenario(plan, tuple(dict.fromkeys(taps)), annotate=annotate)]
+        return _write(plan, result.pop(), Path(out), format, say)
 
 
 @contextmanager

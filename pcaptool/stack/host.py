@@ -155,6 +155,12 @@ class Host:
         """Start a program, or a thread of one."""
         self.simulator.spawn(program, delay_ns, self.run_queue)
 
+    def forget_what_was_seen(self) -> None:
+        """Let go of taps and stage rows: hosts refer to each other, and would keep them until the collector comes."""
+        self.stages.noted = []
+        self.device.taps.clear()
+        self.device.wire_taps.clear()
+
     def connect_link(self, peer: Host, link: LinkSettings) -> None:
         """Join this host's device to a peer's, in one direction."""
         self.device.peer = peer.device

@@ -110,13 +110,16 @@ def run_scenario(
     if program.refused:
         notices.append(f"{program.refused} connections were refused: nothing listens on the server's port")
     noted = sorted(server.stages.noted + client.stages.noted, key=itemgetter(4))
-    return RunResult(
+    result = RunResult(
         frames={tap.name: tap.frames for tap in recorders},
         noted=noted,
         events=simulator.events_run,
         end_ns=simulator.now_ns,
         notices=tuple(notices),
     )
+    for host in (server, client):
+        host.forget_what_was_seen()
+    return result
 
 
 def _hosts(scenario: Scenario, simulator: Simulator) -> tuple[Host, Host]:
