@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pcaptool.errors import OutputError
 from pcaptool.file.aside import AsideFile
+from pcaptool.file.behind import WriteBehind
 from pcaptool.file.model import MAX_CAPTURED_BYTES, Interface, Record
 from pcaptool.file.pcapng import BYTE_ORDER_MAGIC, Block, Option
 from pcaptool.file.rows import repeated_records
@@ -87,7 +88,7 @@ class CaptureWriter:
         self.path = path
         self.packets = 0
         self._interfaces = interfaces
-        self._file = AsideFile(path)
+        self._file = WriteBehind(AsideFile(path))
         self._put: Callable[[Record], bytes] = _pcap_record if format == "pcap" else _packet_block
         self._data_at = 16 if format == "pcap" else 28  # of a packet's bytes in its record or block
         try:
@@ -109,9 +110,16 @@ class CaptureWriter:
     ) -> None:
         """The file appears, unless the block failed."""
         if kind is None:
-            self._file.commit()
+            self._finish()
         else:
             self._file.discard()
+
+    def _finish(self) -> None:
+        try:
+            self._file.finish()
+        except BaseException:
+            self._file.discard()
+            raise
 
     def write(self, record: Record) -> None:
         """Append a packet.
@@ -160,7 +168,7 @@ class CaptureWriter:
     def around(self, record: Record, size: int) -> tuple[bytes, bytes]:
         """What stands before and behind the bytes of a packet of `size` bytes; `record` says everything else.
 
-        For who puts many records together himself, and hands them to `write_made`.
+        For who puts many records together himself, in the bytes that `room` gives.
 
         Raises
         ------
@@ -177,10 +185,10 @@ class CaptureWriter:
             raise
         return made[: self._data_at], made[self._data_at + size :]
 
-    def write_made(self, made: memoryview, packets: int) -> None:
-        """Append so many packets' records as they stand in the file."""
-        self._file.write(made)
+    def room(self, size: int, packets: int) -> memoryview:
+        """Where the records of so many packets are to be put together, as they stand in the file."""
         self.packets += packets
+        return self._file.room(size)
 
     def write_all(self, records: Iterable[Record]) -> None:
         """Append packets."""

@@ -57,7 +57,6 @@ class _Blocks:
         self._writer = writer
         self._engine = engine
         self._put = engine.function(KERNEL, "put_segments")
-        self._out = np.empty(0, np.uint8)
 
     def write(self, block: TapBlock) -> None:
         flags = _flags(leaving=block.leaving, ready=True, whole=True)
@@ -73,10 +72,8 @@ class _Blocks:
         before, behind = self._writer.around(record, record.orig_len)
         front = before + run.headers
         size = (len(front) + run.size + len(behind)) * run.segments
-        if len(self._out) < size:
-            self._out = np.empty(size, np.uint8)
         self._put(
-            self._out,
+            np.frombuffer(self._writer.room(size, run.segments), np.uint8),
             np.frombuffer(front, np.uint8),
             np.frombuffer(run.payload.toreadonly(), np.uint8),
             np.frombuffer(behind, np.uint8),
@@ -91,4 +88,3 @@ class _Blocks:
             run.tcp_sum,
             run.ip_sum,
         )
-        self._writer.write_made(self._out[:size].data, run.segments)
