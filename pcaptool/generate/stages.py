@@ -75,6 +75,8 @@ def _packet_numbers(
 
 
 def _masked(values: Sequence[int | None]) -> Masked:
+    if values and values.count(None) == len(values):
+        return Masked(np.zeros(len(values), "u4"), np.zeros(len(values), "?"))
     valid = np.array([value is not None for value in values], "?")
     return Masked(np.array([value or 0 for value in values], "u4"), valid)
 

@@ -264,13 +264,15 @@ class Device:
 
         A `lost` frame is dropped between the two; a `tapped` one has passed the taps.
         """
-        now_ns = self.host.now_ns
-        for tap in () if tapped else self.taps:
-            tap(now_ns, skb, False)  # noqa: FBT003 - arriving
+        if self.taps and not tapped:
+            now_ns = self.host.now_ns
+            for tap in self.taps:
+                tap(now_ns, skb, False)  # noqa: FBT003 - arriving
         if lost:
             return
         hooks = self.host.hooks
         if hooks.programs:
+            now_ns = self.host.now_ns
             verdict = hooks.run("tc-ingress", skb, now_ns)
             if verdict is Verdict.REDIRECT:
                 yield self.queue_xmit(self._turned(skb), now_ns) - now_ns

@@ -207,11 +207,11 @@ class IpLayer:
         """ip_rcv: only what is for this host and has a protocol here goes up, pieces of a datagram together."""
         if skb.ip is None or skb.ip.destination != self.address:
             return
-        hooks, now_ns = self.host.hooks, self.host.now_ns
-        if hooks.programs and hooks.run("prerouting", skb, now_ns) is Verdict.DROP:
+        hooks = self.host.hooks
+        if hooks.programs and hooks.run("prerouting", skb, self.host.now_ns) is Verdict.DROP:
             return
         whole = self.reassembly.add(skb)
-        if whole is None or (hooks.programs and hooks.run("input", whole, now_ns) is Verdict.DROP):
+        if whole is None or (hooks.programs and hooks.run("input", whole, self.host.now_ns) is Verdict.DROP):
             return
         match skb.ip.protocol:
             case IpProtocol.TCP:

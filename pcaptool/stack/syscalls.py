@@ -117,7 +117,7 @@ class Socket:
         """
         return (yield from self._send_now(data, more=more, copied=True))
 
-    def sendfile(self, data: bytes) -> Step:
+    def sendfile(self, data: bytes | memoryview) -> Step:
         """sendfile() of a non-blocking socket: the bytes that were taken; `data` is the file from its offset on.
 
         The pages go through a pipe of 16 (splice_direct_to_actor, splice_to_socket): TCP gets up to 65,536 bytes a
@@ -141,7 +141,7 @@ class Socket:
                 pipe = pipe[now:]
         return taken
 
-    def _send_now(self, data: bytes, *, more: bool, copied: bool) -> Step:
+    def _send_now(self, data: bytes | Payload, *, more: bool, copied: bool) -> Step:
         sk = self.sk
         sk.call_began_ns = self.host.now_ns
         yield self.host.costs.tcp_sendmsg_locked_ns

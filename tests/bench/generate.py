@@ -6,7 +6,8 @@ Two workloads: one connection with a large response, and many connections with o
 model runs each (`generate` with a wire tap, pcap and pcapng; stages are written, too). dpkt and scapy build as many
 full frames (1,448 bytes, timestamps, checksums) without any protocol behind them, and write pcap. Programs of one run
 follow each other; ratios are medians over the runs of pairs of one run. Seconds are of processors (user and system,
-children included): on a machine that others use, the clock says more about them. scapy is no dependency of this
+children included): on a machine that others use, the clock says more about them. The model runs on one processor alone,
+too: what the clock then says more is what the other one took over. scapy is no dependency of this
 project: its row is there where `--scapy` names a Python that has it. With --write the section "generate" of
 reports/benchmarks.md is written anew.
 """
@@ -35,7 +36,9 @@ PAGE = ROOT / "reports" / "benchmarks.md"
 SCAPY_PACKETS = 10_000  # its rate does not depend on the number
 
 OURS = """
-import sys
+import os, sys
+if len(sys.argv) > 3:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from pcaptool.generate import generate
 from pcaptool.scenario import parse_scenario
 run = generate(parse_scenario(sys.argv[1]), sys.argv[2], taps=["wire"])
@@ -122,6 +125,9 @@ def measure(megabytes: int, connections: int, runs: int, scapy: str | None) -> d
             found.setdefault("bulk, pcapng", []).append(
                 measured(sys.executable, OURS, bulk, str(out / "bulk.pcapng"))
             )
+            found.setdefault("bulk, one processor", []).append(
+                measured(sys.executable, OURS, bulk, str(out / "bulk.pcap"), "alone")
+            )
             found.setdefault("dpkt", []).append(
                 measured(sys.executable, DPKT, str(first.frames), str(out / "dpkt.pcap"))
             )
@@ -132,13 +138,18 @@ def measure(megabytes: int, connections: int, runs: int, scapy: str | None) -> d
             found.setdefault("short connections, pcap", []).append(
                 measured(sys.executable, OURS, short, str(out / "short.pcap"))
             )
+            found.setdefault("short, one processor", []).append(
+                measured(sys.executable, OURS, short, str(out / "short.pcap"), "alone")
+            )
     return found
 
 
 TITLES = {
     "bulk, pcap": "**model**, one response of {megabytes} MB, pcap",
     "bulk, pcapng": "**model**, the same, pcapng",
+    "bulk, one processor": "**model**, one response of {megabytes} MB, pcap, on one processor",
     "short connections, pcap": "**model**, {connections} connections of 1,000 bytes, pcap",
+    "short, one processor": "**model**, the same, on one processor",
     "dpkt": "dpkt, as many full frames, no protocol",
     "scapy": "scapy, 10,000 full frames, no protocol",
 }
@@ -152,12 +163,16 @@ def _command() -> list[str]:
     return words
 
 
-def section(found: dict[str, list[Cost]], megabytes: int, connections: int) -> str:
+def section(
+    found: dict[str, list[Cost]], megabytes: int, connections: int, before: tuple[float, float, float]
+) -> str:
     """The figures as Markdown."""
+    load, after = (" ".join(f"{value:.1f}" for value in values) for values in (before, os.getloadavg()))
     machine = f"Python {platform.python_version()}, {os.cpu_count()} processors"
     lines = [
         f"`python {shlex.join(_command())}`: wire frames a second of processor time,",
-        f"start-up included; median of {len(found['dpkt'])} runs, {machine}. The machine was used by others.\n",
+        f"start-up included; median of {len(found['dpkt'])} runs, {machine}, load {load} before and {after} at the end",
+        "(others used the machine).\n",
         "| what | frames | cpu s | frames/s | clock s | model's bulk / this |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -188,8 +203,9 @@ def main() -> None:
     parser.add_argument("--scapy", help="a Python that has scapy")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
+    before = os.getloadavg()
     found = measure(chosen.megabytes, chosen.connections, chosen.runs, chosen.scapy)
-    body = section(found, chosen.megabytes, chosen.connections)
+    body = section(found, chosen.megabytes, chosen.connections, before)
     print(body)
     if chosen.write:
         write_sections(PAGE, {"generate": body})

@@ -9,9 +9,9 @@ Complexity: O(1) for a slice of letters up to 64 KiB, O(bytes) for a longer one 
 
 from __future__ import annotations
 
-from pcaptool.scenario import body
+from pcaptool.scenario import Route, body
 
-__all__ = ["Content"]
+__all__ = ["Content", "route_content"]
 
 _PERIOD = 26  # of `body`
 _PIECE = memoryview(body(_PERIOD + 65536))
@@ -52,6 +52,11 @@ class Content:
         if last <= before:
             return memoryview(self._head)[first:last]
         return memoryview(self._head[first:] + _letters(0, last - before))
+
+
+def route_content(route: Route, size: int) -> bytes | Content:
+    """What a route's body is: its text, or `size` letters."""
+    return Content(b"", size) if route.body is None else route.body.encode()
 
 
 def _letters(first: int, last: int) -> memoryview:

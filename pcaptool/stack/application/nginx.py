@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import contextlib
 
-from pcaptool.scenario import Scenario, find_route, idle_ns, response_head, route_body
+from pcaptool.scenario import Scenario, find_route, idle_ns, response_head
 from pcaptool.sim.events import Step
+from pcaptool.stack.application.content import Content, route_content
 from pcaptool.stack.application.listening import listen
 from pcaptool.stack.application.request import Request, take_request
 from pcaptool.stack.host import Host
@@ -94,7 +95,7 @@ class _Connection:
             raise SocketError("no route")
         route, size = found
         head = response_head(self.scenario, route, size, close=request.close, now_ns=self.host.now_ns)
-        body = b"" if request.method == "HEAD" else route_body(route, size)
+        body = b"" if request.method == "HEAD" else route_content(route, size)
         if not self.settings.sendfile:
             yield from self._write_from_memory(head, body)
             return
@@ -115,7 +116,7 @@ class _Connection:
             if taken < wanted:
                 yield from self.socket.wait_writable()
 
-    def _write_from_memory(self, head: bytes, body: bytes) -> Step:
+    def _write_from_memory(self, head: bytes, body: bytes | Content) -> Step:
         waiting = head
         for at in range(0, len(body), OUTPUT_BUFFER_BYTES):
             piece = body[at : at + OUTPUT_BUFFER_BYTES]

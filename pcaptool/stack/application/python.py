@@ -16,8 +16,9 @@ Leaves out: the log line that it writes to standard error, 404 (a scenario's req
 
 from __future__ import annotations
 
-from pcaptool.scenario import Scenario, find_route, response_head, route_body
+from pcaptool.scenario import Scenario, find_route, response_head
 from pcaptool.sim.events import Sleep, Step
+from pcaptool.stack.application.content import route_content
 from pcaptool.stack.application.listening import listen
 from pcaptool.stack.application.request import Request, take_request
 from pcaptool.stack.host import Host
@@ -76,4 +77,4 @@ def _answer(connection: Socket, host: Host, scenario: Scenario, request: Request
     yield from connection.send(response_head(scenario, route, size, close=False, now_ns=host.now_ns))
     if request.method != "HEAD" and size:
         yield BODY_NS
-        yield from connection.send(route_body(route, size))
+        yield from connection.send(route_content(route, size))

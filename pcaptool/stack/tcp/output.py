@@ -373,8 +373,7 @@ def send_with_header(sk: TcpSock, clone: SkBuff, flags: int) -> Step:
     clone.confirms_neighbour, sk.neighbour_confirmed = sk.neighbour_confirmed, False
     clock_ns = sk.stale_clock_ns or sk.mstamp_ns or host.now_ns
     clone.departure_ns = max(clock_ns, sk.write_stamp_ns)
-    end_ns = host.ip.queue_xmit(sk, clone)
-    yield end_ns - host.now_ns
+    yield host.ip.queue_xmit(sk, clone) - host.now_ns
     if sk.owned:
         if host.softirq_follows:
             yield from host.processor.drain()

@@ -58,10 +58,6 @@ def fire(sk: TcpSock, handler: Callable[[TcpSock], Step]) -> None:
     sk.host.processor.raise_softirq(sk.host.simulator.now_ns, work)
 
 
-def _jiffies(sk: TcpSock) -> int:
-    return sk.host.jiffies.at(sk.host.now_ns)
-
-
 def _rto_max(sk: TcpSock) -> int:
     return RTO_MAX_S * sk.host.jiffies.hz
 
@@ -69,7 +65,8 @@ def _rto_max(sk: TcpSock) -> int:
 def _set(sk: TcpSock, what: str, delay_jiffies: int) -> None:
     """tcp_reset_xmit_timer."""
     sk.pending_timer = what
-    sk.retransmit_timer.mod(_jiffies(sk) + min(delay_jiffies, _rto_max(sk)))
+    jiffies = sk.host.jiffies
+    sk.retransmit_timer.mod(jiffies.at(sk.host.now_ns) + min(delay_jiffies, RTO_MAX_S * jiffies.hz))
 
 
 def _rto_left_us(sk: TcpSock) -> int:
