@@ -16,7 +16,7 @@ from pcaptool.errors import printable
 if TYPE_CHECKING:
     from pcaptool.tables.report import Report
 
-__all__ = ["analyze", "print_report"]
+__all__ = ["analyze", "print_report", "show_report"]
 
 
 class TcpRules(StrEnum):
@@ -103,14 +103,20 @@ def analyze(
         from pcaptool.cli.report import write_page
 
         write_page(report, html, captures=captures)
-    if as_json:
-        typer.echo(json.dumps(_as_dict(report), indent=1))
-    elif not quiet:
-        print_report(report)
+    if as_json or not quiet:
+        show_report(report, as_json=as_json)
 
 
 def _words(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def show_report(report: Report, *, as_json: bool) -> None:
+    """What is in a report, for people or for programs."""
+    if as_json:
+        typer.echo(json.dumps(_as_dict(report), indent=1))
+    else:
+        print_report(report)
 
 
 def print_report(report: Report) -> None:

@@ -1,8 +1,9 @@
-"""`pcaptool info`: what is in a capture."""
+"""`pcaptool info`: what is in a capture, or in a report."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,12 +18,21 @@ __all__ = ["info"]
 
 def info(
     capture: Annotated[
-        str, typer.Argument(help='pcap or pcapng, also compressed; "-" reads a pipe.', metavar="CAPTURE")
+        str,
+        typer.Argument(
+            help='pcap or pcapng, also compressed; "-" reads a pipe. Or a report.', metavar="CAPTURE|REPORT"
+        ),
     ],
     flows: Annotated[int, typer.Option(min=0, help="Flows to list.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """What is in a capture: format, link types, times, counts, top flows, trouble."""
+    """What is in a capture: format, link types, times, counts, top flows, trouble. Of a report its summary."""
+    if Path(capture).is_dir():
+        from pcaptool.cli.analyze import show_report
+        from pcaptool.tables.report import open_report
+
+        show_report(open_report(capture), as_json=as_json)
+        return
     from pcaptool.analyze.pipeline import frames
     from pcaptool.report.info import capture_info
 

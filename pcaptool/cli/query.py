@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,10 @@ def query(
     rows: Annotated[int, typer.Option(min=1, help="Rows to show at most (not with --json, --csv).")] = 100,
 ) -> None:
     """SQL over the tables of a report or a capture (polars' SQL)."""
+    if os.path.exists(sql):  # noqa: PTH110 - a query may be longer than names can be: Path.exists raises
+        raise UsageError(
+            f"{printable(sql)} is a file, not a query", hint="the query comes first, then its source"
+        )
     import polars as pl
 
     if source.suffix == ".parquet":

@@ -132,6 +132,13 @@ class TestInfo:
     def test_no_capture(self, tmp_path, said):
         assert said("info", tmp_path / "none.pcap")[0] == 2
 
+    def test_a_report(self, capture, tmp_path, said):
+        summary = said("analyze", capture, "-o", tmp_path / "r")[1]
+        assert said("info", tmp_path / "r")[1] == summary
+        assert json.loads(said("info", tmp_path / "r", "--json")[1])["tables"]["packets"] == 26
+        code, _, err = said("info", tmp_path)
+        assert (code, err.count("\n")) == (2, 1)
+
 
 class TestDiff:
     def test_a_capture_equals_itself(self, capture, said):
@@ -194,6 +201,14 @@ class TestQuery:
 
     def test_a_folder_that_is_no_report(self, tmp_path, said):
         assert said("query", "SELECT 1", tmp_path)[0] == 2
+
+    def test_a_query_longer_than_a_file_name(self, capture, said):
+        code, out, _ = said("query", f"SELECT n FROM tcp WHERE n = 4 {'OR n = 4 ' * 300}", capture, "--csv")
+        assert (code, out) == (0, "n\n4\n")
+
+    def test_arguments_in_the_wrong_order(self, capture, said):
+        code, _, err = said("query", capture, "SELECT n FROM tcp")
+        assert (code, err.endswith("(the query comes first, then its source)\n")) == (2, True)
 
 
 @pytest.mark.oracle
