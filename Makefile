@@ -17,7 +17,7 @@ COUNT ?= 100
 SEED ?= 1
 NODE_MODULES := $(or $(PCAPTOOL_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pcaptool)/node
 
-.PHONY: help demo test quick lint oracle bench fuzz fidelity diff-proof docs lock clean tools
+.PHONY: help demo test quick lint oracle bench fuzz fidelity diff-proof docs pictures lock clean tools
 .DELETE_ON_ERROR:
 
 help:  ## what can be made
@@ -61,6 +61,9 @@ diff-proof: .venv/.dev  ## the diff's four proofs over the bundled captures, and
 
 fidelity-live: .venv/.run  ## root: random scenarios on this kernel against the model; writes reports/fidelity-live.md
 	$(BIN)/pcaptool lab matrix --count $(COUNT) --seed $(SEED) -o reports/fidelity-live.md
+
+pictures: .venv/.dev  ## the pictures in docs/images anew (needs Chromium)
+	cd $(CURDIR) && $(BIN)/python tests/browser/pictures.py
 
 docs: .venv/.run  ## the pages that are made from tables
 	$(BIN)/python -m pcaptool.scenario.document > docs/scenario.md

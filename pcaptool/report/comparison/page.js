@@ -208,4 +208,5 @@
   }
 
   verdict(); ladder(); packets(); bytes(); timing(); differences();
+  document.body.dataset.ready = "yes";
 })();
