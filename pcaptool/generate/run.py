@@ -154,6 +154,7 @@ def _write(
 
     engine = Engine("auto", witness=KERNEL, compile_after=COMPILE_AFTER)
     captures: dict[str, Path] = {}
+    packets: dict[str, int] = {}
     stem = _stem(out)
     say("writing")
     for tap, frames in result.frames.items():
@@ -163,7 +164,7 @@ def _write(
         interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
         with open_writer(path, chosen, [interface]) as writer:
             write_frames(writer, frames, engine)
-        captures[tap] = path
+        captures[tap], packets[tap] = path, writer.packets
     stages = out.with_name(f"{stem}.stages.parquet")
     write_stages(stages, result, plan)
     scenario_path = out.with_name(f"{stem}.scenario.toml")
@@ -174,7 +175,7 @@ def _write(
         stages=stages,
         scenario_path=scenario_path,
         scenario=plan,
-        packets={tap: len(frames) for tap, frames in result.frames.items()},
+        packets=packets,
         duration_ns=max(0, last_ns - plan.start_time_ns),
         notices=result.notices,
     )
