@@ -130,6 +130,11 @@ class ReferenceServer:
         server = self.scenario.server
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.setsockopt(socket.SOL_SOCKET, option, self._timeout)
+        if server.tcp_keepidle_s is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, server.tcp_keepidle_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, server.tcp_keepintvl_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, server.tcp_keepcnt)
         if not self._answer_all(connection):
             _end_gently(connection)
         elif server.close == "rst":

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from pcaptool.predict.probes import Watch
+
 __all__ = ["Program", "Write", "known_program"]
 
 Call = Literal["send", "send_some", "sendfile", "cork", "uncork", "nodelay"]
@@ -55,12 +57,15 @@ class Program:
         Whether it must have set TCP_NODELAY.
     reset : bool
         Whether it closed by a reset.
+    watch : Watch or None
+        SO_KEEPALIVE, where probes show it.
     """
 
     writes: tuple[Write, ...]
     close_ns: int | None
     nodelay: bool
     reset: bool
+    watch: Watch | None = None
 
 
 def known_program(answer: bytes, ends: list[int], first_ns: int) -> list[Write]:

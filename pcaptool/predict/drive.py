@@ -259,6 +259,9 @@ class _DrivenRun:
             if connection is None:
                 continue
             program = self.programs[self.seen.connections.index(connection)]
+            if program.watch is not None:
+                watch = program.watch
+                socket.set_keepalive(idle_ms=1000 * watch.idle_s, interval_ms=1000 * watch.interval_s)
             self.host.simulator.spawn(self._read(socket))
             self.host.simulator.spawn(self._write(socket, program))
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from pcaptool.predict.calls import Program, Write, known_program
 from pcaptool.predict.observe import Connection, Frame, Observation
+from pcaptool.predict.probes import infer_watch
 from pcaptool.predict.queue import infer_qdisc, waits_ms
 from pcaptool.scenario import Costs, Host
 from pcaptool.stack.tcp.sock import near
@@ -131,7 +132,7 @@ def infer_program(
         close_ns = min(close_ns or 0, writes[-1].time_ns + NEXT_CALL_NS)
     if close_ns is not None and writes:
         close_ns = max(close_ns, writes[-1].time_ns + 1)
-    return Program(tuple(writes), close_ns, stream.nodelay(), reset)
+    return Program(tuple(writes), close_ns, stream.nodelay(), reset, infer_watch(connection))
 
 
 # (first byte, byte behind the last, frame), relative to the server's first byte

@@ -154,6 +154,15 @@ class Server:
         "idle connections end after this; else as the program does (nginx 75 s, node and express 5 s)",
         name="keepalive_timeout_ms",
     )
+    tcp_keepidle_s: int | None = key(
+        None,
+        Whole(1, 32_767),
+        "SO_KEEPALIVE on each connection, with this TCP_KEEPIDLE: probes after so long without a packet; none: off",
+    )
+    tcp_keepintvl_s: int = key(75, Whole(1, 32_767), "TCP_KEEPINTVL: between probes, with tcp_keepidle_s")
+    tcp_keepcnt: int = key(
+        9, Whole(1, 127), "TCP_KEEPCNT: unanswered probes before a reset, with tcp_keepidle_s"
+    )
     nginx: Nginx = section(Nginx, "nginx's directives, with profile nginx.")
 
 

@@ -19,6 +19,7 @@ from pcaptool.generate import generate
 from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
 from pcaptool.predict.infer import infer_host, infer_program
 from pcaptool.predict.observe import observe
+from pcaptool.predict.probes import Watch, infer_watch
 from pcaptool.scenario import Costs, Host, load_scenario, parse_scenario
 from pcaptool.scenario.queueing import parse_qdisc
 
@@ -108,3 +109,15 @@ def test_every_stamp_of_a_frame_that_did_not_wait_follows_from_the_phase(phase_n
     phase = clock_phase_ns([connection])
     mine = timestamp_offset(connection, phase)
     assert [(at + phase) // 1_000_000 + mine & 0xFFFFFFFF for at, _ in sure] == [stamp for _, stamp in sure]
+
+
+def test_keepalive_is_inferred_from_its_probes(lab_captures):
+    [probed] = observe(lab_captures / "live-keepalive-probes.server.pcap").connections
+    assert infer_watch(probed) == Watch(idle_s=1, interval_s=1)
+    [quiet] = observe(lab_captures / "keepalive-5.server.pcap").connections
+    assert infer_watch(quiet) is None
+
+
+def test_window_probes_are_no_keepalive(lab_captures):
+    [stalled] = observe(lab_captures / "zero-window.server.pcap").connections
+    assert infer_watch(stalled) is None

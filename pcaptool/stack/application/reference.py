@@ -30,6 +30,12 @@ def _serve(connection: Socket, host: Host, scenario: Scenario) -> Step:
     """One connection's thread."""
     server, costs = scenario.server, host.costs
     yield costs.accept_ns
+    if server.tcp_keepidle_s is not None:
+        connection.set_keepalive(
+            idle_ms=1000 * server.tcp_keepidle_s,
+            interval_ms=1000 * server.tcp_keepintvl_s,
+            probes=server.tcp_keepcnt,
+        )
     try:
         yield from _answer_all(connection, host, scenario)
         if server.close == "rst":
