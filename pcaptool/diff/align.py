@@ -32,6 +32,11 @@ __all__ = ["HOW", "Alignment", "align"]
 HOW = ("identity", "content", "place", "segmentation", "kind", "stray")
 _IDENTITY, _CONTENT, _PLACE, _SEGMENTATION, _KIND, _STRAY = range(6)
 _SPAN = 1 << 44
+# Rows are taken out again and again: other columns would only be copied with them.
+_LOOKED_AT = {
+    "row", "n", "g", "identity", "content", "place", "stray", "kind", "start", "end",
+    *(f"{what}_{of}" for what in ("anchor", "heard") for of in ("n", "name")),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class _State:
     """Rows of both sides while they find their partners."""
 
     def __init__(self, a: pl.DataFrame, b: pl.DataFrame) -> None:
-        self.a, self.b = a, b
+        self.a, self.b = (x.select([c for c in x.columns if c in _LOOKED_AT]) for x in (a, b))
         self.names = a["n"].cast(pl.Int64).to_numpy()
         self.to_b = np.full(a.height, -1, np.int64)
         self.to_a = np.full(b.height, -1, np.int64)

@@ -16,8 +16,7 @@ import polars as pl
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, match_flows, said_of, signatures
 from pcaptool.diff.keys import grouped
-from pcaptool.diff.side import Side
-from pcaptool.diff.units import bases_of, relative, units_of, with_elapsed
+from pcaptool.diff.units import bases_of, relative, with_elapsed
 from pcaptool.diff.whole import Whole, kernels, whole_of
 
 __all__ = ["Flows", "Known", "Prepared", "matched_flows", "prepare", "with_pairs"]
@@ -107,19 +106,31 @@ class Prepared:
     bytes_known: bool
 
 
-def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) -> Prepared:
-    """Join, match flows, number and key the packets of two sides.
+def prepare(
+    units: list[pl.DataFrame],
+    flow_tables: tuple[pl.DataFrame | None, pl.DataFrame | None],
+    *,
+    bytes_known: bool,
+    drop_noise: bool,
+    same_frames: bool,
+) -> Prepared:
+    """Match flows, number and key the packets of two sides.
 
     Parameters
     ----------
-    side_a, side_b : Side
+    units : list of polars.DataFrame
+        Of both sides, as `units_of` makes them; emptied, so that each is held once.
+    flow_tables : tuple of polars.DataFrame
+        Both sides' tables of flows, where there is one.
+    bytes_known : bool
+        Whether both sides have fingerprints.
     drop_noise : bool
         Whether ICMPv6 neighbour noise is set aside.
     same_frames : bool
         Whether equal frames in equal order are paired beforehand.
     """
-    bytes_known = side_a.prints is not None and side_b.prints is not None
-    units = [units_of(s) for s in (side_a, side_b)]
+    units, given = list(units), units
+    given.clear()
     noise = 0
     if drop_noise:
         noise = sum(u.height for u in units)
@@ -131,8 +142,8 @@ def prepare(side_a: Side, side_b: Side, *, drop_noise: bool, same_frames: bool) 
     bases = [bases_of(u) for u in units]
     first = [relative(u, x) for u, x in zip(units, bases, strict=True)]
     signs = [
-        signatures(said_of(u), s.frames["flows"], x) if "flows" in s.frames else _no_signatures()
-        for u, s, x in zip(first, (side_a, side_b), bases, strict=True)
+        signatures(said_of(u), flows, x) if flows is not None else _no_signatures()
+        for u, flows, x in zip(first, flow_tables, bases, strict=True)
     ]
     flows = matched_flows((signs[0], signs[1]), (bases[0], bases[1]))
     torn = (flows.matched["how"] == SAME_ENDS).any()

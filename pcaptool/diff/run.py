@@ -36,6 +36,7 @@ from pcaptool.diff.stage_times import stage_distributions
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
 from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
+from pcaptool.diff.units import units_of
 from pcaptool.diff.whole import Couples, Matches, couples_of, kernels
 
 __all__ = ["conclude", "detected", "diff_sides", "of_times"]
@@ -69,17 +70,27 @@ def diff_sides(
     if short is not None:
         return short
 
-    def prepared(meant: Relation) -> Prepared:
-        noise = "neighbour-noise" in rules_in_force(meant, rules)
-        return prepare(a, b, drop_noise=noise, same_frames=meant != "model")
+    flows = a.frames.get("flows"), b.frames.get("flows")
+    bytes_known = a.prints is not None and b.prints is not None
+    # A side's tables are let go of as soon as its units are made: both at once would be the most that is ever held.
+    units = [units_of(a)]
+    a = a.lean()
+    units.append(units_of(b))
+    b = b.lean()
 
-    ready = prepared(relation or "path")
+    def prepared(meant: Relation, units: list[pl.DataFrame]) -> Prepared:
+        noise = "neighbour-noise" in rules_in_force(meant, rules)
+        return prepare(
+            units, flows, bytes_known=bytes_known, drop_noise=noise, same_frames=meant != "model"
+        )
+
+    ready = prepared(relation or "path", units if relation else units.copy())
     if relation is None:
         relation = detected(ready)
         if relation == "model":
-            del ready  # both at once would be the most that is ever held
-            ready = prepared(relation)
-    a, b = a.lean(), b.lean()
+            del ready
+            ready = prepared(relation, units)
+    units.clear()
     settings = Settings(relation, rules_in_force(relation, rules), allowed, side, ready.bytes_known)
     return conclude(ready, (a, b), settings, _packets_of(ready))
 

@@ -73,7 +73,7 @@ def units_of(side: Side) -> pl.DataFrame:
         proto.alias("proto"),
         pl.coalesce("arp.src_proto_ipv4", "ip.src", "link.src").alias("sender"),
         *state,
-    ).drop(*made, strict=False)
+    ).drop(*made, "src", "srcport", strict=False)
 
 
 def _packet_list(side: Side) -> pl.DataFrame:
@@ -197,7 +197,7 @@ def relative(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
         .when(pl.col("start") == sent - 1).then(pl.lit("probe"))
         .otherwise(pl.lit("ack"))
     )  # fmt: skip
-    return units.with_columns(kind=kind)
+    return units.with_columns(kind=kind).drop("base", "peer_base")
 
 
 def placed(units: pl.DataFrame, bases: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
@@ -212,7 +212,8 @@ def placed(units: pl.DataFrame, bases: pl.DataFrame, numbers: pl.DataFrame) -> p
     """
     units = _with_sack(_with_bases(units, bases))
     units = units.join(numbers, on="n", how="left", maintain_order="left")
-    return units.with_columns(pl.col("start").alias("tcp.seq"), kind=pl.coalesce("kind", "protocol"))
+    units = units.with_columns(pl.col("start").alias("tcp.seq"), kind=pl.coalesce("kind", "protocol"))
+    return units.drop("base", "peer_base")
 
 
 def _with_bases(units: pl.DataFrame, bases: pl.DataFrame) -> pl.DataFrame:
