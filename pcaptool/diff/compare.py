@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.arrays import Ints, Mask
-from pcaptool.diff.fields import IN_ORDER, ComparedField
+from pcaptool.diff.fields import IN_ORDER, SECOND, ComparedField
 from pcaptool.diff.normalise import NORMALISERS
 from pcaptool.diff.pairs import Pairs, View
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
@@ -72,6 +72,8 @@ def compare(
         if (segments and not item.per_segment) or (item.name == "payload" and not settings.bytes_known):
             continue
         column = item.column or item.name
+        if column not in pairs.a.units.columns:  # no packet has a second IP header
+            continue
         x, y = pairs.a[column], pairs.b[column]
         present = (x.is_not_null() | y.is_not_null()).to_numpy() & counted
         rows = np.flatnonzero(x.ne_missing(y).to_numpy() & present)
@@ -98,6 +100,8 @@ def add_same(out: Comparison, exemplars: pl.DataFrame, counts: Ints) -> None:
         How many packets have that shape.
     """
     for item in IN_ORDER:
+        if item.name.endswith(SECOND):  # a packet with a second IP header has no shape
+            continue
         there = exemplars[item.column or item.name].is_not_null().to_numpy()
         total = int(counts[there].sum())
         out.add(item, total, total, 0, 0)
@@ -116,7 +120,7 @@ def _left_over(
         x, y = pairs.pick(rows, item.column or item.name)
         within = settings.tolerances[item.name].within(x, y)
         uses[f"tolerance {item.name}"] += int(np.count_nonzero(within))
-        rows = rows[~within]
+        rows, followed = rows[~within], rows[within]  # a sum over a tolerated value is tolerated, too
     for name in item.rules:
         if name in rules and len(rows):
             equal = NORMALISERS[name](pairs, item, rows)
@@ -125,10 +129,10 @@ def _left_over(
     if "follows" in rules and len(rows):
         reasons = [differing_rows[f] for f in item.follows if f in differing_rows]
         explained = np.isin(rows, np.concatenate(reasons)) if reasons else np.zeros(len(rows), np.bool_)
-        if item.name.endswith(".checksum"):
+        if item.name.removesuffix(SECOND).endswith(".checksum"):
             explained &= NORMALISERS["checksum"](pairs, item, rows)
         uses["follows"] += int(np.count_nonzero(explained))
-        rows, followed = rows[~explained], rows[explained]
+        rows, followed = rows[~explained], np.concatenate([followed, rows[explained]])
     return rows, followed, uses
 
 

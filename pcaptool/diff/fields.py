@@ -2,16 +2,18 @@
 
 Knows: which column of which report table is a field of which layer.
 Must not know: how rules decide, or how packets were aligned.
-Names are `table.column`; `tcp.seq`, `tcp.ack` and the SACK edges are the relative numbers that `units` adds.
+Names are `table.column`, with `#2` those of the second IP header; `tcp.seq`, `tcp.ack` and the SACK edges are the
+relative numbers that `units` adds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["FIELDS", "FIELD_BY_NAME", "IN_ORDER", "LAYERS", "ComparedField"]
+__all__ = ["FIELDS", "FIELD_BY_NAME", "IN_ORDER", "LAYERS", "SECOND", "ComparedField"]
 
 LAYERS = ("link", "network", "transport", "application")
+SECOND = "#2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class ComparedField:
 
 
 # What each checksum covers: where one of these differs, another value of the checksum is no news.
-_PSEUDO = ("ip.src", "ip.dst", "payload", "payload.bytes")
+_PSEUDO = ("ip.src", "ip.dst", "ip.src#2", "ip.dst#2", "payload", "payload.bytes")
 _IP_SUMMED = (
     "ip.version", "ip.src", "ip.dst", "ip.hdr_len", "ip.dsfield", "ip.len", "ip.id", "ip.flags",
     "ip.frag_offset",
@@ -122,12 +124,24 @@ def _fields() -> tuple[ComparedField, ...]:
     )  # fmt: skip
 
 
-FIELDS = _fields()
+def _second() -> tuple[ComparedField, ...]:
+    """The same of the second IP header, which tunnels have; named as in Wireshark's display filters."""
+    return tuple(
+        replace(
+            item, name=item.name + SECOND, column=item.column and item.column + SECOND,
+            follows=tuple(f + SECOND if f.startswith("ip.") else f for f in item.follows),
+        )
+        for item in _fields() if item.name.startswith("ip.")
+    )  # fmt: skip
+
+
+FIELDS = (*_fields(), *_second())
 
 
 def _turn(item: ComparedField) -> int:
     """Fields that may follow from others are compared behind them, sums and totals last."""
-    return bool(item.follows) + (item.name == "ip.len" or item.name.endswith(".checksum"))
+    name = item.name.removesuffix(SECOND)
+    return bool(item.follows) + (name == "ip.len" or name.endswith(".checksum"))
 
 
 IN_ORDER = tuple(sorted(FIELDS, key=_turn))

@@ -27,7 +27,7 @@ KNOWN_LINKS: dict[str, type[pl.DataType]] = {
 }
 
 _MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
-_ADDRESSES = ("ip.src", "ip.dst", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
+_ADDRESSES = ("ip.src", "ip.dst", "ip.src#2", "ip.dst#2", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,10 @@ def links_of(parts: list[tuple[View, View]], known: pl.DataFrame) -> pl.DataFram
     """
     out = []
     for kind, columns in (("mac", _MACS), ("address", _ADDRESSES)):
-        seen = pl.concat([pl.DataFrame({"x": x[c], "y": y[c]}) for x, y in parts for c in columns])
+        there = [
+            c for c in columns if c in parts[0][0].units.columns
+        ]  # of second IP headers only if there are any
+        seen = pl.concat([pl.DataFrame({"x": x[c], "y": y[c]}) for x, y in parts for c in there])
         more = known.filter(pl.col("kind") == kind).select("x", "y", "len")
         out += [(kind, x, y) for x, y in stand_ins(seen, more)]
     return pl.DataFrame(out, schema={"kind": pl.String, "x": pl.String, "y": pl.String}, orient="row")

@@ -36,7 +36,7 @@ from pcaptool.diff.stage_times import stage_distributions
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
 from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
 from pcaptool.diff.tolerance import parse_tolerances
-from pcaptool.diff.units import units_of
+from pcaptool.diff.units import alike, units_of
 from pcaptool.diff.whole import Couples, Matches, couples_of, kernels
 
 __all__ = ["conclude", "detected", "diff_sides", "of_times"]
@@ -77,12 +77,11 @@ def diff_sides(
     a = a.lean()
     units.append(units_of(b))
     b = b.lean()
+    alike(units)
 
     def prepared(meant: Relation, units: list[pl.DataFrame]) -> Prepared:
         noise = "neighbour-noise" in rules_in_force(meant, rules)
-        return prepare(
-            units, flows, bytes_known=bytes_known, drop_noise=noise, same_frames=meant != "model"
-        )
+        return prepare(units, flows, bytes_known=bytes_known, drop_noise=noise, same_frames=meant != "model")
 
     ready = prepared(relation or "path", units if relation else units.copy())
     if relation is None:

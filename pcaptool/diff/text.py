@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pcaptool.diff.fields import SECOND
+
 __all__ = ["flags_text", "options_text", "value_text"]
 
 _FLAG_LETTERS = (
@@ -75,6 +77,7 @@ def value_text(field: str, value: Any) -> str:
     """
     if value is None:
         return "-"
+    field = field.removesuffix(SECOND)
     if field == "tcp.flags":
         return flags_text(value)
     if field == "tcp.option_kinds":

@@ -2,22 +2,32 @@
 
 Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293
 3.4). Must not know: the other side.
-Leaves out: headers behind the first IP header of a tunnel (only the outermost `ip` row and the packet's first
+Leaves out: headers behind the second IP header of a packet (the two outermost `ip` rows and the packet's first
 `tcp` or `udp` row are compared).
 Complexity: a few sorted joins and cumulative sums, O(n log n) in packets.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from pcaptool.diff.fields import FIELDS
+from pcaptool.diff.fields import FIELDS, SECOND
 from pcaptool.diff.side import PRINTS_SCHEMA, Side
 from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
 
-__all__ = ["bases_of", "columns_read", "placed", "relative", "units_of", "voted_bases", "with_elapsed"]
+__all__ = [
+    "alike",
+    "bases_of",
+    "columns_read",
+    "placed",
+    "relative",
+    "units_of",
+    "voted_bases",
+    "with_elapsed",
+]
 
 # Columns beside the compared ones that flows, alignment and rules look at.
 _ALSO = {
@@ -43,7 +53,7 @@ def columns_read(table: Table) -> list[str]:
     """Names of the columns of a table of the report that units are made of; all of `flows`."""
     if table.name == "flows":
         return list(table.names)
-    keys = _OF_PACKETS if table.name == "packets" else ("n", "depth")
+    keys = _OF_PACKETS if table.name == "packets" else ("n", "depth", "quoted")
     return [c for c in table.names if c in keys or f"{table.name}.{c}" in _READ]
 
 
@@ -57,6 +67,7 @@ def units_of(side: Side) -> pl.DataFrame:
     units = _with_direction(_packet_list(side), flows)
     for table in (LINK, ARP, IP, TCP, UDP):
         units = units.join(_one_row_a_packet(side, table), on="n", how="left", maintain_order="left")
+    units = _with_second(units, side)
     prints = side.prints if side.prints is not None else pl.DataFrame(schema=PRINTS_SCHEMA)
     units = units.join(prints, on="n", how="left", maintain_order="left")
     in_flow = pl.col("flow").is_not_null()
@@ -109,13 +120,39 @@ def _with_direction(units: pl.DataFrame, flows: pl.DataFrame | None) -> pl.DataF
 
 def _one_row_a_packet(side: Side, table: Table) -> pl.DataFrame:
     frame = side.frames.get(table.name)
-    if frame is None:
+    if frame is None or not frame.height:
         frame = pl.DataFrame(schema={c.name: _EMPTY[c.kind] for c in table.columns})
     if "depth" in frame.columns:
         frame = frame.sort("n", "depth").unique("n", keep="first", maintain_order=True)
     keep = [c for c in table.columns if f"{table.name}.{c.name}" in _READ and c.name in frame.columns]
     casts = [pl.col(c.name).cast(_EMPTY[c.kind]).alias(f"{table.name}.{c.name}") for c in keep]
     return frame.select(pl.col("n").cast(pl.UInt32), *casts)
+
+
+def _with_second(units: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """Adds the columns of the second IP header, if any packet has one."""
+    frame = side.frames.get(IP.name)
+    # What an ICMP error quotes is another packet's header; its bytes are compared as payload.
+    mine = (pl.col("depth") > 0) & ~pl.col("quoted")
+    if frame is None or not frame.select(mine.any()).item():
+        return units
+    inner = frame.filter(~pl.col("quoted")).sort("n", "depth").filter(pl.int_range(pl.len()).over("n") == 1)
+    second = _one_row_a_packet(replace(side, frames={IP.name: inner}), IP)
+    second = second.with_columns(_checksum_state(IP.name))
+    wanted = {
+        f.column or f.name: (f.column or f.name).removesuffix(SECOND)
+        for f in FIELDS
+        if f.name.endswith(SECOND)
+    }
+    named = second.select("n", **{new: pl.col(old) for new, old in wanted.items()})
+    return units.join(named, on="n", how="left", maintain_order="left")
+
+
+def alike(units: list[pl.DataFrame]) -> None:
+    """Gives both sides the columns that either has."""
+    for mine, other in ((0, 1), (1, 0)):
+        lacking = {c: kind for c, kind in units[other].schema.items() if c not in units[mine].columns}
+        units[mine] = units[mine].with_columns(**{c: pl.lit(None, kind) for c, kind in lacking.items()})
 
 
 def _checksum_state(table: str) -> pl.Expr:
