@@ -273,7 +273,15 @@ def cause_between(name: str, packets: Packets, change: Change) -> str:
         return "order"
     p = packets[(change.n_a or change.n_b) - 1] if change.n_a else change.packets[change.n_b - 1]
     if not p.is_tcp:
-        return "other-packets"
+        talk = datagram_ends(p)
+        if talk is None:
+            return "other-packets"
+        # A datagram has its direction, too: the first one of its conversation is the client's.
+        opened = next(e for e in map(datagram_ends, packets) if e is not None and set(e) == set(talk))
+        if (talk == opened) == (change.n_b is None):
+            return "lost-between"
+        again = name == "duplicate" or len(alike(packets, change.n_a or 0)) > 1
+        return "duplicated" if again else "not-captured"
     if change.n_b is None:  # only the point nearer to the client has it
         if not from_client(packets, p):  # the farther point has it once more than its sender's
             return "duplicated" if len(alike(packets, change.n_a)) > 1 else "not-captured"
@@ -281,6 +289,18 @@ def cause_between(name: str, packets: Packets, change: Change) -> str:
     if not from_client(packets, p):
         return "lost-between"
     return "duplicated" if name == "duplicate" else "not-captured"
+
+
+def datagram_ends(p: Packet) -> tuple[bytes, bytes] | None:
+    """Address and port of a datagram's sender and receiver: UDP over Ethernet, no fragment, no extension header."""
+    if p.raw[12:14] == b"\x08\x00" and p.raw[23] == 17 and not (p.raw[20] & 0x3F or p.raw[21]):
+        size, at, behind = 4, 26, p.tcp_at
+    elif p.raw[12:14] == b"\x86\xdd" and p.raw[20] == 17:
+        size, at, behind = 16, 22, 54
+    else:
+        return None
+    ports = p.raw[behind : behind + 2], p.raw[behind + 2 : behind + 4]
+    return p.raw[at : at + size] + ports[0], p.raw[at + size : at + 2 * size] + ports[1]
 
 
 def seq_of(p: Packet) -> tuple[bytes, int, int]:
