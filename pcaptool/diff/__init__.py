@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcaptool.diff.rules import RELATIONS, RULES
+from pcaptool.diff.rules import RELATIONS, RULES, rules_in_force
 from pcaptool.diff.start import quickly, worthwhile
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ def diff(
     >>> found.relation, found.exit_code
     ('model', 0)
     """
+    # What was asked for wrongly is told before anything is read.
+    rules_in_force(relation or "path", rules)
+    if tolerances:
+        from pcaptool.diff.tolerance import parse_tolerances  # noqa: PLC0415 - it loads polars
+
+        parse_tolerances(tolerances)
     if worthwhile(a, b):
         found = quickly(str(a), str(b), relation=relation, rules=rules, tolerances=tolerances, side=side)
         if found is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pcaptool.diff.begins import outside
 from pcaptool.diff.recognise import (
     Test,
     between,
@@ -46,6 +47,20 @@ class Cause:
 _REPEATED = pl.col("repeated")
 
 CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "begins-later",
+        "packets of both directions before the first one that both captures have: the other one began later",
+        outside(
+            "{who}'s capture begins later: {count} of {other} lie before its first ({first}).", before=True
+        ),
+    ),
+    Cause(
+        "ends-earlier",
+        "packets of both directions behind the last one that both captures have: the other one ended earlier",
+        outside(
+            "{who}'s capture ends earlier: {count} of {other} lie behind its last ({first}).", before=False
+        ),
+    ),
     Cause(
         "lost-between",
         "packets that the point nearer to their sender has and the other has not",

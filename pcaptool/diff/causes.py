@@ -36,6 +36,7 @@ def explain(
     relation: str,
     side: str | None,
     clocks: Clocks | None,
+    spans: tuple[tuple[int, int], tuple[int, int]] | None,
 ) -> tuple[str, pl.DataFrame]:
     """The verdict, and the differences with their causes filled in.
 
@@ -54,11 +55,13 @@ def explain(
         Which hosts' packets count.
     clocks : Clocks or None
         For the relation path.
+    spans : tuple or None
+        As `begins.shared_spans` finds them.
     """
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
     others = (wholes[1], wholes[0]) if relation == "path" else None
-    case = Case(_with_kinds(differences, a, b, others), a, b, waits, clocks, relation)
+    case = Case(_with_kinds(differences, a, b, others), a, b, waits, clocks, relation, spans)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.align import HOW, Alignment
+from pcaptool.diff.flows import WEAK
 from pcaptool.diff.prepare import Prepared
 from pcaptool.diff.result import Diff
 from pcaptool.diff.segments import Run
@@ -41,19 +42,26 @@ def nothing_in_common(ready: Prepared, alignment: Alignment, runs: list[Run]) ->
     known = int(np.count_nonzero(ready.known.to_b >= 0)) if ready.known and not ready.known.units else 0
     if not known and not len(alignment.one_a) and not len(alignment.seg_a):
         return True
-    if not known and not ready.flows.matched.height and _other_links(a, b):
-        return not np.count_nonzero(alignment.one_how <= HOW.index("content"))
+    if not known and not ready.flows.matched.height:
+        how = HOW.index("content") if _other_links(a, b) else HOW.index("place")
+        return not np.count_nonzero(alignment.one_how <= how) and not _same_payload(ready, alignment, "other")
     alike = known + np.count_nonzero(alignment.one_how <= HOW.index("content"))
     if alike >= _ALIKE_ENOUGH * min(ready.whole_a.height, ready.whole_b.height):
         return False
     said = [u.filter((pl.col("payload.bytes") > 0) & (pl.col("proto") != "other")).height for u in (a, b)]
-    if not all(said) or not ready.bytes_known:
-        return False
-    x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
-    sized = (a["payload.bytes"].gather(alignment.one_a) > 0) & (a["proto"].gather(alignment.one_a) != "other")
-    if ((x == y) & sized).any():
+    if not all(said):  # who is silent on one side may be the same host, if the flow or a packet of it is
+        return any(said) and not alike and bool(ready.flows.matched["how"].is_in(WEAK).all())
+    if not ready.bytes_known or _same_payload(ready, alignment, "tcp", "udp"):
         return False
     return not any(r.bytes_equal(masked=True) for r in runs)
+
+
+def _same_payload(ready: Prepared, alignment: Alignment, *protocols: str) -> bool:
+    """Whether a packet of some protocols has payload, and its counterpart the same."""
+    a, b = ready.a, ready.b
+    x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
+    sized = (a["payload.bytes"] > 0) & a["proto"].is_in(protocols)
+    return bool(((x == y) & sized.gather(alignment.one_a)).any())
 
 
 def _other_links(a: pl.DataFrame, b: pl.DataFrame) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-__all__ = ["SAME_ENDS", "match_flows", "said_of", "signatures"]
+__all__ = ["SAME_ENDS", "WEAK", "match_flows", "said_of", "signatures"]
 
 # How a connection is called whose beginning one side did not see.
 SAME_ENDS = "same addresses and ports"
@@ -30,6 +30,10 @@ _LEVELS: tuple[tuple[str, list[str]], ...] = (
     ("same service", ["proto", "dstport"]),
     ("same protocol", ["proto"]),
 )
+
+
+# Levels that look at no byte and no number of what is said.
+WEAK = ("same service", "same protocol")
 
 
 def said_of(units: pl.DataFrame) -> pl.DataFrame:

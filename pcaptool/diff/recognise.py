@@ -61,6 +61,8 @@ class Case:
         For the relation path: which point is nearer to the originators.
     relation : str
         model, path or exact.
+    spans : tuple or None
+        Of each side the numbers of the first and the last packet that has a counterpart.
     """
 
     differences: pl.DataFrame
@@ -69,6 +71,7 @@ class Case:
     waits: list[Wait]
     clocks: Clocks | None
     relation: str
+    spans: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def where(self, test: pl.Expr) -> pl.DataFrame:
         """Differences that fulfil a condition."""

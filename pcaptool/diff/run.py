@@ -16,6 +16,7 @@ import polars as pl
 
 from pcaptool.diff.align import Alignment, align
 from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.begins import shared_spans
 from pcaptool.diff.behaviour import behaviour_of, distributions_of
 from pcaptool.diff.bytes_view import bytes_of
 from pcaptool.diff.causes import explain
@@ -123,7 +124,15 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
     del delays
     units, wholes = (ready.a, ready.b), (ready.whole_a, ready.whole_b)
     verdict, differences = explain(
-        differences, found, units, wholes, alignment, relation=relation, side=settings.side, clocks=clocks
+        differences,
+        found,
+        units,
+        wholes,
+        alignment,
+        relation=relation,
+        side=settings.side,
+        clocks=clocks,
+        spans=shared_spans(matches, *wholes) if len(differences) else None,
     )
     differences = with_echoes(with_bytes(differences, sides, units), wholes)
     aligned_rows, rows = alignment_rows(matches, *wholes)
