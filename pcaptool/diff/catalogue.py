@@ -179,7 +179,7 @@ CAUSES: tuple[Cause, ...] = (
         "other-packets",
         "packets of other protocols that only one side has",
         lone(
-            ("arp", "icmp", "icmpv6", "datagram", "igmp"),
+            (),
             "{who} has {count} packet{s} that {other} lacks ({first}).",
         ),
     ),

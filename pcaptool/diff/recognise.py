@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pcaptool.diff.fields import SECOND
+from pcaptool.diff.numbers_kernel import KINDS
 from pcaptool.diff.path import Clocks
 from pcaptool.diff.waits import Wait
 
@@ -40,6 +41,7 @@ _OF_OPTIONS = (
     "tcp.options_sack",
     "tcp.hdr_len",
 )
+_OF_TCP = [name for name in KINDS if name != "datagram"]
 _PADDING = {"nop", "eol", "none"}
 _ENDS = ("ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport")
 _TRANSLATIONS_TOLD = 3
@@ -123,11 +125,15 @@ def by_field(fields: tuple[str, ...], sentence: str, relation: str = "") -> Test
 
 
 def lone(kinds: tuple[str, ...], sentence: str, extra: pl.Expr | None = None) -> Test:
-    """A cause that is packets of some kinds on one side only; it tells who, other, count, s, first."""
+    """A cause that is packets of some kinds on one side only; it tells who, other, count, s, first.
+
+    Without kinds: of all but TCP's.
+    """
 
     def test(case: Case) -> Finding | None:
         texts, claims = [], []
-        condition = (pl.col("field") == "frame") & pl.col("kind").is_in(kinds) & (pl.col("cause") == "")
+        mine = pl.col("kind").is_in(kinds) if kinds else ~pl.col("kind").is_in(_OF_TCP)
+        condition = (pl.col("field") == "frame") & mine & (pl.col("cause") == "")
         condition = condition if extra is None else condition & extra
         for who, other, key in (("A", "B", "n_a"), ("B", "A", "n_b")):
             rows = case.where(condition & pl.col(key).is_not_null())

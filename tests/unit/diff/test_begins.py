@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_who_talks_about_other_things_has_nothing_in_common(tmp_path):
     assert not diff(LAB / "size-1m.server.pcap", tmp_path / "same.pcap").verdict.startswith(
         "Nothing in common"
     )
+
+
+def test_foreign_traffic_is_told_as_that(tmp_path):
+    """UDP, ICMPv6 and IPv6 fragments of somebody else: no difference is without a cause, none in our own flow."""
+    head, packets = read(LAB / "size-1m.server.pcap")
+    _, others = read(LAB / "udp-v6.server.pcap")
+    write(tmp_path / "both.pcap", head, packets + [replace(p, sec=packets[-1].sec + 1) for p in others])
+    found = diff(LAB / "size-1m.server.pcap", tmp_path / "both.pcap", relation="path")
+    assert set(found.differences["cause"]) == {"flow-missing", "other-packets"}
+    assert found.differences["n_b"].min() > len(packets)
