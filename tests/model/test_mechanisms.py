@@ -230,6 +230,41 @@ def test_a_dsack_for_each_repetition_takes_the_reduction_back():
     assert tcp_info(sk).dsack_dups == 1
 
 
+def test_what_a_receiver_threw_away_after_it_had_sacked_it_is_sent_again():
+    host = lone()
+    sk = host.established()
+    start = write(host, sk, 14_600)[0].tcp.seq
+    blocks = ((start + 1460, start + 4 * 1460),)
+    host.inject(host.segment(ACK, ack=start, options=TcpOptions(sack_blocks=blocks)))
+    assert [s.tcp.seq - start for s in host.take()] == [0]  # recovery
+    # The hole is filled, yet the ACK stops before what had been SACKed.
+    before = host.simulator.now_ns
+    host.inject(host.segment(ACK, ack=start + 1460))
+    assert host.take() == []
+    assert sk.sacked_out == 3
+    host.run(60 * MS)
+    again = host.take()
+    assert (again[0].tcp.seq - start, again[0].skb.length) == (1460, 1460)
+    assert 10 <= (again[0].time_ns - before) / MS <= 22  # at least 10 ms, and the timer wheel's lateness
+    assert (sk.ca_state, sk.sacked_out, sk.recovery.reneged) == (CaState.LOSS, 0, True)
+    host.inject(host.segment(ACK, ack=(start + 14_600) & SEQ_MASK))
+    assert (sk.ca_state, sk.recovery.reneged, sk.packets_out) == (CaState.OPEN, False, 0)
+
+
+def test_a_receiver_that_still_has_what_it_sacked_is_believed():
+    host = lone()
+    sk = host.established()
+    start = write(host, sk, 14_600)[0].tcp.seq
+    blocks = ((start + 1460, start + 4 * 1460),)
+    host.inject(host.segment(ACK, ack=start, options=TcpOptions(sack_blocks=blocks)))
+    host.take()
+    host.inject(host.segment(ACK, ack=start + 1460))
+    host.inject(host.segment(ACK, ack=start + 4 * 1460))  # in time: the ACK before was only early
+    host.run(60 * MS)
+    assert start + 1460 not in [s.tcp.seq for s in host.take()]
+    assert not sk.recovery.reneged
+
+
 def test_an_orphan_gives_up_sooner_than_a_connection_with_a_program():
     kept, orphan = lone(), lone()
     ends = []

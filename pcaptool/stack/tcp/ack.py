@@ -35,7 +35,7 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         return False
     store_ts_recent(sk, skb, seq)
     event = AckEvent()
-    delivered, lost = sk.delivered, sk.lost
+    delivered, lost, reneged = sk.delivered, sk.lost, sk.recovery.reneged
     event.rate.prior_in_flight = sk.packets_in_flight
     blocks = header.options.sack_blocks if sk.sack else ()
     if ack < sk.snd_una:
@@ -77,10 +77,14 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         duplicate = not (event.advanced or event.not_dup or event.data_acked or event.dsack)
         # Pure ACKs that were merged in the backlog count each.
         count = skb.gso_segs if duplicate and not skb.length else int(duplicate)
-        resend = recovery.alert(sk, event, count, _echoed(skb))
+        if event.reneging and event.advanced:
+            sk.host.tcp.await_reneging(sk)
+            event.rearm = False
+        else:
+            resend = recovery.alert(sk, event, count, _echoed(skb))
     if event.rearm:
         sk.host.tcp.set_transmit_timer(sk)
-    rate.finish(sk, event.rate, sk.delivered - delivered, sk.lost - lost)
+    rate.finish(sk, event.rate, sk.delivered - delivered, sk.lost - lost, reneged=reneged)
     recovery.cong_control(sk, event)
     if resend:
         yield from recovery.xmit_retransmit_queue(sk)
@@ -176,6 +180,7 @@ def clean_rtx_queue(sk: TcpSock, skb: SkBuff, ack: int, event: AckEvent) -> None
         # One filled the hole; duplicate ACKs had told of the others (tcp_remove_reno_sacks).
         rate.count_delivered(sk, max(segments - sk.sacked_out, 1), marked=event.echo)
         sk.sacked_out = max(0, sk.sacked_out - (segments - 1))
+    event.reneging = bool(sk.rtx_queue) and sk.rtx_queue[0].sacked
     sk.send_bytes.release(ack)
     if first_ns and not retransmitted:
         alone = segments == 1 and whole and not prior_sacked

@@ -72,6 +72,7 @@ class TcpProtocol:
     check_probe_timer = staticmethod(timers.check_probe_timer)
     stop_probe_timer = staticmethod(timers.stop_probe_timer)
     restart_rto = staticmethod(timers.restart_rto)
+    await_reneging = staticmethod(timers.await_reneging)
     set_reordering_timer = staticmethod(timers.set_reordering_timer)
     set_transmit_timer = staticmethod(timers.set_transmit_timer)
     send_syn = staticmethod(handshake.send_syn)

@@ -101,15 +101,15 @@ def delivered(sk: TcpSock, skb: SkBuff, sample: RateSample) -> None:
         skb.delivery_note = None  # not a second time when it is acknowledged
 
 
-def finish(sk: TcpSock, sample: RateSample, acked: int, losses: int) -> None:
-    """tcp_rate_gen: the sample is complete."""
+def finish(sk: TcpSock, sample: RateSample, acked: int, losses: int, *, reneged: bool = False) -> None:
+    """tcp_rate_gen: the sample is complete; while SACKed bytes may be gone it says nothing."""
     now_us = sk.host.now_ns // 1000
     if sk.app_limited and sk.delivered > sk.app_limited:
         sk.app_limited = 0
     if acked:
         sk.delivered_us = now_us
     sample.acked, sample.losses = acked, losses
-    if not sample.prior_us:
+    if not sample.prior_us or reneged:
         sample.delivered = sample.interval_us = -1
         return
     sample.delivered = sk.delivered - sample.prior_delivered

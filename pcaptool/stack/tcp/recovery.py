@@ -4,7 +4,7 @@ Knows: the states and their exits, NewReno without SACK, F-RTO, the order of ret
 Must not know: how marks are set (`scoreboard`, `rack`), how the window follows (`reduction`, `congestion`), how a
 mistake is proved (`undo`), or how an ACK is parsed (`ack`).
 Sources: RFC 6582, RFC 6675, RFC 8985, RFC 5682 (F-RTO); facts 61-70.
-Leaves out: MTU probing, SACK reneging, collapsing of small buffers before they are sent again.
+Leaves out: MTU probing, collapsing of small buffers before they are sent again.
 """
 
 from __future__ import annotations
@@ -219,6 +219,7 @@ def _try_undo_loss(sk: TcpSock, echoed: int | None, *, spurious: bool = False) -
             sk.recovery.retrans_stamp_ms = 0
     elif spurious or sk.sack:
         set_ca_state(sk, CaState.OPEN)
+        sk.recovery.reneged = False
     return True
 
 
@@ -254,11 +255,16 @@ def enter_loss(sk: TcpSock) -> None:
     """tcp_enter_loss: the retransmission timer fired."""
     recovery = sk.recovery
     fresh = sk.ca_state not in {CaState.RECOVERY, CaState.LOSS}
-    if not sk.sack:
+    reneging = sk.rtx_queue[0].sacked  # an honest receiver would have acknowledged it (RFC 2018 section 8)
+    if reneging:
+        recovery.reneged = True
+        for skb in sk.rtx_queue:
+            skb.sacked = False
+    if reneging or not sk.sack:
         sk.sacked_out = 0
     for index, skb in enumerate(sk.rtx_queue):
         # What was sent a moment ago may still arrive.
-        if not index or rack.overdue_us(sk, skb, 0) <= 0:
+        if reneging or not index or rack.overdue_us(sk, skb, 0) <= 0:
             mark_lost(sk, skb)
     if (
         sk.ca_state in {CaState.OPEN, CaState.DISORDER}

@@ -44,6 +44,7 @@ class Recovery:
     rack_dsack_seen: bool = False
     rack_last_delivered: int = 0
     tlp_retransmitted: bool = False
+    reneged: bool = False  # the receiver threw away what it had SACKed, until this loss is repaired
 
     def saw_reordering(self, skb: SkBuff, sk: TcpSock) -> None:
         """tcp_check_sack_reordering: something sent earlier arrived later, without having been sent again."""

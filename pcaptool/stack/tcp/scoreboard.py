@@ -41,6 +41,8 @@ class AckEvent:
         It said that data came with a congestion mark (FLAG_ECE).
     lost_retransmission : bool
         A retransmission was found lost.
+    reneging : bool
+        What is acknowledged ends before bytes that had been SACKed: the receiver may have thrown them away.
     rearm : bool
         The retransmission timer is to be set anew.
     rate : RateSample
@@ -58,6 +60,7 @@ class AckEvent:
     probe_repeated: bool = False
     echo: bool = False
     lost_retransmission: bool = False
+    reneging: bool = False
     rearm: bool = False
     sack_sent_ns: int = 0
     sack_last_ns: int = 0

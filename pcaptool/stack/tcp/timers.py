@@ -92,6 +92,12 @@ def restart_rto(sk: TcpSock) -> None:
     _set(sk, "rto", sk.rto_jiffies)
 
 
+def await_reneging(sk: TcpSock) -> None:
+    """tcp_check_sack_reneging: half a round trip for an ACK that shows that the SACKed bytes are still there."""
+    jiffies = sk.host.jiffies
+    _set(sk, "rto", max(jiffies.from_us(sk.srtt8_us >> 4), jiffies.from_ms(10)))
+
+
 def set_reordering_timer(sk: TcpSock, delay_jiffies: int) -> None:
     """ICSK_TIME_REO_TIMEOUT."""
     _set(sk, "reo", delay_jiffies)

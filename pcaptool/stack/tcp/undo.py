@@ -77,6 +77,7 @@ def try_undo_recovery(sk: TcpSock, echoed: int | None) -> bool:
             recovery.retrans_stamp_ms = 0
         return True
     set_ca_state(sk, CaState.OPEN)
+    recovery.reneged = False
     return False
 
 
