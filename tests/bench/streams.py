@@ -27,7 +27,7 @@ from pcaptool.analyze.selection import select
 from pcaptool.decode.decoder import DECODED, Decoder
 from pcaptool.engine import Engine
 from pcaptool.file.reader import open_capture
-from tests.bench.analyze import REPORT, make_capture, run, write_sections
+from tests.bench.analyze import REPORT, make_capture, run, warm, write_sections
 
 FIELDS = [
     "frame.number",
@@ -126,6 +126,7 @@ def main() -> None:
         cpu: dict[str, list[float]] = {name: [] for name in seconds}
         for _ in range(chosen.runs):
             for name, command in (commands | theirs).items():
+                warm(Path(capture))
                 before = cpu_seconds()
                 seconds[name].append(run(command)[0])
                 cpu[name].append(cpu_seconds() - before)
