@@ -13,7 +13,7 @@ __all__ = ["keep_freed"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _KEPT_BYTES = 256 << 20
-_LARGEST_BYTES = 12 << 20
+_LARGEST_BYTES = 4 << 20
 
 
 def keep_freed() -> bool:

@@ -51,7 +51,7 @@ class SectionReader:
     def runs(self, limit: int) -> Iterator[Run]:
         """Runs of packets; ends at the end of the stream or at damage (`fault`)."""
         state = np.zeros(3, np.int64)
-        source, found = self._source, 0
+        source = self._source
         while not self.fault:
             size = min(limit, self._engine.left)
             columns = _empty_columns(size)
@@ -61,7 +61,6 @@ class SectionReader:
                 source.data, source.end, size, big, MAX_CAPTURED_BYTES, self._clock, state, columns
             )
             source.start = int(state[AT])
-            found += count
             if count:
                 yield self._run(tuple(column[:count] for column in columns))
             if state[STOP] == STOP_FULL:
@@ -69,9 +68,6 @@ class SectionReader:
             if state[STOP] == STOP_DAMAGED:
                 self.fault = "a packet block's lengths contradict each other"
             elif state[STOP] == STOP_SHORT:
-                if found < limit:
-                    source.lengthen()
-                found = 0
                 if not source.more(int(state[NEED])):
                     if source.end > source.start:
                         self.fault = "the file ends within a block"

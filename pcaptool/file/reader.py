@@ -185,7 +185,7 @@ class CaptureReader:
         walk = self._engine.flat(_KERNEL, "walk_pcap")
         header = np.array([self._pcap.big_endian, self._pcap.unit_ns, self._pcap.record_bytes], np.int64)
         state = np.zeros(3, np.int64)
-        source, found = self._source, 0
+        source = self._source
         while True:
             size = min(limit, self._engine.left)
             offsets, ts_ns = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -194,7 +194,6 @@ class CaptureReader:
             state[AT] = source.start
             count = walk(source.data, source.end, size, header, MAX_CAPTURED_BYTES, state, columns)
             source.start = int(state[AT])
-            found += count
             if count:
                 zeros = np.zeros(count, np.uint16)
                 yield Run(
@@ -213,9 +212,6 @@ class CaptureReader:
             if state[STOP] == STOP_DAMAGED:
                 self._end("a record's length is beyond any limit: the file is damaged from here on")
                 return
-            if found < limit:
-                source.lengthen()
-            found = 0
             if state[STOP] == STOP_SHORT and not source.more(int(state[NEED])):
                 if source.end > source.start:
                     self._end("the file ends within a record")

@@ -24,8 +24,8 @@ __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 
 # Reading 8 MiB at a time was as fast as mmap in measurements, and does not count the file as memory used.
 BLOCK_BYTES = 8 << 20
-# Of windows that are kept several are alive: they begin short, and become long where that is few packets.
-_KEPT_BYTES = 4 << 20
+# Of windows that are kept several are alive; `engine.heap` hands arrays of up to 4 MiB out again.
+_KEPT_BYTES = (4 << 20) - (64 << 10)
 
 _WAIT_S = 0.1  # between looks at a file that may grow
 
@@ -122,8 +122,7 @@ class ByteSource:
         """
         left = self.end - self.start
         if need > len(self.data) or (self._kept and not self.ended):
-            longest = max(need, left)
-            room = self._block_bytes + (longest if longest >= self._block_bytes else 0)
+            room = need + self._block_bytes if need > len(self.data) else len(self.data)
             window = np.empty(room, np.uint8)
             window[:left] = self.data[self.start : self.end]
             self.data = window
@@ -132,10 +131,6 @@ class ByteSource:
         self._base += self.start
         self.start, self.end = 0, left
         return self._fill()
-
-    def lengthen(self) -> None:
-        """The next windows may be as long as any: this one held few packets."""
-        self._block_bytes = BLOCK_BYTES
 
     def take(self, count: int) -> bytes:
         """The next bytes, consumed; fewer at the end of the stream."""
