@@ -277,10 +277,12 @@ class _Line:
         for path in self.paths:
             digest = _Digest(path if self.digest and self.until is None else "-")
             reading = any(analysis.reads_bytes for analysis in running)
-            with open_capture(path, engine, self.only, self.until, kept=reading) as capture:
+            # Where the packets' own tables are written, encoding takes the other processor, and more memory.
+            alone = reading and any(table in DECODED for table in self.chosen.tables)
+            with open_capture(path, engine, self.only, self.until, kept=reading and not alone) as capture:
                 engine.expect(capture.size_bytes)
                 batches = decoder.batches(capture, packets)
-                if running:
+                if running and not alone:
                     batches = ahead(batches, most=1 if reading else 2)
                 for batch in batches:
                     finished = [analysis.feed(batch) for analysis in running]
