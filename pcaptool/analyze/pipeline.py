@@ -276,14 +276,11 @@ class _Line:
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest and self.until is None else "-")
-            reading = any(analysis.reads_bytes for analysis in running)
-            # Where the packets' own tables are written, encoding takes the other processor, and more memory.
-            alone = reading and any(table in DECODED for table in self.chosen.tables)
-            with open_capture(path, engine, self.only, self.until, kept=reading and not alone) as capture:
+            with open_capture(path, engine, self.only, self.until) as capture:
                 engine.expect(capture.size_bytes)
                 batches = decoder.batches(capture, packets)
-                if running and not alone:
-                    batches = ahead(batches, most=1 if reading else 2)
+                if running and not any(analysis.reads_bytes for analysis in running):
+                    batches = ahead(batches)
                 for batch in batches:
                     finished = [analysis.feed(batch) for analysis in running]
                     yield batch.tables

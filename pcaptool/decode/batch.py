@@ -30,8 +30,7 @@ class Batch:
         Table name to its columns. Tables hold a row for each header, so the rows of "tcp" are fewer than
         `count`; their column "n" says which packet.
     data : numpy.ndarray of uint8
-        Captured bytes of these packets, and perhaps others. Valid until the next batch is asked for; as
-        long as somebody holds it where the capture was opened so.
+        Captured bytes of these packets, and perhaps others. Valid only until the next batch is asked for.
     offsets : numpy.ndarray of int64
         Where packet `first_n + i` begins in `data`; it has `cap_len` bytes.
     """

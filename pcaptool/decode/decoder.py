@@ -119,7 +119,7 @@ class Decoder:
         self._cursor, self._memo = np.zeros(CURSOR_SIZE, np.int64), np.zeros(MEMO_SIZE, np.int64)
 
     def batches(self, capture: CaptureReader, before: int = 0) -> Iterator[Batch]:
-        """All packets of a capture as batches; their `data` is overwritten by the next, unless the capture keeps it.
+        """All packets of a capture as batches; their `data` is overwritten by the next.
 
         Parameters
         ----------

@@ -39,8 +39,6 @@ def open_capture(
     engine: Engine | None = None,
     only: PacketFilter | None = None,
     until: Callable[[], bool] | None = None,
-    *,
-    kept: bool = False,
 ) -> CaptureReader:
     """Open a capture: a path, `-` for standard input, or a binary stream.
 
@@ -54,8 +52,6 @@ def open_capture(
         Packets that do not fit are passed over, as if they were not in the file: they have no number.
     until : callable, optional
         A file is read on as it grows, until this is true (`source.open_bytes`).
-    kept : bool
-        A run's bytes stay as long as somebody holds them; else they are overwritten.
 
     Raises
     ------
@@ -71,7 +67,7 @@ def open_capture(
     ...     [(r.ts_ns, r.data, r.orig_len) for r in capture]
     [(1000005000, b'ab', 60)]
     """
-    return CaptureReader(open_bytes(source, until, kept=kept), engine or Engine("plain"), only)
+    return CaptureReader(open_bytes(source, until), engine or Engine("plain"), only)
 
 
 class CaptureReader:
@@ -161,7 +157,7 @@ class CaptureReader:
     def runs(self, limit: int = 16_384) -> Iterator[Run]:
         """All packets, in runs of at most `limit`.
 
-        A run's `data` is overwritten when the next one is asked for, unless the capture was opened to keep it.
+        A run's `data` is overwritten when the next one is asked for.
         """
         parts = self._section.runs(limit) if self._section is not None else self._pcap_runs(limit)
         for part in parts:

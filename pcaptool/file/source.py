@@ -24,17 +24,13 @@ __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 
 # Reading 8 MiB at a time was as fast as mmap in measurements, and does not count the file as memory used.
 BLOCK_BYTES = 8 << 20
-# Of windows that are kept several are alive; `engine.heap` hands arrays of up to 4 MiB out again.
-_KEPT_BYTES = (4 << 20) - (64 << 10)
 
 _WAIT_S = 0.1  # between looks at a file that may grow
 
 _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"))
 
 
-def open_bytes(
-    source: str | Path | BinaryIO, until: Callable[[], bool] | None = None, *, kept: bool = False
-) -> ByteSource:
+def open_bytes(source: str | Path | BinaryIO, until: Callable[[], bool] | None = None) -> ByteSource:
     """Open a file, `-` for standard input, or take a binary stream.
 
     Parameters
@@ -42,8 +38,6 @@ def open_bytes(
     source : path or binary file
     until : callable, optional
         A file is read on as it grows, until this says that its end is the end. Pipes end by themselves.
-    kept : bool
-        As `ByteSource` has it.
 
     Raises
     ------
@@ -51,9 +45,9 @@ def open_bytes(
         The file cannot be opened.
     """
     if not isinstance(source, (str, Path)):
-        return ByteSource(source, str(getattr(source, "name", "<stream>")), owned=False, kept=kept)
+        return ByteSource(source, str(getattr(source, "name", "<stream>")), owned=False)
     if str(source) == "-":
-        return ByteSource(sys.stdin.buffer, "-", owned=False, kept=kept)
+        return ByteSource(sys.stdin.buffer, "-", owned=False)
     try:
         stream = Path(source).open("rb", buffering=0)  # noqa: SIM115 - ByteSource.close
     except OSError as error:
@@ -61,7 +55,7 @@ def open_bytes(
             f"cannot be opened: {(error.strerror or str(error)).lower()}", path=source
         ) from error
     growing = stream if until is None else _Growing(stream, until)
-    return ByteSource(growing, str(source), owned=True, kept=kept)
+    return ByteSource(growing, str(source), owned=True)
 
 
 class ByteSource:
@@ -74,14 +68,9 @@ class ByteSource:
         For messages.
     owned : bool
         Whether `close` closes the stream.
-    kept : bool
-        Every window is an array of its own: what was read stays as long as somebody holds it.
     """
 
-    def __init__(
-        self, stream: BinaryIO | io.RawIOBase, name: str, *, owned: bool, kept: bool = False
-    ) -> None:
-        self._kept = kept
+    def __init__(self, stream: BinaryIO | io.RawIOBase, name: str, *, owned: bool) -> None:
         self.name = name
         self.compression = ""
         self.fault = ""  # why the stream ended early
@@ -89,8 +78,7 @@ class ByteSource:
         self._stream: Any = stream
         self._owned = owned
         self.size_bytes = _size(stream)
-        self._block_bytes = min(_KEPT_BYTES, BLOCK_BYTES) if kept else BLOCK_BYTES
-        room = self._block_bytes if self.size_bytes is None else min(self._block_bytes, self.size_bytes + 1)
+        room = BLOCK_BYTES if self.size_bytes is None else min(BLOCK_BYTES, self.size_bytes + 1)
         self.data = np.empty(max(room, 4096), np.uint8)
         self.start = 0
         self.end = 0
@@ -121,11 +109,10 @@ class ByteSource:
             Whether any byte was added.
         """
         left = self.end - self.start
-        if need > len(self.data) or (self._kept and not self.ended):
-            room = need + self._block_bytes if need > len(self.data) else len(self.data)
-            window = np.empty(room, np.uint8)
-            window[:left] = self.data[self.start : self.end]
-            self.data = window
+        if need > len(self.data):
+            grown = np.empty(need + BLOCK_BYTES, np.uint8)
+            grown[:left] = self.data[self.start : self.end]
+            self.data = grown
         elif self.start:
             self.data[:left] = self.data[self.start : self.end].copy()
         self._base += self.start
@@ -179,7 +166,7 @@ class ByteSource:
         # What is built around the stream must not close standard input; `close` closes what was opened.
         self._owned_stream = self._stream
         self._stream = _Inflated(pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind), self._owned_stream)
-        self.data = np.empty(self._block_bytes, np.uint8)
+        self.data = np.empty(BLOCK_BYTES, np.uint8)
         self.start = self.end = 0
         self.ended = False
         self._fill()

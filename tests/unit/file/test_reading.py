@@ -188,19 +188,6 @@ def test_a_capture_larger_than_a_block_and_a_record_across_blocks(tmp_path):
     assert found == [(n, n % 251, 1) for n in range(count)]
 
 
-@pytest.mark.parametrize("suffix", [".pcap", ".pcapng"])
-def test_runs_that_are_kept_are_not_overwritten(tmp_path, suffix):
-    path = tmp_path / f"large{suffix}"
-    count = BLOCK_BYTES // 65_000 + 3
-    with open_writer(path, interfaces=[Interface(1)]) as out:
-        out.write_all(Record(n, bytes([n % 251]) * 65_000, 65_000) for n in range(count))
-    with open_capture(path, kept=True) as capture:
-        runs = list(capture.runs(20))
-    assert len({id(run.data) for run in runs}) > 2
-    found = [set(run.packet(row)) for run in runs for row in range(len(run))]
-    assert found == [{n % 251} for n in range(count)]
-
-
 def test_compiled_kernels_read_the_same(lab_captures):
     path = lab_captures / "busy-8s.server.pcap"
     with open_capture(path) as plain, open_capture(path, Engine("compiled")) as fast:
