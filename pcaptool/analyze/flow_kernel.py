@@ -10,7 +10,10 @@ Wireshark's rule: a conversation is an unordered pair of (address, port); VLAN a
 it. A SYN without ACK whose sequence number differs from the one already known for its direction begins a new
 one on the same pair; nothing else ends one. In 4.4 so does a SYN-ACK, and the same number once FIN or RST was seen.
 
-Memory: WIDTH integers of 8 bytes a conversation (336 bytes), and at most 4 hash slots of 8 bytes.
+The originator sent the first packet, or is whom a SYN-ACK answers. In a conversation joined in its midst it is the
+other side where only the sender's port is a server's (Zeek's rule).
+
+Memory: WIDTH integers of 8 bytes a conversation (328 bytes), and at most 4 hash slots of 8 bytes.
 Time: O(1) a header; a full table is given back to the caller, who grows it and calls again.
 """
 
@@ -27,8 +30,8 @@ __all__ = [
     "FIN_N",
     "FIRST_N",
     "FIRST_TS",
+    "FLIPPED",
     "HANDSHAKE",
-    "HISTORY",
     "KEY_HIGH",
     "KEY_LOW",
     "LAST_N",
@@ -62,9 +65,9 @@ PROTOCOL, STREAM = 4, 5  # IP protocol; number among the TCP conversations, -1 f
 FIRST_N, LAST_N, FIRST_TS, LAST_TS = 6, 7, 8, 9
 SYN_N, SYN_TS, SYNACK_N, HANDSHAKE, ACK_N = 10, 11, 12, 13, 14
 RST_N, END_FIN = 15, 16  # first RST; sides that had sent FIN when it came
-HISTORY, NOTED = 17, 18  # letters of 4 bits, first one lowest; how many
+FLIPPED = 17  # 1 where the first packet was taken for the responder's
 # Columns of each direction, originator's first: SIDE + direction * SIDE_WIDTH + one of these.
-SIDE, SIDE_WIDTH = 19, 11
+SIDE, SIDE_WIDTH = 18, 11
 PACKETS, BYTES, PAYLOAD, BASE, BASE_KNOWN = 0, 1, 2, 3, 4
 MSS, WSCALE, SACK_PERMITTED, TIMESTAMPS, FIN_N, RESET = 5, 6, 7, 8, 9, 10
 ENDED = SIDE + 2 * SIDE_WIDTH  # 1 once a FIN with ACK, or a RST, was seen
@@ -72,8 +75,62 @@ WIDTH = ENDED + 1
 # Which Wireshark's rules for new conversations: 4.0's, or 4.4's.
 RULES_40, RULES_44 = 40, 44
 
-# Letters of the history, by Zeek's names: originator's are even, responder's one more.
-H_SYN, H_SYNACK, H_ACK, H_DATA, H_FIN, H_RST = 2, 4, 6, 8, 10, 12
+# Ports that Zeek's analyzers register (its `likely_server_ports`).
+TCP_SERVERS = (
+    *(
+        21,
+        22,
+        25,
+        53,
+        79,
+        80,
+        81,
+        88,
+        135,
+        139,
+        143,
+        389,
+        443,
+        445,
+        465,
+        502,
+        514,
+        563,
+        585,
+        587,
+        614,
+        631,
+        636,
+    ),
+    *(989, 990, 992, 993, 995, 1080, 1434, 1883, 2811, 3128, 3268, 3306, 3389, 5222, 5223, 5269, 5432, 6379),
+    *(6666, 6667, 6668, 6669, 8000, 8080, 8888, 20000),
+)
+UDP_SERVERS = (
+    *(
+        53,
+        67,
+        88,
+        123,
+        137,
+        161,
+        162,
+        389,
+        443,
+        514,
+        1812,
+        2123,
+        2152,
+        3389,
+        3544,
+        4011,
+        4754,
+        4789,
+        5060,
+        5072,
+    ),
+    *(5353, 5355, 6081, 20000),
+)
+HIGHEST_SERVER = 20000
 
 # Columns of the input, one row a transport header.
 IN_PROTOCOL, IN_SRC, IN_SRCPORT, IN_DST, IN_DSTPORT, IN_N, IN_TS, IN_LEN, IN_PAYLOAD = (
@@ -118,11 +175,34 @@ def rehash(flows: Any, count: int, slots: Any) -> None:
         slots[at] = flow + 1
 
 
+@hot
+def serves_tcp(port: int) -> bool:
+    """Whether Zeek takes a TCP port for a server's: those that its analyzers register."""
+    return port <= HIGHEST_SERVER and port in TCP_SERVERS
+
+
+@hot
+def serves_udp(port: int) -> bool:
+    """The same of UDP ports."""
+    return port <= HIGHEST_SERVER and port in UDP_SERVERS
+
+
+def is_answer(rows: Any, i: int) -> bool:
+    """Whether a conversation's first packet is its responder's: by SYN-ACK, or by Zeek's rule for ports."""
+    src, dst, flags = rows[i, IN_SRCPORT], rows[i, IN_DSTPORT], rows[i, IN_FLAGS]
+    if rows[i, IN_PROTOCOL] != 6:
+        return serves_udp(src) and not serves_udp(dst)
+    if flags & SYN:
+        return bool(flags & ACK)
+    return serves_tcp(src) and (bool(src < dst) or not serves_tcp(dst))
+
+
 def begin(flows: Any, flow: int, stream: int, low: int, high: int, rows: Any, i: int) -> None:
     """A new conversation: its keys, and who is its originator."""
     src = (rows[i, IN_SRC] << 16) | rows[i, IN_SRCPORT]
     dst = (rows[i, IN_DST] << 16) | rows[i, IN_DSTPORT]
-    answers = rows[i, IN_PROTOCOL] == 6 and (rows[i, IN_FLAGS] & (SYN | ACK)) == (SYN | ACK)
+    answers = is_answer(rows, i)
+    flows[flow, FLIPPED] = 1 if answers else 0
     flows[flow, KEY_LOW], flows[flow, KEY_HIGH] = low, high
     flows[flow, SRC] = dst if answers else src
     flows[flow, DST] = src if answers else dst
@@ -162,33 +242,6 @@ def note_handshake(flows: Any, flow: int, here: int, rows: Any, i: int) -> None:
             if flows[flow, SIDE + side * SIDE_WIDTH + FIN_N] != 0:
                 fins += 1
         flows[flow, END_FIN] = fins
-
-
-@hot
-def note_letter(flows: Any, flow: int, letter: int) -> None:
-    """Add a letter to the history, once."""
-    history, count = flows[flow, HISTORY], flows[flow, NOTED]
-    for k in range(count):
-        if (history >> (4 * k)) & 15 == letter:
-            return
-    flows[flow, HISTORY] = history | (letter << (4 * count))
-    flows[flow, NOTED] = count + 1
-
-
-@hot
-def note_history(flows: Any, flow: int, side: int, rows: Any, i: int) -> None:
-    """What the packet adds to the history: SYN, SYN-ACK, pure ACK, data, FIN, RST."""
-    flags, size = rows[i, IN_FLAGS], rows[i, IN_PAYLOAD]
-    if flags & SYN:
-        note_letter(flows, flow, (H_SYNACK if flags & ACK else H_SYN) + side)
-    if size > 0:
-        note_letter(flows, flow, H_DATA + side)
-    elif flags & (SYN | FIN | RST | ACK) == ACK:
-        note_letter(flows, flow, H_ACK + side)
-    if flags & FIN:
-        note_letter(flows, flow, H_FIN + side)
-    if flags & RST:
-        note_letter(flows, flow, H_RST + side)
 
 
 @hot
@@ -299,7 +352,6 @@ def track(rows: Any, start: int, flows: Any, slots: Any, counts: Any, rules: int
         if rows[i, IN_PAYLOAD] > 0:
             flows[flow, here + PAYLOAD] += rows[i, IN_PAYLOAD]
         out[i, OUT_FLOW], out[i, OUT_SIDE], out[i, OUT_STREAM] = flow, side, flows[flow, STREAM]
-        note_history(flows, flow, side, rows, i)
         if tcp:
             if rows[i, IN_FLAGS] & RST or rows[i, IN_FLAGS] & (FIN | ACK) == (FIN | ACK):
                 flows[flow, ENDED] = 1

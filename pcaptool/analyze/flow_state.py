@@ -1,69 +1,120 @@
 """Zeek's two summaries of a connection: its state and its history.
 
-Knows: what the states mean (Zeek's documentation of conn.log), and how they follow from who sent SYN, SYN-ACK,
-FIN and RST. Must not know: how that was found out (`flow_kernel`).
-Left out: Zeek's letters for faults (c, g, t, w, i, q, ^). Zeek ends a connection at its first RST or after some
-time without packets, and begins a new one with the next packet; here only another SYN begins a new flow, so a
-history may go on.
+Knows: what the states mean (Zeek's documentation of conn.log), and how they follow from the states of the two ends.
+Must not know: how these were found out (`zeek_kernel`, which also says what is left out).
+Zeek ends a connection some seconds after both sides ended it, and begins a new one with the next packet, or after
+some time without packets; here only another SYN begins a new flow: what comes after an end has no part in its
+summaries, what comes after silence has.
 
     S0      SYN, no answer                       REJ     SYN answered by RST
     S1      established, not ended               SF      established and ended, or joined and ended by both
     S2, S3  only originator, responder ended     SH, SHR the same, and the other side was never seen
     RSTO    established, originator reset        RSTR    responder reset
-    RSTOS0  originator reset, responder never seen
+    RSTOS0  SYN, then RST by the originator, responder never seen
     RSTRH   responder reset, originator never seen
     OTH     anything else: joined in its midst
 """
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
-from pcaptool.analyze.take import Ints, distinct
-from pcaptool.tables.columns import Texts
+from pcaptool.analyze import zeek_kernel as zk
+from pcaptool.analyze.take import Ints, distinct, grown
+from pcaptool.engine import Engine
+from pcaptool.tables.columns import Columns, Texts
 
-__all__ = ["STATES", "connection_states", "histories"]
+__all__ = ["STATES", "ConnectionStates"]
 
 STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
-_LETTERS = "__SsHhAaDdFfRr__"
+_LETTERS = "__SsHhAaDdFfRrIiQqTtWwGg^"
+_REFUSED = re.compile(r"\^?S[^HAFGIQ]*R")
 UDP = 17
 
 
-def connection_states(flows: Ints) -> Texts:
-    """State of each conversation.
+class ConnectionStates:
+    """What Zeek would say of each conversation.
 
     Parameters
     ----------
-    flows : (conversations, WIDTH) int64
-        The kernel's rows.
+    engine : Engine
+        How the kernel runs.
     """
 
-    def side(which: int, column: int) -> Ints:
-        return flows[:, fk.SIDE + which * fk.SIDE_WIDTH + column]
+    def __init__(self, engine: Engine) -> None:
+        self._follow = engine.flat(zk.__name__, "follow")
+        self._wide = np.zeros((0, zk.WIDE), np.int64)
+        self._narrow = np.zeros((0, zk.NARROW), np.int32)
 
-    orig, resp = side(0, fk.PACKETS) > 0, side(1, fk.PACKETS) > 0
-    orig_fin, resp_fin = side(0, fk.FIN_N) > 0, side(1, fk.FIN_N) > 0
-    orig_rst, resp_rst = side(0, fk.RESET) > 0, side(1, fk.RESET) > 0
-    syn, synack = flows[:, fk.SYN_N] > 0, flows[:, fk.SYNACK_N] > 0
-    udp = flows[:, fk.PROTOCOL] == UDP
-    rejected = syn & ~synack & ~orig_fin
+    def feed(
+        self, rows: Ints, found: Ints, tcp_rows: Ints, windows: npt.NDArray[np.uint16], flows: Ints
+    ) -> None:
+        """Packets, in order.
+
+        Parameters
+        ----------
+        rows, found : int64 arrays
+            Input and output of `flow_kernel.track`.
+        tcp_rows : int64 array
+            Where each stands in the tcp table.
+        windows : uint16 array
+            Windows of the tcp table, as they were sent.
+        flows : (capacity, flow_kernel.WIDTH) int64
+            Conversations.
+        """
+        self._wide, self._narrow = grown(self._wide, len(flows) - 1), grown(self._narrow, len(flows) - 1)
+        self._follow(rows, found, tcp_rows, windows, flows, self._wide, self._narrow)
+
+    def columns(self, flows: Ints, first: int) -> Columns:
+        """State and history of some conversations.
+
+        Parameters
+        ----------
+        flows : (conversations, flow_kernel.WIDTH) int64
+        first : int
+            Number of the first of them.
+        """
+        wide, narrow = self._wide[first : first + len(flows)], self._narrow[first : first + len(flows)]
+        letters = _histories(wide)
+        return {"conn_state": _states(flows[:, fk.PROTOCOL] == UDP, narrow, letters), "history": letters}
+
+
+def _states(udp: npt.NDArray[np.bool_], narrow: npt.NDArray[np.int32], letters: Texts) -> Texts:
+    def end(state: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        return narrow[:, zk.STATE] == state, narrow[:, zk.SIDE_WIDTH + zk.STATE] == state
+
+    (orig_off, resp_off), (orig_part, resp_part) = end(zk.INACTIVE), end(zk.PARTIAL)
+    orig_away, resp_away = orig_off | orig_part, resp_off | resp_part
+    (orig_syn, _), (orig_synack, _) = end(zk.SYN_SENT), end(zk.SYN_ACK_SENT)
+    (orig_rst, resp_rst), (orig_fin, resp_fin) = end(zk.RESET), end(zk.CLOSED)
+    orig_up, resp_up = end(zk.ESTABLISHED)
+    nothing = (_sizes(narrow, 0) == 0) & (_sizes(narrow, zk.SIDE_WIDTH) == 0)
+    refused = np.array([bool(_REFUSED.match(word)) for word in letters.words], np.bool_)[letters.codes]
+    asked, answered = (
+        np.array([letter in word for word in letters.words], np.bool_)[letters.codes] for letter in "Dd"
+    )
     # The first that holds counts, as in Zeek's own order of tests.
     tests = (
-        (udp & orig & resp, "SF"),
-        (udp & orig, "S0"),
-        (resp_rst & rejected, "REJ"),
-        (resp_rst & ~orig, "RSTRH"),
+        (udp & asked & answered, "SF"),
+        (udp & asked, "S0"),
+        (udp & answered, "SHR"),
+        (resp_rst & (orig_syn | orig_synack | (orig_rst & nothing)), "REJ"),
+        (resp_rst & orig_away, "RSTRH"),
         (resp_rst, "RSTR"),
-        (orig_rst & ~resp, "RSTOS0"),
+        (orig_rst & resp_away & refused, "RSTOS0"),
+        (orig_rst & resp_away, "OTH"),
         (orig_rst, "RSTO"),
         (orig_fin & resp_fin, "SF"),
-        (orig_fin & ~resp, "SH"),
+        (orig_fin & resp_away, "SH"),
         (orig_fin, "S2"),
-        (resp_fin & ~orig, "SHR"),
+        (resp_fin & orig_away, "SHR"),
         (resp_fin, "S3"),
-        (syn & ~resp, "S0"),
-        (syn & synack, "S1"),
+        (orig_syn & resp_off, "S0"),
+        (orig_up & resp_up, "S1"),
     )
     codes = np.select(
         [test for test, _ in tests], [STATES.index(name) for _, name in tests], STATES.index("OTH")
@@ -71,21 +122,28 @@ def connection_states(flows: Ints) -> Texts:
     return Texts(codes.astype(np.int32), STATES)
 
 
-def histories(flows: Ints) -> Texts:
-    """Letters of each conversation.
-
-    Parameters
-    ----------
-    flows : (conversations, WIDTH) int64
-        The kernel's rows.
-    """
-    histories, _, codes = distinct(flows[:, fk.HISTORY])
-    return Texts(codes.astype(np.int32), [_spell(value) for value in histories.tolist()])
+def _sizes(narrow: npt.NDArray[np.int32], here: int) -> Ints:
+    """How much payload an end sent, by its numbers."""
+    start = narrow[:, here + zk.START].astype(np.int64)
+    far = np.maximum(*((narrow[:, here + name] - start) & zk.MASK32 for name in (zk.LAST, zk.EDGE)))
+    sizes: Ints = np.maximum(far - 1 - narrow[:, here + zk.FINS], 0)
+    return sizes
 
 
-def _spell(history: int) -> str:
+def _histories(wide: Ints) -> Texts:
+    """Letters of each conversation; few have more than a word holds."""
+    words, _, codes = distinct(wide[:, zk.LETTERS])
+    texts = [_spell(word) for word in words.tolist()]
+    known = {text: code for code, text in enumerate(texts)}
+    for row in np.flatnonzero(wide[:, zk.LETTERS + 1]).tolist():
+        text = "".join(_spell(word) for word in wide[row, zk.LETTERS : zk.LETTERS + zk.WORDS].tolist())
+        codes[row] = known.setdefault(text, len(known))
+    return Texts(codes.astype(np.int32), list(known))
+
+
+def _spell(word: int) -> str:
     out = ""
-    while history:
-        out += _LETTERS[history & 15]
-        history >>= 4
+    while word:
+        out += _LETTERS[word & 31]
+        word >>= 5
     return out

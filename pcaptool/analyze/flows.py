@@ -2,7 +2,7 @@
 
 Knows: how columns of a batch become the kernel's rows, and the kernel's rows become tables.
 Must not know: payload. Rules and their source: `analyze.flow_kernel`; TCP's: `analyze.tcp_analysis`.
-Memory: 352 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
+Memory: 512 bytes a conversation, in arrays that double (so up to twice that), each distinct address once, and
 what `tcp_analysis` says; nothing grows with packets.
 A packet with several transport headers (tunnels) belongs to the conversation of the innermost one; its outer
 headers have no flow, and neither have headers that an ICMP error quotes (Wireshark gives those a stream).
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pcaptool.analyze import flow_kernel as fk
 from pcaptool.analyze import gather_kernel as gk
-from pcaptool.analyze.flow_state import connection_states, histories
+from pcaptool.analyze.flow_state import ConnectionStates
 from pcaptool.analyze.selection import Selection
 from pcaptool.analyze.take import Ints, WordIds, masked, plain
 from pcaptool.analyze.tcp_analysis import TcpAnalyzer
@@ -76,6 +76,8 @@ class FlowAnalysis:
         self._headers = engine.flat(gk.__name__, "headers")
         self._spread = engine.flat(gk.__name__, "spread")
         self._tcp = TcpAnalyzer(engine, chosen)
+        wanted = chosen is None or chosen.wants("flows", ("conn_state", "history"))
+        self._states = ConnectionStates(engine) if wanted else None
         self._rules = fk.RULES_44 if chosen is not None and chosen.tcp_rules == "4.4" else fk.RULES_40
         self.alone = False
         self._columns_wanted = chosen is None or any(
@@ -102,6 +104,9 @@ class FlowAnalysis:
         while done < len(rows):
             self._grow()
             done = self._track(rows, done, self._flows, self._slots, self._counts, rules, out)
+        if self._states is not None:
+            windows = plain(batch.tables.get("tcp") or NO_TCP, "window_size_value")
+            self._states.feed(rows, out, tcp_rows, windows, self._flows)
         if self._columns_wanted or not self.alone:
             self._fill(batch, rows, out, (tcp_rows, udp_rows))
         if self._tcp.wanted and "tcp" in batch.tables:
@@ -121,6 +126,8 @@ class FlowAnalysis:
         flows = self._flows[first:end]
         columns = flow_columns(flows, self._addresses.words, self._last_ts)
         columns["flow"] = np.arange(first, end, dtype="u4")
+        if self._states is not None:
+            columns |= self._states.columns(flows, first)
         return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])}
 
     def _grow(self) -> None:
@@ -188,6 +195,7 @@ NO_TCP: Columns = {
     "seq_raw": np.empty(0, "u4"),
     "ack_raw": np.empty(0, "u4"),
     "flags": np.empty(0, "u2"),
+    "window_size_value": np.empty(0, "u2"),
     "options_mss_val": Masked(np.empty(0, "u2"), np.empty(0, "?")),
     "options_wscale_shift": Masked(np.empty(0, "u1"), np.empty(0, "?")),
     "options_sack_perm": np.empty(0, "?"),
@@ -260,8 +268,6 @@ def flow_columns(flows: Ints, words: list[str], last_ts: int) -> Columns:
         "rst_n": packet(flows[:, fk.RST_N]),
         "end": Texts(_ends(flows, last_ts), END_WORDS),
         "ended_by": Texts(_enders(flows), ("fwd", "rev")),
-        "conn_state": connection_states(flows),
-        "history": histories(flows),
     }
     for which, name in ((0, "fwd"), (1, "rev")):
         columns[f"packets_{name}"] = _side(flows, which, fk.PACKETS).astype("u4")

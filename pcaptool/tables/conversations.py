@@ -71,8 +71,9 @@ FLOWS = Table(
         Column(
             "history",
             "text",
-            "Zeek's letters, first occurrences in order: s SYN, h SYN-ACK, a pure ACK, d data, f FIN, r RST;"
-            " upper case from the originator",
+            "Zeek's letters in order: s SYN, h SYN-ACK, a pure ACK, d data, f FIN, r RST, i FIN and RST, q SYN and"
+            " FIN or RST, each first one; t payload again, w window closed, g bytes acknowledged and never seen, the"
+            " first, 10th, 100th; upper case from the originator; ^ the first packet is the responder's",
         ),
         *TCP_CONVERSATION,
     ),

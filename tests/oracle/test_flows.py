@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -108,13 +107,20 @@ def test_corpus_udp_flows_are_sharks_streams():
     assert compared > 100
 
 
-# Baselines that Zeek's project keeps of its own tests; of others the runs were filtered or cut by time.
+# Baselines that Zeek's project keeps of its own tests, where they hold state and history of the whole capture.
 ZEEK = {
+    "Teredo.pcap": "core.tunnels.teredo.conn.log",
     "concurrent-range-requests.pcap": "scripts.base.protocols.http.concurrent-range-requests.conn.log",
     "gre-sample.pcap": "core.tunnels.gre.conn.log",
     "mixed-vlan-mpls.pcap": "core.vlan-mpls.conn.log",
     "pppoe-over-qinq.pcap": "core.pppoe-over-qinq.conn.log",
+    "vxlan-encapsulated-http.pcap": "core.tunnels.analyzer-confirmation.conn.log",
+    "wikipedia.pcap": "scripts.base.frameworks.analyzer.request-analyzer.conn.log",
 }
+# Addresses and ports that have no flow here: the outer headers of tunnels, and Teredo between two clients.
+NO_FLOW = {("65.55.158.81", "3544"), ("10.1.1.172", "4789"), ("2001:4860:0:2001::68", "80")}
+# Ethernet padding counts as IP there, so Zeek sees payload in pure ACKs: its letters come in another order.
+SHUFFLED = {"pppoe-over-qinq.pcap"}
 
 
 @pytest.mark.corpus
@@ -123,19 +129,24 @@ ZEEK = {
 def test_states_and_histories_are_zeeks(name, log):
     lines = (Path(CORPUS or "") / "zeek" / name / log).read_text().splitlines()
     fields = next(line.split("\t")[1:] for line in lines if line.startswith("#fields"))
-    theirs = {}
+    theirs: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for row in (
         dict(zip(fields, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")
     ):
-        if row["proto"] in ("tcp", "udp"):
+        if row["proto"] in ("tcp", "udp") and (row["id.resp_h"], row["id.resp_p"]) not in NO_FLOW:
             key = (row["proto"], row["id.orig_h"], row["id.orig_p"], row["id.resp_h"], row["id.resp_p"])
-            letters = re.sub("[^SsHhAaDdFfRr]", "", row["history"])
-            theirs[key] = (row["conn_state"], letters, int(row["orig_pkts"]), int(row["resp_pkts"]))
+            values = (row["conn_state"], row["history"], row["orig_pkts"], row["resp_pkts"])
+            theirs.setdefault(key, []).append(values)
     ours = {
         (r["protocol"], r["src"], str(r["srcport"]), r["dst"], str(r["dstport"])): (
-            *(r["conn_state"], r["history"], r["packets_fwd"], r["packets_rev"]),
+            *(r["conn_state"], r["history"], str(r["packets_fwd"]), str(r["packets_rev"])),
         )
         for r in analyzed(Path(CORPUS or "") / name)["flows"].iter_rows(named=True)
     }
     assert theirs
-    assert {key: ours.get(key) for key in theirs} == theirs
+    for key, (first, *further) in theirs.items():
+        state, letters, *packets = ours[key]
+        order = sorted if name in SHUFFLED else list
+        assert (state, order(letters)) == (first[0], order(first[1])), key
+        if not further and "-" not in first:  # what Zeek begins anew after an end or a silence goes on here
+            assert tuple(packets) == first[2:], key

@@ -182,19 +182,87 @@ def packets(by_hand, letters):
             ("ShADadfF", "SF"),
         ),
         *(("ShADaF", "S2"), ("ShADaf", "S3"), ("ShADadR", "RSTO"), ("ShADadr", "RSTR"), ("SR", "RSTOS0")),
-        *(
-            ("hr", "RSTRH"),
-            ("SF", "SH"),
-            ("hf", "SHR"),
-            ("DdA", "OTH"),
-            ("DdAFf", "SF"),
-            ("ShADadFfR", "RSTO"),
-        ),
+        *(("SF", "SH"), ("DdA", "OTH"), ("DdAFf", "SF"), ("ShADadFfR", "SF"), ("SrR", "REJ"), ("Fa", "SH")),
+        *(("ShADadFr", "RSTR"), ("Ah", "OTH"), ("R", "OTH"), ("ShAR", "RSTO"), ("Sa", "S0")),
     ],
 )
 def test_zeeks_state_and_history(by_hand, letters, state):
     flows, _ = run(by_hand, packets(by_hand, letters))
     assert (flows["conn_state"].to_list(), flows["history"].to_list()) == ([state], [letters])
+
+
+@pytest.mark.parametrize(("letters", "state"), [("hr", "RSTRH"), ("hf", "SHR"), ("hA", "S1"), ("dA", "OTH")])
+def test_a_server_that_is_seen_first_is_still_the_responder(by_hand, letters, state):
+    flows, _ = run(by_hand, packets(by_hand, letters))
+    assert (flows["conn_state"].to_list(), flows["history"].to_list()) == ([state], ["^" + letters])
+    assert flows["src"].to_list() == [C[0]]
+
+
+def test_history_tells_what_came_again_what_is_missing_and_closed_windows(by_hand):
+    seg = by_hand.Segment
+    begin = [
+        seg(*C, seq=99, flags=SYN),
+        seg(*S, seq=499, ack=100, flags=SYN | ACK),
+        seg(*C, seq=100, ack=500),
+    ]
+    ten = [seg(*C, seq=100, ack=500, data=b"x" * 10)]
+    cases = {
+        "T": [*ten, *ten],
+        "TTT": ten * 101,  # once, ten times, a hundred times again
+        "w": [*ten, seg(*S, seq=500, ack=110, window=0)],
+        "G": [seg(*C, seq=120, ack=500, data=b"y" * 10), seg(*S, seq=500, ack=130)],
+        "late": [seg(*C, seq=110, ack=500, data=b"y" * 10), *ten, seg(*S, seq=500, ack=120)],
+        "two": [
+            *(seg(*C, seq=100 + n, ack=500, data=b"z" * 10) for n in (20, 50)),
+            seg(*S, seq=500, ack=160),
+        ],
+        "I": [seg(*C, seq=100, ack=500, flags=FIN | RST | ACK)],
+        "q": [seg(*S, seq=500, ack=100, flags=SYN | FIN | ACK)],
+    }
+    found = {name: run(by_hand, begin + more)[0]["history"].item() for name, more in cases.items()}
+    assert found == {
+        "T": "ShADT",
+        "TTT": "ShADTTT",
+        "w": "ShADaw",
+        "G": "ShADaG",
+        "late": "ShADTa",  # what fills a hole comes again, to Zeek
+        "two": "ShADaG",
+        "I": "ShAI",
+        "q": "ShAq",
+    }
+
+
+def test_ten_gaps_are_two_letters(by_hand):
+    seg = by_hand.Segment
+    begin = [
+        seg(*C, seq=99, flags=SYN),
+        seg(*S, seq=499, ack=100, flags=SYN | ACK),
+        seg(*C, seq=100, ack=500),
+    ]
+    steps = [
+        one
+        for n in range(10)
+        for one in (
+            seg(*C, seq=110 + 20 * n, ack=500, data=b"y" * 10),
+            seg(*S, seq=500, ack=120 + 20 * n),
+        )
+    ]
+    assert run(by_hand, begin + steps[:-2])[0]["history"].item() == "ShADaG"
+    assert run(by_hand, begin + steps)[0]["history"].item() == "ShADaGG"
+
+
+def test_what_comes_seconds_behind_the_end_has_no_part_in_state_and_history(by_hand):
+    ended = packets(by_hand, "ShADadFfa")
+    for delay_s, letters in ((5, "ShADadFfr"), (6, "ShADadFf")):
+        late = by_hand.Segment(*S, seq=102, ack=100, flags=RST, ts=delay_s * 10**9)
+        flows, _ = run(by_hand, [*ended, late])
+        assert (flows["conn_state"].item(), flows["history"].item()) == ("SF", letters)
+        assert flows["packets_rev"].item() == 6
+
+
+def test_a_history_has_at_most_36_letters(by_hand):
+    resets = [by_hand.Segment(*C, seq=n * 3, flags=RST) for n in range(50)]
+    assert run(by_hand, resets)[0]["history"].item() == "R" * 36
 
 
 @pytest.mark.parametrize(
