@@ -58,7 +58,7 @@ class DnsConnection:
         """Take a segment; says whether a message ended with it."""
         other = 1 - side
         if self.streams[other].has_hole:
-            self._feed(other, self.streams[other].acknowledged(ack, n, ts))
+            self._feed(other, self.streams[other].acknowledged(ack))
         self._feed(side, self.streams[side].push(seq, data, n, ts, missing=missing, fin=fin, ack=ack))
         return bool(self._found)
 
@@ -70,10 +70,10 @@ class DnsConnection:
         """Nothing is skipped."""
         return False
 
-    def end(self, n: int, ts: int, why: str) -> None:  # noqa: ARG002 - unfinished messages are not rows
+    def end(self, why: str) -> None:  # noqa: ARG002 - unfinished messages are not rows
         """Nothing more will come."""
         for side in range(2):
-            self._feed(side, self.streams[side].flush(n, ts))
+            self._feed(side, self.streams[side].flush())
             self._lost[side] = True
 
     @property

@@ -214,6 +214,7 @@ def parse_request(raw: bytes) -> RequestHead | None:
     >>> head = parse_request(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
     >>> head.method, head.target, head.version, head.fields, head.trouble
     ('GET', '/a', '1.1', [(b'Host', b'x')], None)
+    >>> parse_request(b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n").trouble
     >>> parse_request(b"GET / HTTP/1.1\nHost: x\n\n").trouble
     'Expected CRLF after version'
     """
@@ -225,8 +226,9 @@ def _request(raw: bytes) -> RequestHead | None:
     if line is None:
         return None
     method, target, version = line
-    # llhttp knows a fixed list of methods; any token is one (RFC 9110 section 9.1).
-    fields, trouble = _fields(httptools.HttpRequestParser, b"GET" + raw[len(method) :])
+    # llhttp knows a fixed list of methods; any token is one (RFC 9110 section 9.1). CONNECT alone has another target.
+    known = raw if method == b"CONNECT" else b"GET" + raw[len(method) :]
+    fields, trouble = _fields(httptools.HttpRequestParser, known)
     return RequestHead(version, fields, len(raw), trouble, text(method), text(target))
 
 

@@ -123,7 +123,7 @@ class HttpConnection:
         self._ended = False
         other = self.streams[1 - side]
         if other.has_hole:
-            for event in other.acknowledged(ack, n, ts):
+            for event in other.acknowledged(ack):
                 self._sides[1 - side].reader.feed(event)
         reader, stream = self._sides[side].reader, self.streams[side]
         before, room = stream.conflicting_bytes, self.body_room(side)
@@ -158,10 +158,10 @@ class HttpConnection:
         """A message is over."""
         self._ended = True
 
-    def end(self, n: int, ts: int, why: str) -> None:
+    def end(self, why: str) -> None:
         """Nothing more will come in either direction."""
         for side, stream in zip(self._sides, self.streams, strict=True):
-            for event in stream.flush(n, ts):
+            for event in stream.flush():
                 side.reader.feed(event)
             side.reader.end(why, closed=False)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pcaptool.analyze.segments import FIN, RST, Bools, Row, SegmentAnalysis, Segments, Start, segments_of
 from pcaptool.analyze.streams import StreamReassembler
-from pcaptool.analyze.take import Ints, integers
+from pcaptool.analyze.take import Ints
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 from pcaptool.wire.tcp import SEQ_MASK
@@ -53,7 +53,7 @@ class Connection(Protocol):
         """Take contiguous segments without looking at their bytes; False: `segment` must be called."""
         ...
 
-    def end(self, n: int, ts: int, why: str) -> None:
+    def end(self, why: str) -> None:
         """Nothing more will come in either direction."""
         ...
 
@@ -87,7 +87,7 @@ class StreamAnalysis:
         self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, READ, _CLOSED
         self._own = SegmentAnalysis()
         self._connections: dict[int, Any] = {}
-        self._last = (0, 0)
+        self._last_n = 0
         # Flows and results of the last batch, and the packet with which each was there.
         self.finished: list[tuple[int, Any]] = []
         self.finished_n: list[int] = []
@@ -112,8 +112,7 @@ class StreamAnalysis:
 
     def read(self, batch: Batch) -> list[tuple[int, Any]]:
         """Flows and results that this batch finished."""
-        packets = batch.tables["packets"]
-        self._last = (batch.first_n + batch.count - 1, int(integers(packets, "ts")[-1]))
+        self._last_n = batch.first_n + batch.count - 1
         start = segments_of(batch, self._own)
         if start is None:
             return []
@@ -143,10 +142,10 @@ class StreamAnalysis:
         found: list[tuple[int, Any]] = []
         for flow in sorted(self._connections):
             connection = self._connections[flow]
-            connection.end(*self._last, "the capture ends first")
+            connection.end("the capture ends first")
             found += ((flow, each) for each in connection.take_all())
         self._connections.clear()
-        self.finished, self.finished_n = found, [self._last[0]] * len(found)
+        self.finished, self.finished_n = found, [self._last_n] * len(found)
         return {self.table: self.columns(found)} if found else {}
 
     def _choose(self, batch: Batch, start: Start) -> tuple[Ints, Bools]:
@@ -189,7 +188,7 @@ class StreamAnalysis:
             ack=row.ack,
         )
         if row.flags & RST:
-            connection.end(row.n, row.ts, "reset before it was complete")
+            connection.end("reset before it was complete")
         if ended:
             found += ((row.flow, each) for each in connection.take_finished())
         if connection.over:

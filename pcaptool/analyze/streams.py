@@ -6,7 +6,8 @@ Must not know: what the bytes mean, or how segments reach it.
 
 Pieces come out in stream order, each with the packet that completed it: the packet whose arrival made the
 stream contiguous up to there. `carrier` is the packet that brought the bytes, which differs for those that
-waited behind a hole.
+waited behind a hole. If that hole is given up it was the capture's, not the receiver's: what waited was complete
+when it came.
 
 Choices: the bytes that came first are kept where segments overlap. A hole is given up, and comes out as a
 `Gap`, when the other side has acknowledged beyond it, when more than HOLD_BYTES or HOLD_SEGMENTS wait behind
@@ -69,7 +70,7 @@ class Gap(NamedTuple):
     size : int
         Bytes.
     n, ts : int
-        Packet that made it certain, and its time in nanoseconds.
+        Packet that brought what stands behind them, and its time in nanoseconds; or that was cut.
     """
 
     size: int
@@ -99,6 +100,7 @@ class _Held:
     missing: int  # bytes of the segment behind `data` that the capture cut off
     fin: bool
     carrier: int
+    ts: int
     ack: int
 
     @property
@@ -127,6 +129,7 @@ class StreamReassembler:
         "_held",
         "_held_bytes",
         "_keys",
+        "_latest",
         "_next_seq",
         "_recent",
         "_started",
@@ -145,6 +148,7 @@ class StreamReassembler:
         self.ended = False
         self._started = False
         self._next_seq = 0
+        self._latest = (0, 0)  # packet and time of what was handed on last
         self._recent = b""  # what was handed on last, up to `position`
         # Positions of held segments in order, and the segments; disjoint.
         self._keys: list[int] = []
@@ -234,29 +238,30 @@ class StreamReassembler:
             if not data and not missing and not fin:
                 return []
         if ahead == 0 and not self._keys:
-            return self._deliver(_Held(b"", missing, fin, n, ack), data, n, ts)
-        self._hold(self.position + ahead, _Held(bytes(data), missing, fin, n, ack))
-        events = self._drain(n, ts)
+            return self._deliver(_Held(b"", missing, fin, n, ts, ack), data, n, ts)
+        self._hold(self.position + ahead, _Held(bytes(data), missing, fin, n, ts, ack))
+        events = self._drain((n, ts))
         while self._held_bytes > HOLD_BYTES or len(self._keys) > HOLD_SEGMENTS:
-            events += self._skip_hole(n, ts)
+            events += self._skip_hole()
         return events
 
-    def acknowledged(self, ack: int, n: int, ts: int) -> list[Event]:
+    def acknowledged(self, ack: int) -> list[Event]:
         """The other side has everything before `ack`: holes before it will not be filled."""
         events: list[Event] = []
         while self._keys and self.offset_of(ack) >= self._keys[0]:
-            events += self._skip_hole(n, ts)
+            events += self._skip_hole()
         return events
 
-    def flush(self, n: int, ts: int) -> list[Event]:
+    def flush(self) -> list[Event]:
         """No more segments will come: all holes become gaps."""
         events: list[Event] = []
         while self._keys:
-            events += self._skip_hole(n, ts)
+            events += self._skip_hole()
         return events
 
     def _deliver(self, segment: _Held, data: memoryview | bytes, n: int, ts: int) -> list[Event]:
         events: list[Event] = []
+        self._latest = (n, ts)
         if data:
             events.append(Piece(data, n, ts, segment.carrier, segment.ack, self.position))
             self._recent = (self._recent + bytes(data[-RECENT_BYTES:]))[-RECENT_BYTES:]
@@ -307,7 +312,7 @@ class StreamReassembler:
         self.repeated_bytes += cut - counted
         data = segment.data[cut:]
         missing = segment.missing - max(cut - len(segment.data), 0)
-        return at + cut, _Held(data, missing, segment.fin, segment.carrier, segment.ack)
+        return at + cut, _Held(data, missing, segment.fin, segment.carrier, segment.ts, segment.ack)
 
     def _compare_recent(self, seq: int, data: memoryview | bytes) -> None:
         """Compare what of a segment was handed on a short while ago; a single byte may be a keep-alive's."""
@@ -336,25 +341,27 @@ class StreamReassembler:
         elif before < at and not (where < len(self._keys) and self._keys[where] == at):
             self._insert(where, at, new)
 
-    def _drain(self, n: int, ts: int) -> list[Event]:
-        """Hand out what is contiguous now."""
+    def _drain(self, by: tuple[int, int] | None = None) -> list[Event]:
+        """Hand out what a packet (number, time) made contiguous; without one, what was so when it came."""
         events: list[Event] = []
         ready = 0
         while ready < len(self._keys) and self._keys[ready] == self.position:
             segment = self._held[ready]
             self._held_bytes -= len(segment.data)
             ready += 1
-            events += self._deliver(segment, segment.data, n, ts)
+            completed = by or max(self._latest, (segment.carrier, segment.ts))
+            events += self._deliver(segment, segment.data, *completed)
             if self.ended:
                 return events
         del self._keys[:ready]
         del self._held[:ready]
         return events
 
-    def _skip_hole(self, n: int, ts: int) -> list[Event]:
+    def _skip_hole(self) -> list[Event]:
         size = self._keys[0] - self.position
         self.gap_bytes += size
         self.position += size
         self._next_seq = (self._next_seq + size) & SEQ_MASK
         self._recent = b""
-        return [Gap(size, n, ts), *self._drain(n, ts)]
+        self._latest = max(self._latest, (self._held[0].carrier, self._held[0].ts))
+        return [Gap(size, *self._latest), *self._drain()]

@@ -81,7 +81,7 @@ class TlsConnection:
         """Take a segment (see `StreamReassembler.push`); the answer comes when all is over."""
         other = 1 - side
         if self.streams[other].has_hole:
-            self._feed(other, self.streams[other].acknowledged(ack, n, ts))
+            self._feed(other, self.streams[other].acknowledged(ack))
         self._feed(side, self.streams[side].push(seq, data, n, ts, missing=missing, fin=fin, ack=ack))
         return False
 
@@ -102,10 +102,10 @@ class TlsConnection:
         """Take contiguous segments without looking at their bytes."""
         return self.streams[side].skip(seq, size, missing)
 
-    def end(self, n: int, ts: int, why: str) -> None:
+    def end(self, why: str) -> None:
         """Nothing more will come."""
         for side, stream in enumerate(self.streams):
-            self._feed(side, stream.flush(n, ts))
+            self._feed(side, stream.flush())
             state = self.found.sides[side]
             if not state.done:
                 state.done, state.trouble = True, state.trouble or why

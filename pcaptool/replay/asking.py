@@ -306,7 +306,7 @@ class _Talk:
         self._received += len(data)
         if not data:
             self.ended = True
-            self._pair.end(0, now, "the server closed the connection")
+            self._pair.end("the server closed the connection")
         self._take(asked)
         return True
 

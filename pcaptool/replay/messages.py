@@ -34,11 +34,11 @@ class _KeptStream(StreamReassembler):
     def push(self, *args: Any, **named: Any) -> list[Event]:
         return self._keep(super().push(*args, **named))
 
-    def acknowledged(self, ack: int, n: int, ts: int) -> list[Event]:
-        return self._keep(super().acknowledged(ack, n, ts))
+    def acknowledged(self, ack: int) -> list[Event]:
+        return self._keep(super().acknowledged(ack))
 
-    def flush(self, n: int, ts: int) -> list[Event]:
-        return self._keep(super().flush(n, ts))
+    def flush(self) -> list[Event]:
+        return self._keep(super().flush())
 
     def _keep(self, events: list[Event]) -> list[Event]:
         for event in events:

@@ -121,7 +121,7 @@ def test_skipping_what_a_short_snap_length_left_of_bodies_changes_nothing(data, 
                 side, seq, piece[: len(piece) - missing], n, n * 10, missing=missing, ack=ack
             ):
                 found.extend(connection.take_finished())
-        connection.end(len(pieces), len(pieces) * 10, "the capture ends first")
+        connection.end("the capture ends first")
         rows.append([(0, exchange) for exchange in [*found, *connection.take_all()]])
     plain, skipped = (repr(exchange_columns(found)) if found else "" for found in rows)
     assert plain == skipped
@@ -179,7 +179,7 @@ def test_garbage_never_raises(moves):
         at[side] = seq + len(data) + missing
         connection.segment(side, seq, data, n, n, missing=missing, fin=fin and n % 5 == 0, ack=ack)
         found += connection.take_finished()
-    connection.end(99, 99, "the capture ends first")
+    connection.end("the capture ends first")
     found += connection.take_all()
     exchange_columns([(0, exchange) for exchange in found])
     assert len({exchange.number for exchange in found}) == len(found)
