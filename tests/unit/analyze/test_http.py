@@ -161,6 +161,7 @@ def test_a_gap_inside_a_body_is_counted_and_the_next_exchange_found(talk):
     talk.say("c", GET).say("s", OK + b"12345")
     first, second = talk.exchanges()
     assert (first["response_body_bytes"], first["response_gap_bytes"]) == (3000, 1000)
+    assert first["response_last_n"] == 5  # the packet with its last byte, not the next request's
     assert (first["complete"], first["trouble"]) == (False, "response: 1000 body bytes not captured")
     assert (second["complete"], second["status"]) == (True, 200)
 
