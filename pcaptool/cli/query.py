@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
+# Names of columns that SQL has another use for, without their quotes: the parser's own message misleads.
+_RESERVED = re.compile(r"(?<![\"\w])(end)(?![\"\w])", re.IGNORECASE)
+
 
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT; tables by their names: see pcaptool schema.")],
@@ -29,7 +33,7 @@ def query(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON, one object a line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV; lists as JSON.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="Rows to show at most (not with --json, --csv).")] = 100,
 ) -> None:
     """SQL over the tables of a report or a capture (polars' SQL)."""
@@ -47,14 +51,49 @@ def query(
         found = pl.SQLContext(frames).execute(sql).collect()
     except pl.exceptions.PolarsError as error:
         said = printable(str(error).strip().splitlines()[0])
-        raise UsageError(f"the query fails: {said}", hint="columns: pcaptool schema TABLE") from error
+        word = _RESERVED.search(sql)
+        hint = (
+            f'"{word[1]}" needs its quotes: it is a word of SQL, too'
+            if word
+            else "columns: pcaptool schema TABLE"
+        )
+        raise UsageError(f"the query fails: {said}", hint=hint) from error
+    found = _exact(found)
     if as_json:
         for row in found.iter_rows(named=True):
             typer.echo(json.dumps(row, default=str))
     elif as_csv:
-        typer.echo(found.write_csv(), nl=False)
+        typer.echo(_csv(found), nl=False)
     else:
         _show(found, rows)
+
+
+def _exact(found: pl.DataFrame) -> pl.DataFrame:
+    """Times as text with all nine digits, spans as nanoseconds, decimals as floats: Python's own have microseconds."""
+    import polars as pl
+    import polars.selectors as cs
+
+    return found.with_columns(
+        cs.datetime(time_zone="*").dt.strftime("%Y-%m-%dT%H:%M:%S%.9f%:z"),
+        cs.datetime(time_zone=None).dt.strftime("%Y-%m-%dT%H:%M:%S%.9f"),
+        cs.duration().dt.total_nanoseconds(),
+        cs.decimal().cast(pl.Float64),
+    )
+
+
+def _csv(found: pl.DataFrame) -> str:
+    """Lists as JSON; on a terminal, captured control characters as escapes."""
+    import polars as pl
+
+    flat = {
+        name: pl.Series(
+            [None if value is None else json.dumps(value) for value in found[name].to_list()], dtype=pl.String
+        )
+        for name, kind in found.schema.items()
+        if kind.is_nested()
+    }
+    text = found.with_columns(**flat).write_csv()
+    return "".join(f"{printable(line)}\n" for line in text.split("\n")[:-1]) if sys.stdout.isatty() else text
 
 
 def _report(folder: Path) -> dict[str, pl.LazyFrame]:

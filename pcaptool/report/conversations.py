@@ -31,7 +31,7 @@ def flow_table(flows: Iterable[Row], title: str = "Flows") -> Table:
         *(("flow", "right"), ("originator", "left"), ("responder", "left"), ("packets ⇄", "right")),
         *(("payload ⇄", "right"), ("duration", "right"), ("handshake", "right"), ("end", "left")),
         ("trouble", "left"),
-        last_gives_way=True,
+        spare=("handshake", "duration", "payload ⇄"),
     )
     for row in flows:
         out.add_row(
@@ -66,7 +66,7 @@ def http_table(http: Iterable[Row], title: str = "HTTP exchanges") -> Table:
         title,
         *(("flow", "right"), ("#", "right"), ("request", "left"), ("status", "right"), ("body", "right")),
         *(("server", "right"), ("transfer", "right"), ("packets", "left"), ("trouble", "left")),
-        last_gives_way=True,
+        spare=("packets", "#", "body"),
     )
     for row in http:
         asked = "-" if row["method"] is None else f"{row['method']} {row['target']}"

@@ -34,6 +34,7 @@ def timing_table(rows: Iterable[Row], title: str) -> Table:
         title,
         *(("flow", "right"), ("#", "right"), ("total", "right")),
         *((name, "right") for name in (*GROUPS, "delivery")),
+        spare=("delivery", "other", "request", "rwnd", "cwnd"),
     )
     for row in rows:
         sums = [sum(row[part] or 0 for part in parts) for parts in GROUPS.values()]

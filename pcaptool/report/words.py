@@ -5,14 +5,15 @@ Knows: units and escaping. Must not know: tables.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from pcaptool.errors import printable
+from pcaptool.report.fitting import FittingTable
 
 __all__ = ["captured", "clock", "count", "duration", "endpoint", "grid", "size", "table"]
 
@@ -105,12 +106,14 @@ def endpoint(address: object, port: object) -> Text:
     return Text(f"[{shown.plain}]:{port}" if ":" in shown.plain else f"{shown.plain}:{port}")
 
 
-def table(title: str, *columns: tuple[str, str], last_gives_way: bool = False) -> Table:
+def table(
+    title: str, *columns: tuple[str, str], last_gives_way: bool = False, spare: Sequence[str] = ()
+) -> Table:
     """A table with a title; each column is a heading and "left" or "right".
 
-    `last_gives_way`: on a narrow terminal the last column is cut first.
+    `last_gives_way`: on a narrow terminal the last column is cut first. `spare`: columns that go there, in order.
     """
-    out = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = FittingTable(title, spare)
     for heading, justify in columns:
         align: Any = justify
         out.add_column(heading, justify=align, no_wrap=True, overflow="ellipsis")

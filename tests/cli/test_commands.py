@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from pcaptool.cli.main import run
+from pcaptool.file.reader import open_capture
 from pcaptool.tables import OF_NO_CAPTURE, TABLES
 
 
@@ -186,6 +187,8 @@ class TestQuery:
 
     def test_csv_and_terminal(self, capture, said):
         assert said("query", "SELECT n FROM arp", capture, "--csv")[1] == "n\n1\n2\n"
+        sql = "SELECT option_kinds FROM tcp WHERE n = 3"
+        assert said("query", sql, capture, "--csv")[1] == 'option_kinds\n"[2, 4, 8, 1, 3]"\n'
         out = said("query", "SELECT n, srcport FROM tcp", capture, "--rows", "3")[1]
         assert "33038" in out
         assert "21 more rows" in out
@@ -198,6 +201,23 @@ class TestQuery:
         assert code == 2
         assert err.startswith("pcaptool: the query fails: ")
         assert err.count("\n") == 1
+
+    @pytest.mark.parametrize("form", ["--json", "--csv", None])
+    def test_no_nanosecond_is_lost(self, form, capture, said):
+        sql = "SELECT min(ts) AS t, CAST(min(ts) AS BIGINT) AS ns, max(ts) - min(ts) AS lasted, 1.5 AS x FROM packets"
+        with open_capture(capture) as reader:
+            times = [record.ts_ns for record in reader]
+        out = said("query", sql, capture, *([form] if form else []))[1]
+        assert f".{min(times) % 10**9:09d}+00:00" in out
+        assert str(max(times) - min(times)) in out
+        if form == "--json":
+            row = json.loads(out)
+            assert (row["ns"], row["lasted"], row["x"]) == (min(times), max(times) - min(times), 1.5)
+
+    def test_a_word_of_sql_that_is_a_column(self, capture, said):
+        assert "hint" not in said("query", 'SELECT "end" FROM flows', capture)[2]
+        code, _, err = said("query", "SELECT src, end FROM flows", capture)
+        assert (code, '"end" needs its quotes' in err) == (2, True)
 
     def test_a_folder_that_is_no_report(self, tmp_path, said):
         assert said("query", "SELECT 1", tmp_path)[0] == 2
