@@ -19,6 +19,7 @@ from pcaptool.tables.timings import DELIVERY_PARTS
 __all__ = ["Acknowledgements", "Deliveries"]
 
 _MASK32, _HALF = 0xFFFFFFFF, 0x80000000
+_NEAR = 64  # segments in which an acknowledgement mostly stands
 
 Row = dict[str, Any]
 
@@ -58,28 +59,31 @@ class Deliveries:
         flows = seen.rows[tk.IN_FLOW]
         order = np.argsort(flows, kind="stable")
         flows = flows[order]
-        starts = np.searchsorted(flows, sorted(self._waiting))
-        ends = np.searchsorted(flows, sorted(self._waiting), side="right")
-        out = []
-        for flow, start, end in zip(sorted(self._waiting), starts.tolist(), ends.tolist(), strict=True):
-            if start == end:
-                continue
-            left = []
-            for each in self._waiting[flow]:
-                found = _covering(each, order[start:end], seen)
-                if found is None:
-                    left.append(each)
-                else:
-                    out.append(
-                        (
-                            int(seen.n[found]),
-                            _delivered(each, int(seen.rows[tk.IN_TS, found]), seen.clocks[:, found]),
-                        )
-                    )
-            if left:
-                self._waiting[flow] = left
-            else:
-                del self._waiting[flow]
+        waiting = sorted(self._waiting)
+        starts = np.searchsorted(flows, waiting)
+        ends = np.searchsorted(flows, waiting, side="right")
+        out: list[tuple[int, Row]] = []
+        for flow, start, end in zip(waiting, starts.tolist(), ends.tolist(), strict=True):
+            if start < end:
+                out += self._of_flow(flow, order[start:end], seen)
+        return out
+
+    def _of_flow(self, flow: int, mine: Ints, seen: Acknowledgements) -> list[tuple[int, Row]]:
+        """Those of a conversation, whose segments stand at these places.
+
+        Responses wait in the order of their bytes: where one is not acknowledged, those behind it are not either. So a
+        capture of one direction, in which nothing ever is, costs no more than one look a batch.
+        """
+        waiting, out = self._waiting[flow], []
+        mine = mine[(seen.rows[tk.IN_SIDE, mine] == waiting[0].client) & (seen.ack[mine] >= 0)]
+        for each in waiting:
+            at = _covering(each, mine, seen)
+            if at is None:
+                break
+            out.append((int(seen.n[at]), _delivered(each, int(seen.rows[tk.IN_TS, at]), seen.clocks[:, at])))
+        del waiting[: len(out)]
+        if not waiting:
+            del self._waiting[flow]
         return out
 
     def rest(self) -> list[Row]:
@@ -90,13 +94,12 @@ class Deliveries:
 
 
 def _covering(each: _Waiting, mine: Ints, seen: Acknowledgements) -> int | None:
-    """The first segment from the client behind the response that acknowledges all of it."""
-    first = int(np.searchsorted(seen.n[mine], each.last_n, side="right"))
-    candidates: list[int] = mine[first:].tolist()
-    for at in candidates:
-        ack = int(seen.ack[at])
-        if ack >= 0 and seen.rows[tk.IN_SIDE, at] == each.client and (ack - each.end) & _MASK32 < _HALF:
-            return at
+    """The first of the client's segments behind the response that acknowledges all of it."""
+    later = mine[np.searchsorted(seen.n[mine], each.last_n, side="right") :]
+    for some in (later[:_NEAR], later[_NEAR:]):
+        covers = (seen.ack[some] - each.end) & _MASK32 < _HALF
+        if covers.any():
+            return int(some[covers.argmax()])
     return None
 
 

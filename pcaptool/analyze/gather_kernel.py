@@ -46,6 +46,15 @@ from pcaptool.analyze.sender_kernel import (
     X_TSVAL,
     X_WIDTH,
 )
+from pcaptool.analyze.tcp_kernel import (
+    FAST,
+    OUT_ACK_RTT,
+    OUT_FLAGS,
+    OUT_INITIAL_RTT,
+    OUT_OF_ORDER,
+    RETRANSMISSION,
+    SPURIOUS,
+)
 from pcaptool.analyze.tcp_kernel import IN_ACK as SEG_ACK
 from pcaptool.analyze.tcp_kernel import IN_BASE as SEG_BASE
 from pcaptool.analyze.tcp_kernel import IN_FLAGS as SEG_FLAGS
@@ -59,11 +68,19 @@ from pcaptool.analyze.tcp_kernel import IN_STREAM as SEG_STREAM
 from pcaptool.analyze.tcp_kernel import IN_TS as SEG_TS
 from pcaptool.analyze.tcp_kernel import IN_WINDOW as SEG_WINDOW
 from pcaptool.analyze.tcp_kernel import IN_WSCALE as SEG_WSCALE
+from pcaptool.analyze.timing_kernel import IN_DATA as TIME_DATA
+from pcaptool.analyze.timing_kernel import IN_FLOW as TIME_FLOW
+from pcaptool.analyze.timing_kernel import IN_INITIAL as TIME_INITIAL
+from pcaptool.analyze.timing_kernel import IN_REPEATS as TIME_REPEATS
+from pcaptool.analyze.timing_kernel import IN_RTT as TIME_RTT
+from pcaptool.analyze.timing_kernel import IN_SIDE as TIME_SIDE
+from pcaptool.analyze.timing_kernel import IN_TS as TIME_TS
+from pcaptool.analyze.timing_kernel import IN_WAITS as TIME_WAITS
 
-__all__ = ["announcing", "extras", "headers", "innermost", "segments", "spread"]
+__all__ = ["announcing", "extras", "headers", "innermost", "segments", "spread", "timed"]
 
 TCP, UDP = 6, 17
-SYN = 2
+FIN, SYN, ACK = 1, 2, 16
 MASK32 = 0xFFFFFFFF
 HALF = 1 << 31
 SUMMED_BLOCKS, SEEN_BLOCKS = 3, 4  # SACK blocks: in the sum of `tcp_kernel`, known to `sender_kernel`
@@ -286,3 +303,34 @@ def extras(at: Any, tcp: Any, out: Any) -> None:
             if highest < ahead < HALF:
                 highest = ahead
         out[X_HIGHEST, m] = (ack[t] + highest) & MASK32
+
+
+def timed(rows: Any, found: Any, waits: Any, at: Any, tcp: Any, out: Any, acks: Any, ends: Any) -> None:
+    """Rows of `timing_kernel.follow`, and what acknowledges what.
+
+    Parameters
+    ----------
+    rows, found : int64 arrays
+        Input and output of `tcp_kernel.analyze`.
+    waits : int64 array
+        `sender_kernel`'s OUT_WAITS of each segment.
+    at : int64 array
+        The tcp table's row of each segment.
+    tcp : tuple of arrays
+        Its flow and relative ack.
+    out : (IN_WIDTH, segments) int64
+        Written.
+    acks, ends : int64 arrays
+        Written: relative acknowledgement number, -1 where there is none; relative number behind the segment.
+    """
+    flow, ack = tcp
+    for m in range(len(at)):
+        t, size, flags, told = at[m], rows[SEG_SIZE, m], rows[SEG_FLAGS, m], found[OUT_FLAGS, m]
+        out[TIME_FLOW, m], out[TIME_SIDE, m], out[TIME_TS, m] = flow[t], rows[SEG_SIDE, m], rows[SEG_TS, m]
+        out[TIME_DATA, m] = 1 if size > 0 or (size == 0 and flags & FIN) else 0
+        repeats = 1 if told & (RETRANSMISSION | FAST | OUT_OF_ORDER) else 0
+        out[TIME_REPEATS, m] = 2 if told & SPURIOUS else repeats
+        out[TIME_WAITS, m], out[TIME_RTT, m] = waits[m], found[OUT_ACK_RTT, m]
+        out[TIME_INITIAL, m] = found[OUT_INITIAL_RTT, m]
+        acks[m] = 0 + ack[t] if flags & ACK else -1
+        ends[m] = (rows[SEG_SEQ, m] - rows[SEG_BASE, m] + max(size, 0)) & MASK32

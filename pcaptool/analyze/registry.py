@@ -62,7 +62,7 @@ ANALYSES: tuple[Entry, ...] = (
         kernels=True,
         selects=True,
     ),
-    Entry("segments", "pcaptool.analyze.segments:SegmentAnalysis", (), after=("flows",)),
+    Entry("segments", "pcaptool.analyze.segments:SegmentAnalysis", (), after=("flows",), kernels=True),
     Entry("dns", "pcaptool.analyze.dns:DnsAnalysis", ("dns",), after=("segments",), kernels=True),
     Entry("tls", "pcaptool.analyze.tls:TlsAnalysis", ("tls",), after=("segments",)),
     Entry("http", "pcaptool.analyze.http:HttpAnalysis", ("http",), after=("segments",)),

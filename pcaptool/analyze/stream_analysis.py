@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from pcaptool.analyze.segments import FIN, RST, Bools, Row, SegmentAnalysis, Segments, Start, segments_of
 from pcaptool.analyze.streams import StreamReassembler
@@ -23,6 +24,7 @@ from pcaptool.wire.tcp import SEQ_MASK
 __all__ = ["READ", "Connection", "StreamAnalysis"]
 
 _NEW, READ, _CLOSED = 0, 1, 2
+_TOGETHER = 512  # results that become rows at once: columns cost the same for one as for many
 
 
 class Connection(Protocol):
@@ -91,6 +93,7 @@ class StreamAnalysis:
         # Flows and results of the last batch, and the packet with which each was there.
         self.finished: list[tuple[int, Any]] = []
         self.finished_n: list[int] = []
+        self._found: list[tuple[int, Any]] = []  # results that are not rows yet
 
     def make(self, flow: int) -> Connection:
         """A reader for one conversation."""
@@ -105,9 +108,14 @@ class StreamAnalysis:
         raise NotImplementedError
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
-        """Rows that this batch finished."""
+        """Rows of what is finished, some hundreds at once."""
         self.finished_n = []
-        self.finished = found = self.read(batch)
+        self.finished = self.read(batch)
+        self._found += self.finished
+        return self._take_rows() if len(self._found) >= _TOGETHER else {}
+
+    def _take_rows(self) -> dict[str, Columns]:
+        found, self._found = self._found, []
         return {self.table: self.columns(found)} if found else {}
 
     def read(self, batch: Batch) -> list[tuple[int, Any]]:
@@ -121,18 +129,19 @@ class StreamAnalysis:
         wanted, picked_up = self._choose(batch, start)
         if not len(wanted):
             return []
-        table = np.stack(start.segments, axis=1)[wanted]
-        runs = _Runs(Segments(*table.T))
+        table = start.table[:, wanted]
+        runs = _Runs(Segments(*table))
         done = bytearray(len(wanted))
+        marks = np.frombuffer(done, np.uint8)
         at = done.find(0)
         while at >= 0:
             done[at] = 1
-            row = Row(*table[at].tolist())
+            row = Row(*table[:, at].tolist())
             connection = self._connections.get(row.flow)
             if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
                 connection = self._begin(row, start, bool(start.first[wanted[at]]))
                 self._segment(connection, row, data, found)
-            elif connection is not None and not runs.skip(connection, row, at, done):
+            elif connection is not None and not runs.skip(connection, row, at, marks):
                 self._segment(connection, row, data, found)
             at = done.find(0, at + 1)
         return found
@@ -146,7 +155,8 @@ class StreamAnalysis:
             found += ((flow, each) for each in connection.take_all())
         self._connections.clear()
         self.finished, self.finished_n = found, [self._last_n] * len(found)
-        return {self.table: self.columns(found)} if found else {}
+        self._found += found
+        return self._take_rows()
 
     def _choose(self, batch: Batch, start: Start) -> tuple[Ints, Bools]:
         """Which rows must be read, in order; and where the reading of a conversation may begin."""
@@ -218,7 +228,7 @@ class _Runs:
         self._missing = np.cumsum(size - rows.captured[order])
         self._plain = plain
 
-    def skip(self, connection: Connection, row: Row, at: int, done: bytearray) -> bool:
+    def skip(self, connection: Connection, row: Row, at: int, done: npt.NDArray[np.uint8]) -> bool:
         """Take row `at` and what follows it as far as it is the middle of a body; marks what it took."""
         room = connection.body_room(row.side)
         place = int(self._place[at])
@@ -233,6 +243,5 @@ class _Runs:
         n, ts = int(self._rows.n[last]), int(self._rows.ts[last])
         if not connection.skip_body(row.side, row.seq, size, n, ts, missing=missing):
             return False
-        for k in self._order[place:end].tolist():
-            done[k] = 1
+        done[self._order[place:end]] = 1
         return True

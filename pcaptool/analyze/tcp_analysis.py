@@ -25,7 +25,7 @@ from pcaptool.tables import TIMINGS
 from pcaptool.tables.columns import Columns, Lists, Masked, row_count
 from pcaptool.tables.tcp_analysis import TCP_ANALYSIS, TCP_CONVERSATION, TCP_FLAGS, TCP_NUMBERS, TCP_SENDER
 
-__all__ = ["Followed", "Segments", "TcpAnalyzer"]
+__all__ = ["Followed", "TcpAnalyzer"]
 
 # Columns of the tcp table that the kernel's output makes, that following the senders makes, and flow sums.
 _FILLED = frozenset(column.name for column in (*TCP_NUMBERS, *TCP_ANALYSIS)) - {"stream", "fwd", "seq", "ack"}
@@ -36,26 +36,12 @@ FIRST_CAPACITY = 1024
 MASK32 = 0xFFFFFFFF
 
 
-class Segments(NamedTuple):
-    """What `flows` found out about the segments of a batch; arrays of one length."""
+class Followed(NamedTuple):
+    """What the kernels found out about the segments of a batch, in the order of their packets."""
 
     at: Ints  # row of the tcp table
-    stream: Ints
-    side: Ints
-    n: Ints
-    ts: Ints
-    seq: Ints  # absolute
-    base: Ints  # absolute number of its side's relative 0
-    size: Ints  # -1 where not known
-
-
-class Followed(NamedTuple):
-    """What the kernels found out about the segments of a batch; arrays of one length."""
-
-    segments: Segments
-    flags: Ints  # OUT_FLAGS of `tcp_kernel`
-    ack_rtt: Ints  # 0 where there is none
-    initial_rtt: Ints
+    rows: Ints  # `tcp_kernel`'s input
+    found: Ints  # its output
     waits: Ints  # OUT_WAITS of `sender_kernel`
 
 
@@ -123,8 +109,7 @@ class TcpAnalyzer:
         if self._senders is None:
             return None
         waits = self._senders.feed(tcp, at, rows, out)
-        flags, times = out[tk.OUT_FLAGS], (out[tk.OUT_ACK_RTT], out[tk.OUT_INITIAL_RTT])
-        return Followed(_named(at, rows), flags, *times, waits) if self._timed else None
+        return Followed(at, rows, out, waits) if self._timed else None
 
     def _rows(self, tcp: Columns, headers: Ints, conversations: Ints, tcp_rows: Ints) -> tuple[Ints, Ints]:
         """Which rows of the tcp table belong to conversations, and the kernel's rows."""
@@ -170,19 +155,6 @@ class TcpAnalyzer:
 
     def _room(self, stream: int) -> None:
         self._state = grown(self._state, stream)
-
-
-def _named(at: Ints, rows: Ints) -> Segments:
-    return Segments(
-        at=at,
-        stream=rows[tk.IN_STREAM],
-        side=rows[tk.IN_SIDE],
-        n=rows[tk.IN_N],
-        ts=rows[tk.IN_TS],
-        seq=rows[tk.IN_SEQ],
-        base=rows[tk.IN_BASE],
-        size=rows[tk.IN_SIZE],
-    )
 
 
 def _rows_44(tcp: Columns, at: Ints, basic: Ints) -> Ints:

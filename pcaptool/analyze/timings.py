@@ -17,27 +17,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pcaptool.analyze import gather_kernel as gk
 from pcaptool.analyze import timing_kernel as tk
 from pcaptool.analyze.deliveries import Acknowledgements, Deliveries
 from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.http_pairing import Exchange, Message
-from pcaptool.analyze.segments import FIN, SegmentAnalysis
+from pcaptool.analyze.segments import SegmentAnalysis
 from pcaptool.analyze.stage_layers import StageLayers
-from pcaptool.analyze.take import Ints, distinct, grown, index, integers
+from pcaptool.analyze.take import Ints, distinct, grown, masked
 from pcaptool.analyze.tcp_analysis import Followed
-from pcaptool.analyze.tcp_kernel import FAST, OUT_OF_ORDER, RETRANSMISSION, SPURIOUS
+from pcaptool.analyze.tcp_kernel import IN_N, IN_SEQ, IN_SIZE
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Masked, row_count
+from pcaptool.tables.columns import Columns, Masked
 from pcaptool.tables.definition import KINDS
 from pcaptool.tables.timings import LAYERS, PARTS, REQUEST_PARTS, SERVER_PARTS, TIMINGS, TRANSFER_PARTS
-from pcaptool.wire.tcp import SEQ_MASK, TcpFlag
 
 __all__ = ["TimingAnalysis"]
 
-ACK = int(TcpFlag.ACK)
-_REPEATS = RETRANSMISSION | FAST | OUT_OF_ORDER
-
+_TOGETHER = 512  # rows that become columns at once: these cost the same for one as for many
 
 Row = dict[str, Any]
 
@@ -64,17 +62,20 @@ class TimingAnalysis:
     needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self._kernel = engine.function(tk.__name__, "follow") if engine else tk.follow
+        engine = engine or Engine("plain")
+        self._kernel = engine.function(tk.__name__, "follow")
+        self._gather = engine.flat(gk.__name__, "timed")
         self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, tk.WIDTH), np.int64)
         self._used = np.zeros(1, np.int64)
         self._kept: dict[int, dict[int, Mark]] = {}
         self._deliveries = Deliveries()
+        self._made: list[Row] = []  # rows that are not columns yet
         self.http: HttpAnalysis | None = None
         self.stages: StageLayers | None = None
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
-        """Rows that this batch completed."""
+        """Rows that are complete, some hundreds at once."""
         followed: Followed | None = batch.notes.get("followed")
         if self.http is None or followed is None:
             return {}
@@ -83,7 +84,12 @@ class TimingAnalysis:
         self._keep(self.http, seen, ends)
         made += self._deliveries.acknowledged(seen)
         made.sort(key=lambda found: (found[0], found[1]["flow"], found[1]["exchange"]))
-        return _columns([row for _, row in made])
+        self._made += (row for _, row in made)
+        return self._take_rows() if len(self._made) >= _TOGETHER else {}
+
+    def _take_rows(self) -> dict[str, Columns]:
+        made, self._made = self._made, []
+        return _columns(made)
 
     def finish(self) -> dict[str, Columns]:
         """Rows that were not complete at the end of the capture."""
@@ -94,33 +100,21 @@ class TimingAnalysis:
         made = [row for _, row in self._finished(self.http, Acknowledgements(none, *empty, none), none)]
         made += self._deliveries.rest()
         made.sort(key=lambda row: (row["flow"], row["exchange"]))
-        return _columns(made)
+        self._made += made
+        return self._take_rows()
 
     def _segments(self, batch: Batch, followed: Followed) -> tuple[Acknowledgements, Ints]:
         """TCP segments in the order of their packets, and the sequence number behind each."""
-        tcp, found = batch.tables["tcp"], followed.segments
-        order = _ascending(found.n)
-        at, n, size, side = (column[order] for column in (found.at, found.n, found.size, found.side))
-        rows_of = index(at, row_count(tcp["n"]))
-        flags, told = integers(tcp, "flags")[rows_of], followed.flags[order]
-        flow = integers(tcp, "flow")[rows_of]
-        rows = np.empty((tk.IN_WIDTH, len(n)), np.int64)
-        for column, values in (
-            (tk.IN_FLOW, flow),
-            (tk.IN_SIDE, side),
-            (tk.IN_TS, found.ts[order]),
-            (tk.IN_DATA, (size > 0) | ((size == 0) & (flags & FIN != 0))),
-            (tk.IN_REPEATS, np.where(told & SPURIOUS != 0, 2, told & _REPEATS != 0)),
-            (tk.IN_WAITS, followed.waits[order]),
-            (tk.IN_RTT, followed.ack_rtt[order]),
-            (tk.IN_INITIAL, followed.initial_rtt[order]),
-        ):
-            rows[column] = values
+        at, given, found, waits = followed
+        tcp = batch.tables["tcp"]
+        flow, ack = (masked(tcp, name)[0] for name in ("flow", "ack"))  # of these rows they are known
+        rows = np.empty((tk.IN_WIDTH, len(at)), np.int64)
+        acks, ends = np.empty(len(at), np.int64), np.empty(len(at), np.int64)
+        self._gather(given, found, waits, at, (flow, ack), rows, acks, ends)
+        n = given[IN_N]
         if self.stages is not None:
-            self.stages.match(n, found.seq[order], size, flow, side)
-        ack = np.where(flags & ACK != 0, integers(tcp, "ack")[rows_of], -1)
-        ends = (found.seq[order] - found.base[order] + np.maximum(size, 0)) & SEQ_MASK
-        return Acknowledgements(n, rows, self._clocks(rows), ack), ends
+            self.stages.match(n, given[IN_SEQ], given[IN_SIZE], rows[tk.IN_FLOW], rows[tk.IN_SIDE])
+        return Acknowledgements(n, rows, self._clocks(rows), acks), ends
 
     def _clocks(self, rows: Ints) -> Ints:
         self._slots = grown(self._slots, int(rows[tk.IN_FLOW].max(initial=-1)))
@@ -194,11 +188,6 @@ class TimingAnalysis:
         if self.stages is not None and answered is not None and answered.complete:
             row |= _layers(self.stages.spent(flow, 1 - client, answered.first_n, answered.last_n))
         return row
-
-
-def _ascending(n: Ints) -> Any:
-    """What puts packet numbers in order: nothing to move, where they are."""
-    return np.argsort(n, kind="stable") if np.any(n[1:] < n[:-1]) else slice(None)
 
 
 def _at(number: int, seen: Acknowledgements, ends: Ints) -> Mark | None:

@@ -10,6 +10,7 @@ import pytest
 from pcaptool.analyze.dns import DnsAnalysis
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.http import HttpAnalysis
+from pcaptool.analyze.timings import TimingAnalysis
 from pcaptool.tables.columns import row_count
 
 RESOLVER = ("192.0.2.1", "192.0.2.2", 5000, 53)
@@ -96,3 +97,34 @@ def test_these_dns_messages_are_read(by_hand, make, rows):
 def test_many_dns_messages_are_linear(by_hand, make):
     short, long = (seconds(by_hand, make(by_hand, count), DnsAnalysis) for count in (2000, 16_000))
     assert long < 8 * 2.5 * short + 0.2
+
+
+def one_way_responses(by_hand, count):
+    """What a tap on one direction sees of a connection that is kept: responses, none of which is ever acknowledged."""
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    return [
+        by_hand.Segment(*S, seq=1 + len(answer) * k, ack=100 + 50 * k, data=answer, ts=k)
+        for k in range(count)
+    ]
+
+
+def seconds_of_timings(by_hand, segments):
+    flows, http, timings = FlowAnalysis(), HttpAnalysis(), TimingAnalysis()
+    timings.http, rows, spent = http, 0, 0.0
+    for batch in by_hand.split(segments, 2000):
+        flows.feed(batch)
+        http.feed(batch)
+        begin = time.process_time()
+        found = timings.feed(batch)
+        spent += time.process_time() - begin
+        rows += row_count(found["timings"]["flow"]) if found else 0
+    http.finish()
+    rest = timings.finish()
+    assert rows + row_count(rest["timings"]["flow"]) == len(segments)
+    return spent
+
+
+@pytest.mark.slow
+def test_responses_that_nobody_acknowledges_are_linear(by_hand):
+    short, long = (seconds_of_timings(by_hand, one_way_responses(by_hand, count)) for count in (2000, 16_000))
+    assert long < 8 * 2.5 * short + 0.2  # a square would be 64 times
