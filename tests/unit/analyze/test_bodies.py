@@ -108,7 +108,8 @@ def test_trailers_are_rows(by_hand):
     )
     [batch] = by_hand.split(talk(by_hand, b"GET / HTTP/1.1\r\n\r\n", response), 1000)
     flows.feed(batch)
-    rows = http.feed(batch)["http"]
+    http.feed(batch)
+    rows = http.finish()["http"]
     assert rows["response_trailer_names"] == [["X-Sum", "Y"]]
     assert rows["response_trailer_values"] == [["1", "2"]]
 
@@ -127,6 +128,7 @@ def test_overlap_with_other_content_is_noted(by_hand):
     ]
     [batch] = by_hand.split(segments, 1000)
     flows.feed(batch)
-    rows = http.feed(batch)["http"]
+    http.feed(batch)
+    rows = http.finish()["http"]
     assert rows["trouble"] == ["response: overlapping segments differ"]
     assert rows["response_body_bytes"].values.tolist() == [20]
