@@ -15,7 +15,7 @@ from pcaptool.diff.compare import direction_text
 from pcaptool.diff.distributions import Distribution, distribution_of
 from pcaptool.diff.numbers_kernel import DATAGRAM, OTHER
 from pcaptool.diff.whole import Whole
-from pcaptool.engine import Engine
+from pcaptool.engine import kernel_for
 
 __all__ = ["BEHAVIOUR_SCHEMA", "behaviour_of", "distributions_of"]
 
@@ -71,7 +71,7 @@ def behaviour_of(a: Whole, b: Whole, pairs: int) -> pl.DataFrame:
 
 def _measured(side: Whole, pairs: int) -> Ints:
     state = np.zeros((2 * pairs, bk.STATE), np.int64)
-    kernel = Engine("compiled" if side.height >= _GAPS else "plain").flat(bk.__name__, "behave")
+    kernel = kernel_for(bk.__name__, "behave", side.height, _GAPS)
     packets = (side.group, side.kind, side.start, side.end, side.ack, side.ts)
     kernel(packets, np.argsort(side.n, kind="stable"), state)
     return state

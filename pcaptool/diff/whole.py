@@ -19,9 +19,13 @@ import polars as pl
 from pcaptool.diff import couples_kernel, frames_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.numbers_kernel import KINDS, NONE, OTHER
-from pcaptool.engine import Engine
+from pcaptool.engine import kernel_for
 
 __all__ = ["Couples", "Matches", "Whole", "couples_of", "kernels", "whole_of"]
+
+# Packets from which a kernel is compiled where its machine code is not at hand. Where few frames are the same, plain
+# Python takes 100 us a packet for this one; others take a hundredth.
+_WORTH_COMPILING = {"same_frames": 20_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def couples_of(matches: Matches, a: Whole, b: Whole) -> Couples:
 def kernels(name: str, packets: int) -> Callable[..., Any]:
     """A kernel of `frames_kernel` or `couples_kernel`, compiled where there are many packets."""
     home = couples_kernel if name in couples_kernel.__all__ else frames_kernel
-    return Engine("compiled" if packets >= 200_000 else "plain").flat(home.__name__, name)
+    return kernel_for(home.__name__, name, packets, _WORTH_COMPILING.get(name, 200_000))
 
 
 def whole_of(units: pl.DataFrame) -> Whole:

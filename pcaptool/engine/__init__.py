@@ -14,6 +14,6 @@ mid-capture, because both take the same arguments. Rules for kernel sources:
 
 from __future__ import annotations
 
-from pcaptool.engine.engine import Engine
+from pcaptool.engine.engine import Engine, kernel_for
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "kernel_for"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from pcaptool.engine import sources
 
-__all__ = ["COMPILE_AFTER", "LOAD_AFTER", "Engine"]
+__all__ = ["COMPILE_AFTER", "LOAD_AFTER", "Engine", "kernel_for"]
 
 LOAD_AFTER = 256
 COMPILE_AFTER = 40_000
@@ -122,6 +122,27 @@ class Engine:
             return call(*args) if self.compiled else call(*map(_view, args))
 
         return convert
+
+
+def kernel_for(module: str, name: str, packets: int, compile_from: int = COMPILE_AFTER) -> Callable[..., Any]:
+    """A flat kernel that is called once, for so many packets.
+
+    Compiled where machine code of it is at hand, or where plain Python would take longer than compiling does.
+
+    Parameters
+    ----------
+    module, name : str
+    packets : int
+    compile_from : int
+        How many are worth compiling it.
+
+    Examples
+    --------
+    >>> kernel_for("pcaptool.engine.loads", "be16", 1)(b"ab", 0) == 0x6162
+    True
+    """
+    fast = packets >= compile_from or (packets >= LOAD_AFTER and sources.cached(module, name))
+    return Engine("compiled" if fast else "plain").flat(module, name)
 
 
 def _view(value: Any) -> Any:

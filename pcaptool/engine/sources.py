@@ -103,8 +103,8 @@ def cache_folder(name: str, versions: str) -> Path | None:
     return Path(base) / f"kernels-{digest.hexdigest()[:16]}"
 
 
-def cached(name: str) -> bool:
-    """Whether machine code of a kernel module is at hand, so that compiling takes no time."""
+def cached(name: str, function: str = "*") -> bool:
+    """Whether machine code of a kernel module, or of one of its functions, is at hand: compiling takes no time."""
     versions = compiler()
     folder = None if versions is None else cache_folder(name, versions)
-    return folder is not None and any(folder.glob(f"{name}.*{SUFFIX}"))
+    return folder is not None and any(folder.glob(f"{name}.{function}.*{SUFFIX}"))

@@ -5,7 +5,7 @@ Must not know: packet content.
 
 A file that is not a capture raises. One that ends in the middle, or is damaged from some byte on, is read up to
 there, and `CaptureReader.cut` says where and why.
-Memory: one block of 8 MiB, and at most one record more.
+Memory: one block of 12 MiB, and at most one record more.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
+import pcaptool.engine.engine as engine_module
 from pcaptool.engine import Engine, sources
 from pcaptool.engine.calls import caller, flatten
-from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES
+from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES, kernel_for
 
 CHAIN = "pcaptool.decode.kernels.chain"
 SCRIPT = """
@@ -128,3 +129,21 @@ def test_no_cache_where_none_is_wanted(monkeypatch):
     monkeypatch.setenv(sources.CACHE_VARIABLE, "")
     assert sources.cache_folder(CHAIN, "1") is None
     assert not sources.cached(CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("packets", "at_hand", "mode"),
+    [(10, True, "plain"), (1000, True, "compiled"), (1000, False, "plain"), (50_000, False, "compiled")],
+)
+def test_a_kernel_that_is_called_once_is_compiled_where_that_is_worth_it(monkeypatch, packets, at_hand, mode):
+    modes = []
+
+    class Recorded(Engine):
+        def __init__(self, mode):
+            modes.append(mode)
+            super().__init__("plain")
+
+    monkeypatch.setattr(engine_module, "Engine", Recorded)
+    monkeypatch.setattr(engine_module.sources, "cached", lambda _module, _name: at_hand)
+    kernel_for("pcaptool.engine.loads", "be16", packets)
+    assert modes == [mode]
