@@ -22,8 +22,8 @@ from pcaptool.errors import CaptureError
 
 __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 
-# Reading some MiB at a time was as fast as mmap in measurements, and does not count the file as memory used. Of full-size
-# packets 12 MiB make batches of 12,000: what each batch costs beside its packets is a tenth less than with 8.
+# Reading some MiB at a time was as fast as mmap in measurements, and does not count the file as memory used. 12 MiB of
+# full-size packets make batches of 12,000: what each batch costs beside its packets is a tenth less than with 8.
 BLOCK_BYTES = 12 << 20
 
 _WAIT_S = 0.1  # between looks at a file that may grow
