@@ -13,7 +13,8 @@ Why a segment repeats bytes: RTO when it comes after at least RTO_MIN without an
 SYN; FAST when more was SACKed than it, or three duplicates came, or it follows such a one in the same recovery; TLP
 when it is the tail, the first to be repeated since data was acknowledged, with SACK and no loss reported; AFTER_RTO
 when it follows an RTO, clocked by acknowledgements. Otherwise it is not told (0).
-What a sender waits for: IDLE with nothing in flight; RECEIVER when the window has no room for another segment;
+What a sender waits for: RECEIVER when the window has no room for another segment, also with nothing in flight if more
+is sent later (it probed, or had nothing to say: probes tell only the former); else IDLE with nothing in flight;
 APPLICATION when its last segment was not full, so that there was no more to send; else CONGESTION (or pacing). A full
 send buffer looks like APPLICATION, or CONGESTION.
 What flies is no more than the congestion window; while repetitions are on their way it is not known.
@@ -94,7 +95,8 @@ WINDOW, MSS, OPTIONS, WAITS, EVENT_TS, PENDING, SPENT = 19, 20, 21, 22, 23, 24, 
 COUNTED, NEEDLESS = 30, 35  # how many of each cause; how many were needless
 RING, RING_AT, RING_FIRST, RING_WIDTH = 4, 36, 37, 4
 R_SEQ, R_END, R_N, R_TSVAL = 0, 1, 2, 3
-SIDE_WIDTH = RING_FIRST + RING * RING_WIDTH + 1
+SHUT = RING_FIRST + RING * RING_WIDTH  # time with a closed window and nothing in flight: PENDING of RECEIVER
+SIDE_WIDTH = SHUT + 1
 WIDTH = 2 * SIDE_WIDTH
 # Columns of what the SYN of each side says. H_SEQ is the number behind it, one more than 32 bits hold where it wraps.
 H_SEQ, H_TS, H_MSS, H_OPTIONS, H_WIDTH = 0, 1, 2, 3, 4
@@ -113,6 +115,8 @@ def pass_time(mine: Any, at: int, now: int) -> None:
     if mine[at + WAITS] != NOTHING and waited > 0:
         if mine[at + WAITS] == IDLE:
             mine[at + PENDING] += waited  # counts only if more is sent
+        elif mine[at + WAITS] == RECEIVER and mine[at + NXT] == mine[at + UNA]:
+            mine[at + SHUT] += waited
         else:
             mine[at + SPENT + mine[at + WAITS]] += waited
     mine[at + EVENT_TS] = now
@@ -126,10 +130,12 @@ def classify(mine: Any, at: int) -> None:
         return
     flight = (mine[at + NXT] - mine[at + UNA]) & MASK32
     segment = mine[at + MSS] if mine[at + MSS] > 0 else 1460
-    if flight == 0 or flight >= HALF:
+    if flight >= HALF:
         mine[at + WAITS] = IDLE
     elif mine[at + WINDOW] >= 0 and mine[at + WINDOW] - flight < segment:
         mine[at + WAITS] = RECEIVER
+    elif flight == 0:
+        mine[at + WAITS] = IDLE
     elif mine[at + WRITTEN] != 0:
         mine[at + WAITS] = APPLICATION
     else:
@@ -249,7 +255,8 @@ def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None
         mine[at + KNOWN] = 1
         mine[at + UNA] = mine[at + NXT] = mine[at + HIGHEST] = seq
     mine[at + SPENT + IDLE] += mine[at + PENDING]
-    mine[at + PENDING] = 0
+    mine[at + SPENT + RECEIVER] += mine[at + SHUT]
+    mine[at + PENDING] = mine[at + SHUT] = 0
     flying = mine[at + NXT] != mine[at + UNA]
     if mine[at + SEND_TS] != 0 and flying:
         out[OUT_GAP] = max(now - mine[at + SEND_TS], 0) // mine[at + SEND_SEGMENTS]

@@ -81,6 +81,15 @@ def test_lab_flows_are_sums_over_frames(lab_captures, name):
         assert flow["handshake_rtt_ns"] == nanoseconds(initial)
 
 
+def test_a_sender_before_a_closed_window_is_limited_by_it(lab_captures):
+    flow = analyzed(lab_captures / "zero-window.server.pcap")["flows"].row(0, named=True)
+    assert flow["limited_by_rev"] == "rwnd"
+    assert (
+        flow["rwnd_limited_ns_rev"] >= flow["zero_window_ns_fwd"] > 2_900_000_000
+    )  # the reader slept for 3 s
+    assert flow["idle_ns_rev"] < 1_000_000
+
+
 @pytest.mark.corpus
 @pytest.mark.skipif(CORPUS is None, reason="PCAPTOOL_CORPUS is not set")
 def test_corpus_udp_flows_are_sharks_streams():

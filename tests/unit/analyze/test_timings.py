@@ -115,6 +115,17 @@ def test_a_full_receive_window_is_told(by_hand):
     assert parts(row, TRANSFER_PARTS) == {"transfer_rwnd": 100, "transfer_cwnd": 1, "transfer_idle": 2}
 
 
+def test_a_window_that_is_closed_is_the_readers_time_though_nothing_flies(by_hand):
+    talk = Talk(by_hand, window=2 * MSS).client(30, 1, 1, GET).server(51, 0, 2 * MSS)
+    talk.window = 0
+    talk.client(71, 1 + len(GET), 1 + 2 * MSS)  # all of it is acknowledged, and nothing more may come
+    talk.window = 60_000
+    talk.client(571, 1 + len(GET), 1 + 2 * MSS).server(572, 2 * MSS, len(OK) + BODY)
+    (row,) = talk.timings()
+    assert (row["longest_part"], row["transfer_idle_ns"]) == ("transfer_rwnd", MS)
+    assert row["transfer_rwnd_ns"] == 520 * MS  # 20 of them with all of the window in flight
+
+
 def test_a_program_that_pauses_is_told_from_the_network(by_hand):
     talk = Talk(by_hand).client(22, 1, 1, GET).server(30, 0, 100).client(50, 1 + len(GET), 101)
     talk.server(500, 100, END)
