@@ -128,7 +128,10 @@ class FlowAnalysis:
         columns["flow"] = np.arange(first, end, dtype="u4")
         if self._states is not None:
             columns |= self._states.columns(flows, first)
-        return {"flows": columns | self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])}
+        columns |= self._tcp.flow_columns(flows[:, fk.STREAM], flows[:, fk.LAST_TS])
+        if "retransmitted_bytes_fwd" in columns:
+            columns |= _goodput(flows, columns)
+        return {"flows": columns}
 
     def _grow(self) -> None:
         count = self.flow_count
@@ -277,6 +280,18 @@ def flow_columns(flows: Ints, words: list[str], last_ts: int) -> Columns:
         columns[f"wscale_{name}"] = known(_side(flows, which, fk.WSCALE), "u1")
         columns[f"fin_{name}_n"] = packet(_side(flows, which, fk.FIN_N))
     return columns
+
+
+def _goodput(flows: Ints, columns: Columns) -> Columns:
+    """Payload that did not come again, by the time that the conversation took."""
+    lasted = flows[:, fk.LAST_TS] - flows[:, fk.FIRST_TS]
+    out: Columns = {}
+    for which, name in ((0, "fwd"), (1, "rev")):
+        again = plain(columns, f"retransmitted_bytes_{name}").astype(np.int64)
+        fresh = np.maximum(_side(flows, which, fk.PAYLOAD) - again, 0)
+        rate = np.rint(fresh * 1e9 / np.maximum(lasted, 1)).astype("u8")
+        out[f"goodput_bytes_per_s_{name}"] = Masked(rate, lasted > 0)
+    return out
 
 
 def _ends(flows: Ints, last_ts: int) -> npt.NDArray[np.int32]:

@@ -119,6 +119,12 @@ TCP_CONVERSATION: tuple[Column, ...] = tuple(
     for name, kind, doc, nullable in (
         ("retransmissions", "u32", "retransmitted segments from", False),
         ("retransmitted_bytes", "u64", "payload of retransmitted segments from", False),
+        (
+            "goodput_bytes_per_s",
+            "u64",
+            "payload less retransmitted payload, for each second between the flow's first and last packet, from",
+            True,
+        ),
         ("out_of_order", "u32", "segments out of order from", False),
         ("out_of_order_bytes", "u64", "payload of segments out of order from", False),
         ("lost_segments", "u32", "holes in what was captured of", False),

@@ -9,6 +9,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.analyzed import analyzed
@@ -35,7 +36,9 @@ TCPTRACE_ELSE = {"vlan-collisions.pcap", "reassembly.pcap"}
 def flows(name):
     """Rows by protocol and both ends, in order of appearance."""
     found = {}
-    for row in analyzed(Path(CORPUS or "") / name)["flows"].iter_rows(named=True):
+    table = analyzed(Path(CORPUS or "") / name)["flows"]
+    times = [pl.col(c).cast(pl.Int64).alias(f"{c}_ns") for c in ("first_ts", "last_ts")]
+    for row in table.with_columns(times).iter_rows(named=True):
         ends = frozenset([(row["src"], row["srcport"]), (row["dst"], row["dstport"])])
         found.setdefault((row["protocol"], ends), []).append(row)
     return found
@@ -107,12 +110,22 @@ def test_counts_and_options_are_tcptraces():
                         values["wscale"] = (each[f"adv_wind_scale_{arrow}"], row[f"wscale_{way}"])
                     if 0 < int(each[f"mss_requested_{arrow}"]) < 1 << 15:  # more is negative to it
                         values["mss"] = (each[f"mss_requested_{arrow}"], row[f"mss_{way}"])
+                    lasted = row["last_ts_ns"] - row["first_ts_ns"]
+                    if (
+                        lasted > 0
+                        and int(each[f"rexmt_data_bytes_{arrow}"]) == row[f"retransmitted_bytes_{way}"]
+                    ):
+                        its, ours = int(each[f"throughput_{arrow}"]), row[f"goodput_bytes_per_s_{way}"]
+                        close = abs(its - ours) <= ours * 1000 / lasted  # its clock has microseconds
+                        values["goodput"] = (its, its if close else ours)
                     for what, (its, ours) in values.items():
                         compared[what] += 1
                         if str(its) != str(ours):
                             found.append((name, first, arrow, what, its, ours))
     assert found == []
-    assert min(compared[what] for what in ("packets", "payload_bytes", "fin", "wscale", "mss")) > 150
+    assert (
+        min(compared[what] for what in ("packets", "payload_bytes", "fin", "wscale", "mss", "goodput")) > 150
+    )
 
 
 def plain(host):
