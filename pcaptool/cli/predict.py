@@ -29,7 +29,8 @@ def predict(
         ),
     ] = None,
     congestion: Annotated[
-        str | None, typer.Option(help="Congestion control of the server: cubic (default) or reno.")
+        str | None,
+        typer.Option(help="Congestion control of the server; without: cubic, or another one that fits better."),
     ] = None,
     costs: Annotated[
         Path | None,
@@ -77,6 +78,7 @@ def as_dict(made: Prediction) -> dict[str, Any]:
             "tcp_sack": host.tcp_sack,
             "tcp_window_scaling": host.tcp_window_scaling,
             "congestion": host.congestion,
+            "initial_cwnd": host.initial_cwnd,
             "offload": {"tso": host.offload.tso, "tx_checksum": host.offload.tx_checksum},
         },
         "connections": [
@@ -87,6 +89,7 @@ def as_dict(made: Prediction) -> dict[str, Any]:
             }
             for program in made.programs
         ],
+        "guessed": list(made.guessed),
         "notices": list(made.notices),
     }
 

@@ -9,6 +9,7 @@ How long the server's processor took is taken from the capture, too (`recording`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,12 +23,14 @@ from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.calls import Program, Write
 from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
+from pcaptool.predict.guesses import Assumptions, most_likely
 from pcaptool.predict.held import Held, own_copy
-from pcaptool.predict.infer import infer_host, infer_program, way_down_ns
+from pcaptool.predict.infer import infer_assumptions, infer_program, way_down_ns
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
 from pcaptool.predict.recording import Recording
 from pcaptool.predict.schedule import MOST_RUNS, Question, Schedule, Sent, search
+from pcaptool.predict.ticks import tick_phase_ns
 from pcaptool.scenario import Costs, Scenario, load_costs
 from pcaptool.scenario import Host as HostSettings
 from pcaptool.sim.chance import Chance
@@ -35,14 +38,14 @@ from pcaptool.sim.events import RunQueue, Simulator, Sleep, Step
 from pcaptool.sim.processor import Processor
 from pcaptool.stack.host import Host, KnownSocket
 from pcaptool.stack.run import RunResult
-from pcaptool.stack.skbuff import SkBuff, SkBuffIds
+from pcaptool.stack.skbuff import SkBuff, SkBuffIds, TcpHeader
 from pcaptool.stack.syscalls import Socket, SocketError
 from pcaptool.stack.tap import Tap
 from pcaptool.wire.linktype import LinkType
 
 __all__ = ["Prediction", "predict"]
 
-LINGER_NS = 300_000_000
+LINGER_NS = 10_000_000  # behind the last captured frame: a timer's tick, and what a model may be late
 READ_BYTES = 65536
 
 
@@ -63,6 +66,8 @@ class Prediction:
     notices : tuple of str
     chosen : tuple of Question
         Orders of work on the server that were taken from what it sent (`schedule`).
+    guessed : tuple of str
+        Settings that no frame tells and that were kept because what was sent fits them (`guesses`).
     """
 
     capture: Path
@@ -72,6 +77,7 @@ class Prediction:
     packets: int
     notices: tuple[str, ...]
     chosen: tuple[Question, ...] = ()
+    guessed: tuple[str, ...] = ()
 
 
 def predict(
@@ -124,15 +130,32 @@ def predict(
     plan = Scenario(family=4 if len(seen.server) == 4 else 6)
     if costs is not None:
         plan = replace(plan, costs=costs if isinstance(costs, Costs) else load_costs(costs))
-    host_settings = infer_host(seen, base or plan.host.server)
-    if settings is not None:
-        host_settings = settings(host_settings)
+    recorded = _recorded(seen)
+    wanted = Counter(sent for _, sent in recorded)
 
-    def make(schedule: Schedule) -> tuple[tuple[_DrivenRun, RunResult], list[Sent]]:
-        run = _DrivenRun(seen, host_settings, plan, unseen, schedule)
+    def make_with(
+        assumed: Assumptions, schedule: Schedule
+    ) -> tuple[tuple[_DrivenRun, RunResult], list[Sent]]:
+        run = _DrivenRun(seen, assumed, plan, unseen, schedule)
         return (run, run.run()), run.sent
 
-    schedule, (run, result) = search(make, _recorded(seen), most_runs)
+    def alike(sent: list[Sent]) -> int:
+        return (Counter(sent) & wanted).total()
+
+    override = settings or _as_inferred
+    assumed = infer_assumptions(seen, base or plan.host.server)
+    assumed = replace(assumed, settings=override(assumed.settings))
+    guessed: tuple[str, ...] = ()
+    schedule, (run, result) = search(partial(make_with, assumed), recorded, most_runs)
+    if alike(run.sent) < len(recorded):
+        other, words = most_likely(
+            seen, assumed, override, lambda known: alike(make_with(known, Schedule())[1]), len(recorded)
+        )
+        if words:
+            searched, made = search(partial(make_with, other), recorded, most_runs)
+            if alike(made[0].sent) > alike(run.sent):
+                assumed, guessed, schedule, (run, result) = other, words, searched, made
+    host_settings = assumed.settings
     path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
     chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
     with open_writer(path, chosen, [Interface(LinkType.ETHERNET, name=host_settings.device)]) as writer:
@@ -144,8 +167,13 @@ def predict(
         settings=host_settings,
         programs=tuple(run.programs),
         packets=len(result.frames["server"]),
-        notices=(*result.notices, *_chosen(schedule)),
+        notices=(
+            *result.notices,
+            *(f"guessed, as it fits: {words}" for words in guessed),
+            *_chosen(schedule),
+        ),
         chosen=tuple(sorted(schedule.otherwise)),
+        guessed=guessed,
     )
 
 
@@ -155,11 +183,13 @@ class _DrivenRun:
     def __init__(
         self,
         seen: Observation,
-        settings: HostSettings,
+        assumed: Assumptions,
         plan: Scenario,
         unseen: Container[int],
         schedule: Schedule,
     ) -> None:
+        settings = assumed.settings
+        self.assumed = assumed
         self.schedule = schedule
         self.sent: list[Sent] = []
         self.seen = seen
@@ -179,6 +209,7 @@ class _DrivenRun:
             chance=Chance(plan.seed),
             costs=plan.costs,
             buffers=SkBuffIds(),
+            tick_phase_ns=tick_phase_ns(seen.connections, settings.hz),
         )
         self.host.clock_phase_ns = clock_phase_ns(seen.connections)
         self.tap = Tap("server", snaplen=seen.snaplen)
@@ -195,7 +226,9 @@ class _DrivenRun:
         """Play the capture to its end."""
         for connection in self.seen.connections:
             self._know(connection)
-            self.programs.append(infer_program(connection, self.costs, queued=self.queued))
+            self.programs.append(
+                infer_program(connection, self.costs, queued=self.queued, assumed=self.assumed)
+            )
         ports = {c.server[1] for c in self.seen.connections}
         for port in ports:
             self.host.spawn(self._listen(port))
@@ -204,7 +237,12 @@ class _DrivenRun:
             self.simulator.at(frame.time_ns, partial(self.tap, frame.time_ns, frame.skb, leaving=False))
             if frame.n not in self.unseen:
                 self.simulator.at(frame.time_ns, self.in_order.arrive, frame)
-        last_ns = max(f.time_ns for f in self.seen.to_server)
+        # What the server sent after the capture had ended nobody knows.
+        last_ns = max(
+            f.time_ns
+            for frames in (self.seen.to_server, *(c.from_server for c in self.seen.connections))
+            for f in frames
+        )
         self.simulator.run(last_ns + LINGER_NS)
         notices = []
         if self.in_order.held:
@@ -223,7 +261,7 @@ class _DrivenRun:
 
     def _note(self, _time_ns: int, skb: SkBuff, leaving: bool) -> None:
         if leaving and skb.tcp is not None and skb.length:
-            self.sent.append((skb.tcp.dstport, skb.tcp.seq, skb.length, skb.tcp.flags))
+            self.sent.append(_sent(skb.tcp, skb.length))
 
     def _deliver(self, frame: Frame, time_ns: int) -> None:
         arrive = partial(self.host.device.receive, own_copy(frame.skb), tapped=True)
@@ -252,6 +290,10 @@ class _DrivenRun:
 
     def _listen(self, port: int) -> Step:
         listening = Socket(self.host)
+        if self.assumed.rcvbuf:
+            listening.set_receive_buffer(self.assumed.rcvbuf)
+        if self.assumed.sndbuf:
+            listening.set_send_buffer(self.assumed.sndbuf)
         listening.listen(port)
         while True:
             socket = yield from listening.accept()
@@ -308,10 +350,20 @@ class _DrivenRun:
                         yield from socket.wait_writable()
 
 
+def _as_inferred(settings: HostSettings) -> HostSettings:
+    return settings
+
+
 def _recorded(seen: Observation) -> list[tuple[int, Sent]]:
     """The data frames of the server, in the order of time."""
     frames = [f for c in seen.connections for f in c.from_server if f.skb.length]
-    return sorted((f.time_ns, (f.tcp.dstport, f.tcp.seq, f.skb.length, f.tcp.flags)) for f in frames)
+    return sorted((f.time_ns, _sent(f.tcp, f.skb.length)) for f in frames)
+
+
+def _sent(header: TcpHeader, length: int) -> Sent:
+    """What of a data frame is compared while orders of work and guesses are tried."""
+    echoed = header.options.timestamps[1] if header.options.timestamps else 0
+    return header.dstport, header.seq, length, header.flags, echoed
 
 
 def _chosen(schedule: Schedule) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from pcaptool.predict.calls import Program, Write, known_program
+from pcaptool.predict.guesses import Assumptions
 from pcaptool.predict.observe import Connection, Frame, Observation
 from pcaptool.predict.probes import infer_watch
 from pcaptool.predict.queue import infer_qdisc, waits_ms
@@ -25,11 +26,36 @@ from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.ethernet import mac_text
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["infer_host", "infer_program", "way_down_ns"]
+__all__ = ["infer_assumptions", "infer_host", "infer_program", "way_down_ns"]
 
 AFTER_ACK_NS = 300_000  # a frame this soon behind an ACK was let go by it
 NEXT_CALL_NS = 5_000  # from one call of a program to its next, when nothing tells
+ROUND_SIZES = (*(1 << n for n in range(11, 16)), *range(1000, 66_000, 1000))  # that people ask for
 UNSEEN_BYTES = 65536  # what a program wrote and nobody saw, as the connection ended before
+
+
+def infer_assumptions(seen: Observation, base: Host) -> Assumptions:
+    """What a driven run of a capture is made with, as far as frames tell."""
+    rcvbuf = _receive_buffer(seen.connections[0], base)
+    settings = infer_host(seen, base)
+    if rcvbuf is not None:
+        settings = replace(settings, tcp_rmem=base.tcp_rmem, rmem_max=base.rmem_max)
+    return Assumptions(settings, rcvbuf=rcvbuf)
+
+
+def _receive_buffer(connection: Connection, base: Host) -> int | None:
+    """SO_RCVBUF, where the SYN-ACK's scale is that of its own window: nothing larger will ever be offered."""
+    synack = connection.from_server[0].tcp
+    scale, window = synack.options.window_scale, synack.window
+    unit = (synack.options.mss or 536) - (12 if synack.options.timestamps else 0)
+    if scale is None or window > 65535 - unit or window == base.tcp_rmem[1] // 2 // unit * unit:
+        return None
+    if scale != max(0, window.bit_length() - 1 - 15):
+        return None
+    most = (
+        window + unit - 1
+    )  # the payload that fits; twice the value is allocated, and half of that is overhead
+    return next((size for size in ROUND_SIZES if window <= size <= most), window)
 
 
 def infer_host(seen: Observation, base: Host) -> Host:
@@ -38,8 +64,8 @@ def infer_host(seen: Observation, base: Host) -> Host:
     syn, synack = first.from_client[0].tcp, first.from_server[0].tcp
     version4 = len(seen.server) == 4
     segments = [f for c in seen.connections for f in c.from_server if f.skb.length]
-    mss = synack.options.mss or 536
-    full = mss - (12 if synack.options.timestamps else 0)
+    mss, full = synack.options.mss or 536, first.segment_bytes
+    unit = mss - (12 if synack.options.timestamps else 0)
     scale = synack.options.window_scale
     tso = any(f.skb.length > full for f in segments)
     rmem = base.tcp_rmem
@@ -47,8 +73,8 @@ def infer_host(seen: Observation, base: Host) -> Host:
         # The scale is that of the largest buffer there may ever be (tcp_select_initial_window).
         rmem = (rmem[0], rmem[1], max(rmem[1], (1 << scale + 15) if scale else rmem[1]))
     # A SYN-ACK offers half of the default buffer, in whole segments.
-    if not any((rmem[1] >> 1) // unit * unit == synack.window for unit in (full, mss)):
-        rmem = (rmem[0], max(4608, 2 * (synack.window + full // 2)), rmem[2])
+    if not any((rmem[1] >> 1) // size * size == synack.window for size in (unit, mss)):
+        rmem = (rmem[0], max(4608, 2 * (synack.window + unit // 2)), rmem[2])
     address = str(ipaddress.ip_address(seen.server))
     return replace(
         base,
@@ -80,7 +106,12 @@ def way_down_ns(costs: Costs) -> int:
 
 
 def infer_program(
-    connection: Connection, costs: Costs, *, recognise: bool = True, queued: bool = False
+    connection: Connection,
+    costs: Costs,
+    *,
+    recognise: bool = True,
+    queued: bool = False,
+    assumed: Assumptions | None = None,
 ) -> Program:
     """What the program wrote on a connection, and when it closed it.
 
@@ -92,8 +123,11 @@ def infer_program(
         Whether a program that says who it is makes the calls that it is known to make; else all calls are send().
     queued : bool
         Whether a queue held frames back, so that their stamps say better than their departures when they were built.
+    assumed : Assumptions, optional
+        Without: the program does not cork, and full segments that left one by one are calls.
     """
-    stream = _Stream(connection)
+    stream = _Stream(connection, lone_calls=assumed is None or assumed.lone_calls)
+    corked = assumed is not None and assumed.corked
     if queued:
         stream.waits_ms = {id(frame): wait for frame, wait in waits_ms(connection)}
     down_ns = costs.tcp_sendmsg_locked_ns + costs.tcp_write_xmit_ns + way_down_ns(costs)
@@ -107,7 +141,10 @@ def infer_program(
         if recognise and known:
             writes += known
             continue
-        for border in stream.borders(group):
+        corks = corked and stream.may_be_corked(group)
+        if corks:
+            writes.append(Write(first_ns, call="cork"))
+        for border in stream.corked_borders(group) if corks else stream.borders(group):
             piece = next(piece for piece in group if piece[1] > begin)
             copied_ns = (border - begin) * costs.copy_per_kib_ns >> 10
             time_ns = piece[2].time_ns - down_ns - min(copied_ns, 32 * costs.copy_per_kib_ns)
@@ -119,10 +156,12 @@ def infer_program(
             ):  # it was built in that millisecond: right behind the call before, if that fits
                 earliest_ns = time_ns - stream.waited_ns(piece[2], 1)
                 time_ns = max(earliest_ns, writes[-1].time_ns + NEXT_CALL_NS)
-            elif stream.let_go_by_ack(piece[2]):
+            elif stream.let_go_by_ack(piece[2]) and not corks:
                 time_ns = writes[-1].time_ns + NEXT_CALL_NS
             writes.append(Write(time_ns, stream.bytes(begin, border)))
             begin = border
+        if corks:
+            writes.append(Write(writes[-1].time_ns, call="uncork"))
     if writes and stream.broken_off():
         # The program had more to say: a buffer that ends with the last byte of a call would carry PSH.
         writes[-1] = replace(writes[-1], data=writes[-1].data + bytes(UNSEEN_BYTES))
@@ -142,8 +181,10 @@ _Piece = tuple[int, int, Frame]
 class _Stream:
     """The server's bytes of one connection, in sequence space, with the frames that first carried them."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, lone_calls: bool = True) -> None:
         self.connection = connection
+        self._lone_calls = lone_calls
+        self._segment = connection.segment_bytes
         base = connection.from_server[0].tcp.seq + 1
         client_base = connection.from_client[0].tcp.seq + 1
         self._pieces: list[_Piece] = []
@@ -186,21 +227,21 @@ class _Stream:
         """Bytes behind which the program made another call."""
         borders, lone = [], self._lone_segments(group)
         anchors = {
-            group[0][0] % self._segment()
+            group[0][0] % self._segment
         }  # where buffers of this call may begin or end, in whole segments
         for index, (start, end, frame) in enumerate(group[:-1], 1):
             head_alone = index == 1 and self.bytes(start, end).endswith(b"\r\n\r\n")
             # PSH stands at the end of a write. A part of a segment without it was cut out of a longer buffer, as was
             # one that ends whole segments behind the call's beginning or a window's edge: so far are buffers filled.
-            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length % self._segment() != 0
-            phase = end % self._segment()
+            short = bool(frame.tcp.flags & TcpFlag.PSH) and frame.skb.length % self._segment != 0
+            phase = end % self._segment
             if head_alone or (short and phase not in anchors and not self._cut_by_window(end)):
                 borders.append(end)
                 anchors = {phase}
             elif index in lone:
                 # More than this segment had been written, but not a second one, or both had left at once.
                 borders.append(end + 1)
-                anchors = {(end + 1) % self._segment()}
+                anchors = {(end + 1) % self._segment}
             elif short:
                 anchors.add(phase)
         return [*borders, group[-1][1]]
@@ -211,7 +252,7 @@ class _Stream:
         The last segment of a super-packet has PSH, so that a stretch without any holds none. A queue lets segments go
         one by one, too.
         """
-        if self.waits_ms:
+        if self.waits_ms or not self._lone_calls:
             return set()
         lone: set[int] = set()
         stretch: list[int] = []
@@ -219,11 +260,22 @@ class _Stream:
             if self.let_go_by_ack(frame):
                 lone.update(stretch[:-1])
                 stretch = []
-            if frame.tcp.flags & TcpFlag.PSH or frame.skb.length != self._segment():
+            if frame.tcp.flags & TcpFlag.PSH or frame.skb.length != self._segment:
                 stretch = []
             else:
                 stretch.append(index)
         return lone | set(stretch[:-1])
+
+    def may_be_corked(self, group: list[_Piece]) -> bool:
+        """Whether whole segments left first, and what was left of the answer by itself."""
+        begin, (start, end, _) = group[0][0], group[-1]
+        return len(group) > 1 and (start - begin) % self._segment == 0 and (end - start) % self._segment != 0
+
+    def corked_borders(self, group: list[_Piece]) -> list[int]:
+        """Bytes behind which a corked program made another call: more than left, less than another segment."""
+        begin = group[0][0]
+        ends = [end for _, end, _ in group[:-1] if (end - begin) % self._segment == 0]
+        return [*(end + 1 for end in ends), group[-1][1]]
 
     def broken_off(self) -> bool:
         """Whether the connection ended in the middle of a call.
@@ -237,10 +289,6 @@ class _Stream:
         return any(
             end == self.size and not f.tcp.flags & TcpFlag.PSH for f, end in zip(last, ends, strict=True)
         )
-
-    def _segment(self) -> int:
-        options = self.connection.from_server[0].tcp.options
-        return (options.mss or 536) - (12 if options.timestamps else 0)
 
     def _cut_by_window(self, end: int) -> bool:
         """Whether the peer's window ended just there."""
@@ -286,7 +334,7 @@ class _Stream:
         una_times = [
             (near(f.tcp.ack, self._base) - self._base, f.time_ns) for f in self.connection.from_client[1:]
         ]
-        full = self._segment()
+        full = self._segment
         small_end = 0  # of the last short segment (Minshall); behind a queue it need not be the one before
         for start, end, frame in self._pieces if self.waits_ms else []:
             if end - start >= full or frame.tcp.flags & TcpFlag.FIN:

@@ -75,6 +75,12 @@ class Connection:
     from_client: list[Frame] = field(default_factory=list)
     from_server: list[Frame] = field(default_factory=list)
 
+    @property
+    def segment_bytes(self) -> int:
+        """Payload of the server's full segments, as the handshake allows them."""
+        syn, synack = self.from_client[0].tcp.options, self.from_server[0].tcp.options
+        return min(syn.mss or 536, synack.mss or 536) - (12 if synack.timestamps else 0)
+
 
 @dataclass(slots=True)
 class Observation:

@@ -24,6 +24,8 @@ ANSWER_NS = 100_000  # a softirq that answers does so within this time; later AC
 LATE_NS = 300_000  # a processor is late by less than this; a byte that left later waited for something
 LATE_TIMER_NS = 1_000_000  # a timer fires late by less than this (a virtual machine without its processor)
 LET_GO_NS = 30_000
+LATE_ACKS = 12
+OWNER_NS = 1_000  # so long before an acknowledgement that found the socket owned had it been taken
 UNSURE_NS = 20_000  # the model's times within a processor's work are right to that
 
 
@@ -99,14 +101,37 @@ class Recording:
         Nothing is told by a byte that an acknowledgement let go: it had been written before.
         """
         index = bisect_right(self._firsts, self._offset(seq)) - 1
-        if self._queued or not self.one_machine or index < 0 or self._offset(seq) >= self._end:
+        if self._queued or index < 0 or self._offset(seq) >= self._end:
             return now_ns
+        if not self.one_machine:
+            return self._late_ns(seq, self._owner_from_ns(now_ns))
         time_ns = self._first_times[index]
         before = bisect_left(self._ack_times, time_ns) - 1
         let_go = before >= 0 and time_ns - self._ack_times[before] < LET_GO_NS
         if self._schedule.choose(("resumed", self._port, seq), now_ns, usual=let_go):
             return now_ns
         return max(now_ns, time_ns - self._way_down_ns)
+
+    def _owner_from_ns(self, now_ns: int) -> int:
+        """Just before the first acknowledgement that found the socket owned, if that is soon: the writer owned it."""
+        begins = (
+            self._acked_times[index] - OWNER_NS
+            for what, port, ack in self._schedule.otherwise
+            if what == "held" and port == self._port
+            for index in (bisect_left(self._acked, self._offset(ack)),)
+            if index < len(self._acked)
+        )
+        return min((time_ns for time_ns in begins if now_ns <= time_ns < now_ns + LATE_NS), default=now_ns)
+
+    def _late_ns(self, seq: int, now_ns: int) -> int:
+        """On a machine of its own: a woken writer may have its processor some acknowledgements later."""
+        first = bisect_right(self._ack_times, now_ns)
+        last = min(bisect_left(self._ack_times, now_ns + LATE_NS), first + LATE_ACKS)
+        late_ns = now_ns
+        for count, index in enumerate(range(first, last), 1):
+            if not self._schedule.choose((f"resumed behind {count}", self._port, seq), now_ns, usual=True):
+                late_ns = self._ack_times[index] + OWNER_NS
+        return late_ns
 
     def answered_ns(self, begin: int, end: int, now_ns: int) -> int:
         """On one machine: when a frame that leaves now, with these bytes, had been acknowledged.

@@ -24,7 +24,9 @@ MOST_FRAMES = 60_000  # of all runs together
 CANDIDATES = 16  # choices before a frame that is not as recorded
 
 Question = tuple[str, int, int]  # what, of which client port, at which sequence number
-Sent = tuple[int, int, int, int]  # a data frame: client port, sequence number, length, flags
+Sent = tuple[
+    int, int, int, int, int
+]  # a data frame: client port, sequence number, length, flags, stamp echoed
 Run = TypeVar("Run")
 
 
@@ -83,8 +85,8 @@ def search(
     --------
     >>> def make(schedule):
     ...     waits = schedule.choose(("answered", 40000, 1), 5, usual=True)
-    ...     return waits, [(40000, 1, 2896 if waits else 1448, 0x18)]
-    >>> schedule, waited = search(make, [(9, (40000, 1, 1448, 0x18))])
+    ...     return waits, [(40000, 1, 2896 if waits else 1448, 0x18, 0)]
+    >>> schedule, waited = search(make, [(9, (40000, 1, 1448, 0x18, 0))])
     >>> waited, sorted(schedule.otherwise)
     (False, [('answered', 40000, 1)])
     """

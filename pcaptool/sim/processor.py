@@ -44,6 +44,11 @@ class Processor:
         """Time as the running piece of work sees it; the simulator's when none runs."""
         return self.simulator.now_ns + self.lead_ns
 
+    @property
+    def busy_ns(self) -> int:
+        """For how long the last piece of work goes on after the simulator's time; 0 if it is over."""
+        return max(0, self._free_ns - self.simulator.now_ns)
+
     def raise_softirq(self, time_ns: int, work: Callable[[], Step]) -> None:
         """Have `work` run at `time_ns`, behind all work raised earlier for an earlier time."""
         self._raised += 1

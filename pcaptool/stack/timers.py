@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pcaptool.sim.events import Event, Simulator
 
-__all__ = ["Jiffies", "KernelTimer", "wheel_expiry"]
+__all__ = ["Jiffies", "KernelTimer", "wheel_expiry", "wheel_level"]
 
 _LEVELS = 9
 _LEVEL_SIZE = 64
@@ -69,6 +69,19 @@ def wheel_expiry(expires: int, now: int) -> int:
         if delta < (_LEVEL_SIZE - 1) << shift:
             return ((max(expires, now) + (1 << shift)) >> shift) << shift
     return expires
+
+
+def wheel_level(delta: int) -> int:
+    """The level of the wheel that holds a timer which is due in so many jiffies.
+
+    Examples
+    --------
+    >>> [wheel_level(delta) for delta in (10, 62, 63, 250, 504, 18_750)]
+    [0, 0, 1, 1, 2, 3]
+    """
+    return next(
+        (level for level in range(_LEVELS) if delta < _LEVEL_SIZE - 1 << level * _LEVEL_SHIFT), _LEVELS
+    )
 
 
 def _nothing() -> None:

@@ -46,6 +46,8 @@ RACY = {
     "gro-100k": _CPUS,
     "half-close": "the client's shutdown() came before, not after, the woken server took the processor from it",
     "idle-7s": _CPUS,
+    "live-sndbuf-delay": _READS,
+    "live-stall": _READS,
     "loss-acks": _READS,
     "loss-mid-bbr": _RELAY,
     "loss-mid-cubic": "the server closed before, not after, the client's last ACK: who acknowledges the client's FIN",

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fidelity
 
+from pcaptool.diff import diff
 from pcaptool.errors import CaptureError
 from pcaptool.generate import generate
+from pcaptool.predict import predict
 from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
-from pcaptool.predict.infer import infer_host, infer_program
+from pcaptool.predict.infer import infer_assumptions, infer_host, infer_program
 from pcaptool.predict.observe import observe
 from pcaptool.predict.probes import Watch, infer_watch
+from pcaptool.predict.ticks import tick_phase_ns, timer_frames
 from pcaptool.scenario import Costs, Host, load_scenario, parse_scenario
 from pcaptool.scenario.queueing import parse_qdisc
+from pcaptool.stack.timers import Jiffies, wheel_level
 
 REAL = sorted(path.name.removesuffix(".server.pcap") for path in fidelity.CAPTURES.glob("*.server.pcap"))
 
@@ -116,6 +122,74 @@ def test_keepalive_is_inferred_from_its_probes(lab_captures):
     assert infer_watch(probed) == Watch(idle_s=1, interval_s=1)
     [quiet] = observe(lab_captures / "keepalive-5.server.pcap").connections
     assert infer_watch(quiet) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "live-keepalive-probes",
+        "zero-window",
+        "loss-fin-s",
+        "loss-single",
+        "live-stall",
+        "live-synack-twice",
+    ],
+)
+def test_repetitions_and_probes_left_just_behind_a_tick(name, lab_captures):
+    seen = observe(lab_captures / f"{name}.server.pcap").connections
+    fired = [one for connection in seen for one in timer_frames(connection)]
+    assert fired
+    jiffies = Jiffies(250, tick_phase_ns(seen, 250))
+    for frame, waited_ns in fired:
+        jiffy = jiffies.at(frame.time_ns)
+        assert frame.time_ns - jiffies.begin_ns(jiffy) < 200_000
+        assert jiffy % 8 ** wheel_level(waited_ns // jiffies.tick_ns) == 0
+
+
+@given(phase_ns=st.integers(0, 32_000_000 - 1))
+@settings(max_examples=10, deadline=None)
+def test_the_phase_of_a_modelled_wheel_is_found_again(phase_ns):
+    """Timers of a run with a phase that is known: fired() of ours lies where theirs fired."""
+    text = '[client]\nrequests = ["/bytes/700"]\n[[link.drop]]\nnth = [1, 2, 3]\n'
+    plan = replace(parse_scenario(text), start_time_ns=10**18 + phase_ns)
+    with tempfile.TemporaryDirectory() as folder:
+        made = generate(plan, Path(folder) / "x.pcapng", taps=["server"])
+        seen = observe(made.capture).connections
+    jiffies = Jiffies(250, tick_phase_ns(seen, 250))
+    fired = timer_frames(seen[0])
+    assert len(fired) == 3
+    assert [jiffies.at(frame.time_ns) % 8 for frame, waited_ns in fired if waited_ns > 252_000_000] == [0]
+    assert all(frame.time_ns - jiffies.begin_ns(jiffies.at(frame.time_ns)) < 100_000 for frame, _ in fired)
+
+
+def test_a_capture_without_repetitions_shows_no_phase(lab_captures):
+    assert tick_phase_ns(observe(lab_captures / "size-1354.server.pcap").connections, 250) == 0
+
+
+def test_a_receive_buffer_that_a_program_asked_for_is_told_by_its_scale(lab_captures):
+    for name, expected in {"live-rcvbuf-server": 8192, "size-0": None, "rmem-6m": None, "nows": None}.items():
+        seen = observe(lab_captures / f"{name}.server.pcap")
+        assert infer_assumptions(seen, Host()).rcvbuf == expected, name
+
+
+@pytest.mark.parametrize(
+    ("name", "guessed"),
+    [
+        ("live-iw3", ("the initial window is 3 segments",)),
+        ("live-head-cork", ("the program corks",)),
+        ("live-sndbuf-64k", ("SO_SNDBUF is 32768",)),  # it was 65536: at that size both send the same
+        ("delay20-bbr-300k", ("congestion control is bbr",)),
+        ("loss-mid-bbr", ("congestion control is bbr",)),
+        ("loss-mid-reno", ("congestion control is reno",)),
+        ("loss-mid-cubic", ()),
+        ("size-10m", ()),  # there it is the order of work
+        ("nagle-chunks-delay", ()),
+    ],
+)
+def test_what_no_frame_tells_is_guessed_where_it_fits(name, guessed, lab_captures, tmp_path):
+    made = predict(lab_captures / f"{name}.server.pcap", tmp_path / "x.pcapng")
+    assert made.guessed == guessed
+    assert diff(made.capture, lab_captures / f"{name}.server.pcap", relation="model", side="server").same
 
 
 def test_window_probes_are_no_keepalive(lab_captures):

@@ -57,6 +57,20 @@ EQUAL = [
     "live-half-close-loss",
     "live-half-close-pause",
     "live-more-timer",
+    "live-rcvbuf-server",
+    "live-mtu-server",
+    # the phase of the kernel's ticks is inferred from timers that fired
+    "live-keepalive-probes",
+    "live-fin-again",
+    "live-synack-twice",
+    # a window that was idle for more than a timeout is halved once
+    "live-stall",
+    # what no frame tells is guessed
+    "live-iw3",
+    "live-head-cork",
+    "live-chunks-cork",
+    "live-sndbuf-64k",
+    "live-sndbuf-delay",
     # which processor received decides how these are cut: the recording tells
     "half-close",
     "off-100k",
@@ -70,6 +84,7 @@ EQUAL = [
     "size-10m",
     "loss-veth-mid",
     "delay20-reno-300k",
+    "loss-acks",
     # a timer that fired a millisecond late
     "delay20-offload-bbr-300k",
     # what was called is inferred

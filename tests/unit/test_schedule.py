@@ -21,10 +21,10 @@ def machine(truth, runs):
     def make(schedule):
         runs.append(schedule)
         answers = [schedule.choose(("q", 1, n), 10 * n, usual=False) for n in range(len(truth))]
-        return answers, [(1, n, sum(answers[: n + 1]), 0) for n in range(len(truth))]
+        return answers, [(1, n, sum(answers[: n + 1]), 0, 0) for n in range(len(truth))]
 
     def recorded():
-        return [(10 * n + 5, (1, n, sum(truth[: n + 1]), 0)) for n in range(len(truth))]
+        return [(10 * n + 5, (1, n, sum(truth[: n + 1]), 0, 0)) for n in range(len(truth))]
 
     return make, recorded()
 
@@ -51,7 +51,7 @@ def test_a_run_that_sends_what_was_recorded_is_the_only_one():
 def test_what_no_order_explains_is_left_as_it_is():
     runs = []
     make, recorded = machine([False] * 100, runs)
-    recorded.append((2000, (1, 1000, 1448, 0)))
+    recorded.append((2000, (1, 1000, 1448, 0, 0)))
     schedule, _ = search(make, recorded)
     assert not schedule.otherwise
     assert 1 < len(runs) <= MOST_RUNS

@@ -7,7 +7,8 @@ Must not know: how a control grows it (`congestion`), or losses (`recovery`).
 
 from __future__ import annotations
 
-from pcaptool.stack.tcp.sock import TcpSock
+from pcaptool.stack.tcp.reduction import current_ssthresh
+from pcaptool.stack.tcp.sock import CaState, TcpSock
 
 __all__ = ["cwnd_validate", "idle_check", "is_cwnd_limited"]
 
@@ -34,33 +35,41 @@ def cwnd_validate(sk: TcpSock, limited: bool) -> None:
 
 
 def application_limited(sk: TcpSock, jiffies: int) -> None:
-    """tcp_cwnd_application_limited: halve the way to the window that was really used."""
-    used = max(sk.snd_cwnd_used, sk.host.settings.initial_cwnd)
-    if used < sk.snd_cwnd:
-        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
-        sk.snd_cwnd = (sk.snd_cwnd + used) >> 1
-    sk.snd_cwnd_used = 0
+    """tcp_cwnd_application_limited: halve the way to the window that was really used.
+
+    Not where the send buffer was too small for it, nor during recovery.
+    """
+    if sk.ca_state is CaState.OPEN and not sk.orphan and not sk.nospace:
+        used = max(sk.snd_cwnd_used, sk.host.settings.initial_cwnd)
+        if used < sk.snd_cwnd:
+            sk.ssthresh = current_ssthresh(sk)
+            sk.snd_cwnd = (sk.snd_cwnd + used) >> 1
+        sk.snd_cwnd_used = 0
     sk.snd_cwnd_stamp_jiffies = jiffies
 
 
 def idle_check(sk: TcpSock) -> None:
-    """tcp_slow_start_after_idle_check: after an idle timeout begin with the initial window (fact 44)."""
+    """tcp_slow_start_after_idle_check, tcp_cwnd_restart: halve for each timeout without data (fact 44).
+
+    Not below the initial window.
+    """
     settings = sk.host.settings
     if not settings.tcp_slow_start_after_idle or sk.packets_out or sk.congestion.takes_control:
         return
     if not sk.last_send_jiffies:
         return
-    idle = sk.host.jiffies.at(sk.host.now_ns) - sk.last_send_jiffies
-    if idle > sk.rto_jiffies:
-        restart = min(settings.initial_cwnd, sk.snd_cwnd)
-        sk.ssthresh = max(sk.ssthresh, (sk.snd_cwnd >> 1) + (sk.snd_cwnd >> 2))
-        window, left = sk.snd_cwnd, idle - sk.rto_jiffies
-        while left > 0 and window > restart:
-            window >>= 1
-            left -= sk.rto_jiffies
-        sk.snd_cwnd = max(window >> 1, restart) if idle > sk.rto_jiffies else sk.snd_cwnd
-        sk.snd_cwnd_used = 0
-        sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
+    jiffies = sk.host.jiffies.at(sk.host.now_ns)
+    left = jiffies - sk.last_send_jiffies - sk.rto_jiffies
+    if left <= 0:
+        return
+    sk.ssthresh = current_ssthresh(sk)
+    restart, window = min(settings.initial_cwnd, sk.snd_cwnd), sk.snd_cwnd
+    while left > 0 and window > restart:
+        window >>= 1
+        left -= sk.rto_jiffies
+    sk.snd_cwnd = max(window, restart)
+    sk.snd_cwnd_used = 0
+    sk.snd_cwnd_stamp_jiffies = jiffies
 
 
 def is_cwnd_limited(sk: TcpSock) -> bool:
