@@ -30,7 +30,9 @@ def predict(
     ] = None,
     congestion: Annotated[
         str | None,
-        typer.Option(help="Congestion control of the server; without: cubic, or another one that fits better."),
+        typer.Option(
+            help="Congestion control of the server; without: cubic, or another one that fits better."
+        ),
     ] = None,
     costs: Annotated[
         Path | None,
