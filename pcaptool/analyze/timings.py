@@ -1,7 +1,8 @@
 """Where the time of each HTTP exchange went, as an analysis over batches.
 
-Knows: how clocks that are read off at the packets of a message become its parts (`tables.timings` says which add up
-to what). Must not know: HTTP, how a sender's state is found (`sender_kernel`), how clocks run (`timing_kernel`).
+Knows: when the clocks are read off that the parts of an exchange are made of, and when a row is complete. Must not
+know: HTTP, how a sender's state is found (`sender_kernel`), how clocks run (`timing_kernel`), how they make parts
+(`timing_rows`).
 
 An exchange is known to be over long after its first packet has passed. So for each message that is not over the clocks
 at its first and its last packet so far are kept, and nothing else of a batch. A row is given out when the client has
@@ -12,16 +13,16 @@ recorded stages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from pcaptool.analyze import gather_kernel as gk
 from pcaptool.analyze import timing_kernel as tk
+from pcaptool.analyze import timing_rows as tr
 from pcaptool.analyze.deliveries import Acknowledgements, Deliveries
 from pcaptool.analyze.http import HttpAnalysis
-from pcaptool.analyze.http_pairing import Exchange, Message
+from pcaptool.analyze.http_pairing import Message
 from pcaptool.analyze.segments import SegmentAnalysis
 from pcaptool.analyze.stage_layers import StageLayers
 from pcaptool.analyze.take import Ints, distinct, grown, masked
@@ -29,15 +30,15 @@ from pcaptool.analyze.tcp_analysis import Followed
 from pcaptool.analyze.tcp_kernel import IN_N, IN_SEQ, IN_SIZE
 from pcaptool.decode.batch import Batch
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Masked
-from pcaptool.tables.definition import KINDS
-from pcaptool.tables.timings import LAYERS, PARTS, REQUEST_PARTS, SERVER_PARTS, TIMINGS, TRANSFER_PARTS
+from pcaptool.tables.columns import Columns
+from pcaptool.tables.timings import TIMINGS
 
 __all__ = ["TimingAnalysis"]
 
 _TOGETHER = 512  # rows that become columns at once: these cost the same for one as for many
+_NOTHING = Message()
 
-Row = dict[str, Any]
+Made = tuple[int, Ints]
 
 
 class Mark(NamedTuple):
@@ -45,9 +46,6 @@ class Mark(NamedTuple):
 
     clock: Ints
     end: int  # relative sequence number behind it
-
-
-Marks = Callable[[int], Mark | None]
 
 
 class TimingAnalysis:
@@ -70,7 +68,7 @@ class TimingAnalysis:
         self._used = np.zeros(1, np.int64)
         self._kept: dict[int, dict[int, Mark]] = {}
         self._deliveries = Deliveries()
-        self._made: list[Row] = []  # rows that are not columns yet
+        self._made: list[Ints] = []  # records that are not rows yet
         self.http: HttpAnalysis | None = None
         self.stages: StageLayers | None = None
 
@@ -83,13 +81,13 @@ class TimingAnalysis:
         made = self._finished(self.http, seen, ends)
         self._keep(self.http, seen, ends)
         made += self._deliveries.acknowledged(seen)
-        made.sort(key=lambda found: (found[0], found[1]["flow"], found[1]["exchange"]))
-        self._made += (row for _, row in made)
+        made.sort(key=lambda found: (found[0], found[1][tr.FLOW], found[1][tr.EXCHANGE]))
+        self._made += (record for _, record in made)
         return self._take_rows() if len(self._made) >= _TOGETHER else {}
 
     def _take_rows(self) -> dict[str, Columns]:
         made, self._made = self._made, []
-        return _columns(made)
+        return {TIMINGS.name: tr.columns_of(made)} if made else {}
 
     def finish(self) -> dict[str, Columns]:
         """Rows that were not complete at the end of the capture."""
@@ -97,9 +95,9 @@ class TimingAnalysis:
             return {}
         none = np.zeros(0, np.int64)
         empty = np.zeros((tk.IN_WIDTH, 0), np.int64), np.zeros((tk.OUT_WIDTH, 0), np.int64)
-        made = [row for _, row in self._finished(self.http, Acknowledgements(none, *empty, none), none)]
+        made = [record for _, record in self._finished(self.http, Acknowledgements(none, *empty, none), none)]
         made += self._deliveries.rest()
-        made.sort(key=lambda row: (row["flow"], row["exchange"]))
+        made.sort(key=lambda record: (record[tr.FLOW], record[tr.EXCHANGE]))
         self._made += made
         return self._take_rows()
 
@@ -124,24 +122,56 @@ class TimingAnalysis:
             self._state = grown(self._state, len(self._state))
         return out
 
-    def _finished(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> list[tuple[int, Row]]:
-        """Rows of exchanges that need no acknowledgement, with the packet that made them; others begin to wait."""
+    def _finished(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> list[Made]:
+        """Records of exchanges that need no acknowledgement, with the packet that made them; others begin to wait."""
+        if not http.finished:
+            return []
+        records, last_end = self._records(http, seen, ends)
         made = []
-        for (flow, exchange), n in zip(http.finished, http.finished_n, strict=True):
-            kept = self._kept.get(flow, {})
-
-            def mark(number: int, kept: dict[int, Mark] = kept) -> Mark | None:
-                found = kept.get(number)
-                return _at(number, seen, ends) if found is None else found
-
-            row = self._row(flow, exchange, mark)
-            answered = exchange.response
-            last = mark(answered.last_n) if answered is not None and answered.complete else None
-            if answered is None or last is None:
-                made.append((n, row))
+        for i, ((_, exchange), n) in enumerate(zip(http.finished, http.finished_n, strict=True)):
+            answered, record = exchange.response, records[i]
+            if answered is None or not answered.complete or not record[tr.KNOWN + tr.MARKS - 1]:
+                made.append((n, record))
             else:
-                self._deliveries.wait(row, exchange.client, last.end, answered.last_n, answered.last_ts)
+                self._deliveries.wait(record, int(last_end[i]), answered.last_n)
         return made
+
+    def _records(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> tuple[Ints, Ints]:
+        """A record of each exchange that is over, and the sequence number behind its response."""
+        records = np.zeros((len(http.finished), tr.WIDTH), np.int64)
+        records[:, tr.FRAMES] = -1
+        messages = [(x.request or _NOTHING, x.response or _NOTHING) for _, x in http.finished]
+        records[:, : tr.HEAD] = [
+            (flow, x.number, x.client, *_head(asked), *_head(answered))
+            for (flow, x), (asked, answered) in zip(http.finished, messages, strict=True)
+        ]
+        numbers = np.array([(q.first_n, q.last_n, r.first_n, r.last_n) for q, r in messages], np.int64)
+        last_end = np.zeros(len(records), np.int64)
+        place = np.minimum(np.searchsorted(seen.n, numbers), max(len(seen.n) - 1, 0))
+        here = seen.n[place] == numbers if len(seen.n) else np.zeros(numbers.shape, np.bool_)
+        for mark in range(tr.MARKS):
+            rows = np.flatnonzero(here[:, mark])
+            records[rows, tr.KNOWN + mark] = 1
+            records[rows, tr.clocks(mark)] = seen.clocks[:, place[rows, mark]].T
+        rows = np.flatnonzero(here[:, -1])
+        last_end[rows] = ends[place[rows, -1]]
+        for i, mark in np.argwhere(~here & (numbers > 0)).tolist():  # of earlier batches
+            kept = self._kept.get(http.finished[i][0], {}).get(int(numbers[i, mark]))
+            if kept is not None:
+                records[i, tr.KNOWN + mark], records[i, tr.clocks(mark)] = 1, kept.clock
+                last_end[i] = kept.end
+        if self.stages is not None:
+            self._add_stages(self.stages, http, records)
+        return records, last_end
+
+    def _add_stages(self, stages: StageLayers, http: HttpAnalysis, records: Ints) -> None:
+        """How long frames of the responses were in each layer."""
+        for (flow, exchange), record in zip(http.finished, records, strict=True):
+            answered = exchange.response
+            if answered is not None and answered.complete:
+                found = stages.spent(flow, 1 - exchange.client, answered.first_n, answered.last_n)
+                if found is not None:
+                    record[tr.FRAMES :] = found[0], *found[1], *found[2]
 
     def _keep(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> None:
         """Of the conversations of this batch, what exchanges that are not over will need."""
@@ -159,35 +189,11 @@ class TimingAnalysis:
             if kept:
                 self._kept[flow] = kept
 
-    def _row(self, flow: int, exchange: Exchange, mark: Marks) -> Row:
-        def clock(number: int) -> Ints | None:
-            found = mark(number)
-            return None if found is None else found.clock
 
-        row: Row = {"flow": flow, "exchange": exchange.number}
-        client = exchange.client
-        asked, answered = exchange.request, exchange.response
-        if asked is not None and asked.first_n and asked.complete:
-            row["request_time_ns"] = asked.last_ts - asked.first_ts
-            row |= zip(REQUEST_PARTS, _waits(asked, client, clock), strict=True)
-        if answered is not None and answered.first_n and answered.complete:
-            row["transfer_time_ns"] = answered.last_ts - answered.first_ts
-            row |= zip(TRANSFER_PARTS, _waits(answered, 1 - client, clock), strict=True)
-        begun = clock(answered.first_n) if answered is not None and answered.first_n else None
-        if asked is not None and asked.complete and answered is not None and answered.first_n:
-            row["server_time_ns"] = answered.first_ts - asked.last_ts
-            row |= zip(SERVER_PARTS, _server(asked, answered, client, begun), strict=True)
-        if begun is not None:
-            for side, name in ((client, "client"), (1 - client, "server")):
-                row[f"{name}_rtt_ns"] = int(begun[side * tk.OUT_SIDE_WIDTH + tk.OUT_RTT]) or None
-            row["connect_ns"] = (int(begun[tk.OUT_INITIAL]) or None) if exchange.number == 0 else None
-        if "request_time_ns" in row and "server_time_ns" in row and "transfer_time_ns" in row:
-            row["total_time_ns"] = row["request_time_ns"] + row["server_time_ns"] + row["transfer_time_ns"]
-            longest = max(PARTS, key=lambda name: row[name])
-            row["longest_part"] = longest.removesuffix("_ns") if row[longest] > 0 else None
-        if self.stages is not None and answered is not None and answered.complete:
-            row |= _layers(self.stages.spent(flow, 1 - client, answered.first_n, answered.last_n))
-        return row
+def _head(message: Message) -> tuple[int, int, int]:
+    """What a record holds of a message."""
+    state = (tr.SEEN if message.first_n else 0) | (tr.COMPLETE if message.complete else 0)
+    return state, message.first_ts, message.last_ts
 
 
 def _at(number: int, seen: Acknowledgements, ends: Ints) -> Mark | None:
@@ -196,53 +202,3 @@ def _at(number: int, seen: Acknowledgements, ends: Ints) -> Mark | None:
     if place >= len(seen.n) or seen.n[place] != number:
         return None
     return Mark(seen.clocks[:, place].copy(), int(ends[place]))
-
-
-def _columns(rows: list[Row]) -> dict[str, Columns]:
-    if not rows:
-        return {}
-    columns: Columns = {}
-    for column in TIMINGS.columns:
-        values = [row.get(column.name) for row in rows]
-        if column.kind == "text":
-            columns[column.name] = values
-            continue
-        plain = np.array([0 if v is None else v for v in values], KINDS[column.kind][0])
-        valid = np.array([v is not None for v in values], np.bool_)
-        columns[column.name] = Masked(plain, valid) if column.nullable else plain
-    return {TIMINGS.name: columns}
-
-
-def _waits(message: Message, side: int, clock: Any) -> list[int]:
-    """What the sender of a message waited for: parts in the order of `REQUEST_PARTS`, whose sum is its time."""
-    whole = message.last_ts - message.first_ts
-    first, last = clock(message.first_n), clock(message.last_n)
-    if first is None or last is None:
-        return [0, 0, 0, 0, 0, whole]
-    begin = side * tk.OUT_SIDE_WIDTH
-    spent = (last - first)[begin : begin + tk.CLOCKS].tolist()
-    # A gap that began before the message was given to a repetition in it: only what is left of it counts.
-    repetition = spent[tk.REPETITION] + sum(min(part, 0) for part in spent[: tk.REPETITION])
-    parts = [repetition, *(max(part, 0) for part in spent[: tk.REPETITION])]
-    return [*parts, whole - sum(parts)]
-
-
-def _server(asked: Message, answered: Message, client: int, clock: Ints | None) -> list[int]:
-    """Parts of the time to the first byte, in the order of `SERVER_PARTS`."""
-    whole = answered.first_ts - asked.last_ts
-    if clock is None or whole <= 0:
-        return [0, 0, whole]
-    again = int(clock[client * tk.OUT_SIDE_WIDTH + tk.OUT_REPEATED_TS])
-    repeated = again - asked.last_ts if asked.last_ts < again <= answered.first_ts else 0
-    rtt = int(clock[(1 - client) * tk.OUT_SIDE_WIDTH + tk.OUT_RTT])
-    network = min(rtt, whole - repeated)
-    return [repeated, network, whole - repeated - network]
-
-
-def _layers(found: tuple[int, Ints, Ints] | None) -> dict[str, int]:
-    if found is None:
-        return {}
-    frames, first, total = found
-    row = {"frames": frames}
-    row |= {f"first_{layer}_ns": int(ns) for layer, ns in zip(LAYERS, first, strict=True)}
-    return row | {f"frames_{layer}_ns": int(ns) for layer, ns in zip(LAYERS, total, strict=True)}
