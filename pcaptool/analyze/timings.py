@@ -159,7 +159,8 @@ class TimingAnalysis:
             kept = self._kept.get(http.finished[i][0], {}).get(int(numbers[i, mark]))
             if kept is not None:
                 records[i, tr.KNOWN + mark], records[i, tr.clocks(mark)] = 1, kept.clock
-                last_end[i] = kept.end
+                if mark == tr.MARKS - 1:
+                    last_end[i] = kept.end
         if self.stages is not None:
             self._add_stages(self.stages, http, records)
         return records, last_end
