@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,10 @@ from pcaptool.cli.terminal import console, make_folder, status
 from pcaptool.errors import UsageError, printable
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from pcaptool.diff import Diff
+    from pcaptool.file.aside import AsideFile
 
 __all__ = ["diff", "write_diff"]
 
@@ -143,21 +147,59 @@ def _switch(name: str, word: str) -> bool:
 
 def write_diff(found: Diff, folder: Path) -> None:
     """The result as files: diff.json, diff.txt, alignment.parquet, differences.parquet."""
-    import io
-
     from pcaptool.report.diff import diff_text
 
     files = {
         "diff.json": found.to_json().encode(),
         "diff.txt": diff_text(found, width=160, packets=10_000, differences=1000).encode(),
     }
-    for name, frame in (("alignment", found.alignment), ("differences", found.differences)):
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        files[f"{name}.parquet"] = buffer.getvalue()
+    buffer = io.BytesIO()
+    found.differences.write_parquet(buffer)
+    files["differences.parquet"] = buffer.getvalue()
     make_folder(folder)
     for name, data in files.items():
         _write(folder / name, data)
+    _write_alignment(found, folder / "alignment.parquet")
+
+
+def _write_alignment(found: Diff, path: Path) -> None:
+    """A row a packet: part by part, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pcaptool.diff.room import letting_go
+    from pcaptool.file.aside import AsideFile
+
+    schema = found.rows(0).to_arrow().schema
+    file = AsideFile(path)
+    try:
+        sink = pa.PythonFile(_Sink(file), "w")
+        with letting_go(), pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for part in found.parts():
+                writer.write_table(part.to_arrow().cast(schema))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
+class _Sink(io.RawIOBase):
+    """A file aside as what pyarrow writes to."""
+
+    def __init__(self, file: AsideFile) -> None:
+        self._file, self._place = file, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def write(self, data: Buffer) -> int:
+        view = memoryview(data)
+        self._file.write(view)
+        self._place += view.nbytes
+        return view.nbytes
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.recognise import Case, Finding, Test, count_text, frames_text
+from pcaptool.diff.room import spans
 from pcaptool.diff.whole import Matches, Whole
 
 __all__ = ["outside", "shared_spans"]
@@ -22,14 +23,17 @@ Span = tuple[int, int]
 
 def shared_spans(matches: Matches, a: Whole, b: Whole) -> tuple[Span, Span] | None:
     """Of both sides the numbers of the first and the last packet that has a counterpart; None if none has one."""
-    mine = np.flatnonzero(matches.to_b >= 0)
-    n_a, n_b = (
-        np.concatenate([a.n[mine], a.n[matches.seg_a]]),
-        np.concatenate([b.n[matches.to_b[mine]], b.n[matches.seg_b]]),
-    )
-    if not len(n_a):
+    found = [(a.n[matches.seg_a], b.n[matches.seg_b])]
+    ends: list[tuple[list[int], list[int]]] = []
+    for span in spans(len(matches.to_b)):
+        mine = np.flatnonzero(matches.to_b[span] >= 0) + span.start
+        found.append((a.n[mine], b.n[matches.to_b[mine]]))
+        ends += [([int(x.min()), int(x.max())], [int(y.min()), int(y.max())]) for x, y in found if len(x)]
+        found = []
+    if not ends:
         return None
-    return (int(n_a.min()), int(n_a.max())), (int(n_b.min()), int(n_b.max()))
+    n_a, n_b = ([n for one in ends for n in one[side]] for side in (0, 1))
+    return (min(n_a), max(n_a)), (min(n_b), max(n_b))
 
 
 def outside(sentence: str, *, before: bool) -> Test:

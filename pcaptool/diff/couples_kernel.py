@@ -10,7 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["couple", "disorder", "equal_pairs", "equal_times", "mark_pairs", "steps", "tally", "turned"]
+__all__ = [
+    "couple",
+    "disorder",
+    "equal_pairs",
+    "equal_times",
+    "mark_pairs",
+    "steps",
+    "tally",
+    "turned",
+    "unsettled",
+]
 
 
 def equal_times(ts_a: Any, ts_b: Any, at_a: Any, at_b: Any, counted: Any) -> int:
@@ -31,12 +41,12 @@ def equal_pairs(ts_a: Any, ts_b: Any, to_b: Any) -> int:
     return more
 
 
-def turned(to_b: Any, to_a: Any) -> int:
-    """The same pairs seen from B; `to_a` is all -1 at first. How many there are."""
+def turned(to_b: Any, first: int, to_a: Any) -> int:
+    """The same pairs seen from B; how many. `to_a` is all -1 at first, `to_b` begins at A's packet `first`."""
     count = 0
     for i in range(len(to_b)):
         if to_b[i] >= 0:
-            to_a[to_b[i]] = i
+            to_a[to_b[i]] = first + i
             count += 1
     return count
 
@@ -93,8 +103,8 @@ def couple(order: Any, to_b: Any, a: Any, b: Any, out: Any) -> int:
     return count
 
 
-def steps(couples: Any, ts_a: Any, ts_b: Any, out: Any) -> None:
-    """Time of each pair since A's first, and B's time minus A's, direction by direction.
+def steps(couples: Any, ts_a: Any, ts_b: Any, first: int, out: Any, counts: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+    """Time of each pair since a first one, and B's time minus A's, direction by direction.
 
     Parameters
     ----------
@@ -103,15 +113,12 @@ def steps(couples: Any, ts_a: Any, ts_b: Any, out: Any) -> None:
     ts_a, ts_b : int64 arrays
     out : (when, step) of direction 0, then of direction 1
         Room for as many as there are, written.
+    counts : int64 array of two elements
+        How many there are of each direction; goes on from what it says.
     """
     at_a, at_b, way = couples
-    if not len(at_a):
-        return
-    first = ts_a[at_a[0]]
-    for k in range(len(at_a)):
-        first = min(first, ts_a[at_a[k]])
     when_0, step_0, when_1, step_1 = out
-    count_0 = count_1 = 0
+    count_0, count_1 = counts[0], counts[1]
     for k in range(len(at_a)):
         when = ts_a[at_a[k]]
         step = ts_b[at_b[k]] - when
@@ -121,9 +128,10 @@ def steps(couples: Any, ts_a: Any, ts_b: Any, out: Any) -> None:
         elif way[k] == 1:
             when_1[count_1], step_1[count_1] = when - first, step
             count_1 += 1
+    counts[0], counts[1] = count_0, count_1
 
 
-def disorder(couples: Any, groups: Any, number: Any, counted: Any, usable: Any) -> int:
+def disorder(couples: Any, groups: Any, number: Any, counted: Any, state: Any) -> int:
     """Groups in which B's packets do not rise as A's do.
 
     Parameters
@@ -135,8 +143,8 @@ def disorder(couples: Any, groups: Any, number: Any, counted: Any, usable: Any) 
         B's packet numbers.
     counted : bool or uint8 array
         Which couples have an order; those of different groups have none.
-    usable : int64 array of one element
-        Written: how many have an order.
+    state : int64 array of three elements
+        Zero at first: how many have an order, number and group + 2 of the last of them; goes on from what it says.
 
     Returns
     -------
@@ -145,15 +153,56 @@ def disorder(couples: Any, groups: Any, number: Any, counted: Any, usable: Any) 
     """
     at_a, at_b = couples
     group_a, group_b = groups
-    count, last, last_group = 0, 0, -1
-    usable[0] = 0
+    count, last, last_group = 0, state[1], state[2] - 2
     for k in range(len(at_a)):
         g = group_a[at_a[k]]
         if not counted[k] or g != group_b[at_b[k]]:
             continue
         n = number[at_b[k]]
-        usable[0] += 1
+        state[0] += 1
         if g == last_group and n <= last:
             count += 1
         last, last_group = n, g
+    state[1], state[2] = last, last_group + 2
     return count
+
+
+def unsettled(couples: Any, groups: Any, number: Any, counted: Any, top: Any, marks: Any) -> None:  # noqa: PLR0917 - kernels take flat arguments
+    """Stretches of a group outside of which all stands in order: behind each, B's numbers are higher than all before.
+
+    Parameters
+    ----------
+    couples, groups, number, counted
+        As `disorder` takes them.
+    top : int64 array
+        An element a couple, for the kernel's own use.
+    marks : uint8 array
+        An element a couple, zero at first, written: 1 in a stretch of more than one couple, 2 where such a one ends.
+    """
+    at_a, at_b = couples
+    group_a, group_b = groups
+    last_group, highest = -2, 0
+    for k in range(len(at_a)):
+        g = group_a[at_a[k]]
+        if not counted[k] or g != group_b[at_b[k]]:
+            continue
+        n = int(number[at_b[k]])
+        highest = n if g != last_group or n > highest else highest
+        top[k], last_group = highest, g
+    last_group, lowest, end = -2, 0, 0
+    inside = 0  # couples of the stretch that ends at `end`
+    for back in range(len(at_a)):
+        k = len(at_a) - 1 - back
+        g = group_a[at_a[k]]
+        if not counted[k] or g != group_b[at_b[k]]:
+            continue
+        n = int(number[at_b[k]])
+        if g != last_group or top[k] < lowest:
+            inside, end, lowest = 0, k, n
+        else:
+            lowest = min(lowest, n)
+            if inside == 0:
+                marks[end] = 2
+            inside += 1
+            marks[k] = 1
+        last_group = g

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.compare import direction_text
+from pcaptool.diff.room import spans
 from pcaptool.diff.side import Side
 from pcaptool.diff.whole import Whole
 
@@ -96,12 +97,14 @@ def _first_of(side: Whole, wanted: set[tuple[int, int, int]]) -> dict[tuple[int,
     values = np.array(sorted({value for _, _, value in wanted}), np.int64)
     if not len(values):
         return {}
-    near = values[np.minimum(np.searchsorted(values, side.tsval), len(values) - 1)]
-    at = np.flatnonzero((near == side.tsval) & (side.group >= 0))
     out: dict[tuple[int, int, int], int] = {}
-    for i in at.tolist():
-        key = (int(side.group[i]) >> 1, int(side.way[i]), int(side.tsval[i]))
-        n = int(side.n[i])
-        if key in wanted and n < out.get(key, n + 1):
-            out[key] = n
+    for span in spans(side.height):
+        tsval = side.tsval[span]
+        near = values[np.minimum(np.searchsorted(values, tsval), len(values) - 1)]
+        at = span.start + np.flatnonzero((near == tsval) & (side.group[span] >= 0))
+        for i in at.tolist():
+            key = (int(side.group[i]) >> 1, int(side.way[i]), int(side.tsval[i]))
+            n = int(side.n[i])
+            if key in wanted and n < out.get(key, n + 1):
+                out[key] = n
     return out

@@ -39,7 +39,7 @@ def nothing_in_common(ready: Prepared, alignment: Alignment, runs: list[Run]) ->
     Captures of other link types without a conversation or a packet in common have nothing in common, too.
     """
     a, b = ready.a, ready.b
-    known = int(np.count_nonzero(ready.known.to_b >= 0)) if ready.known and not ready.known.units else 0
+    known = ready.known.count if ready.known and not ready.known.units else 0
     if not known and not len(alignment.one_a) and not len(alignment.seg_a):
         return True
     if not known and not ready.flows.matched.height:

@@ -152,7 +152,7 @@ def far(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int, budget: Any) -> 
     return 0, 0
 
 
-def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, budget: Any, partner: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
+def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, state: Any, limit: int, partner: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
     """Pair the frames of each group that are the same and stand in the same order.
 
     Parameters
@@ -161,21 +161,31 @@ def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, budget: Any, partn
         A hash for each frame, and the frames group by group.
     starts_x, starts_y : int64 arrays
         Where each group begins in its order; an element more than there are groups.
-    budget : int64 array of one element
+    state : int64 array of five elements
+        Zero at first: the group, whether it has begun, how far both sides of it have come, comparisons left for
+        longer searches; goes on from what it says.
+    limit : int
+        Frames of `x` to look at before it returns.
     partner : int64 array
         An element for each frame of `x`, -1 at first, written: the one of `y`.
 
     Returns
     -------
     int
-        Pairs.
+        Pairs; the end has come when the group of the state is behind the last one.
     """
     (hash_x, order_x), (hash_y, order_y) = x, y
-    count = 0
-    for g in range(len(starts_x) - 1):
-        i, j, end_x, end_y = starts_x[g], starts_y[g], starts_x[g + 1], starts_y[g + 1]
-        budget[0] = BUDGET * (end_x - i + end_y - j)
-        while i < end_x and j < end_y:
+    count = looked = 0
+    budget = state[4:]
+    while state[0] < len(starts_x) - 1 and looked < limit:
+        g = state[0]
+        end_x, end_y = starts_x[g + 1], starts_y[g + 1]
+        if not state[1]:
+            state[1], state[2], state[3] = 1, starts_x[g], starts_y[g]
+            budget[0] = BUDGET * (end_x - starts_x[g] + end_y - starts_y[g])
+        i, j = state[2], state[3]
+        looked -= i
+        while i < end_x and j < end_y and looked + i < limit:
             if hash_x[order_x[i]] == hash_y[order_y[j]]:
                 partner[order_x[i]] = order_y[j]
                 count += 1
@@ -189,34 +199,52 @@ def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, budget: Any, partn
                 skip_x, skip_y = 1, 1
             i += skip_x
             j += skip_y
+        looked += i
+        state[2], state[3] = i, j
+        if i >= end_x or j >= end_y:
+            state[0], state[1] = g + 1, 0
     return count
 
 
-def place_slot(group: int, kind: int, start: int, end: int, ack: int, mask: int) -> int:  # noqa: PLR0917 - kernels take flat arguments
-    """Slot of a place in a flow: its group, kind and range, and for pure ACKs and probes what they acknowledge."""
+def place_key(group: int, kind: int, start: int, end: int, ack: int) -> int:
+    """63 bits of a place in a flow: its group, kind and range, and for pure ACKs and probes what they acknowledge."""
     last = ack if kind in (5, 6) else end
     h = ((group * 31 + kind) & 0xFFFFFFFF) * 0x5BD1E995 & 0xFFFFFFFF
     h = ((h ^ (h >> 15) ^ (start & 0xFFFFFFFF)) * 0x2C1B3C6D) & 0xFFFFFFFF
     h = ((h ^ (h >> 13) ^ (last & 0xFFFFFFFF)) * 0x297A2D39) & 0xFFFFFFFF
-    return (h ^ (h >> 16)) & mask
+    more = ((h ^ (start & 0x7FFFFFFF)) * 0x5BD1E995 + (last & 0x7FFFFFFF) * 31 + group) & 0x7FFFFFFF
+    return (more << 32) | (h ^ (h >> 16))
 
 
-def mark_places(chosen: Any, packets: Any, marks: Any) -> None:
-    """Set the marks of the places of the chosen packets (indices)."""
+def mark_places(chosen: Any, packets: Any, marks: Any, keys: Any) -> None:
+    """Set the marks of the places of the chosen packets (indices), and write their keys."""
     group, kind, start, end, ack = packets
     mask = len(marks) - 1
     for k in range(len(chosen)):
         i = chosen[k]
-        marks[place_slot(group[i], kind[i], start[i], end[i], ack[i], mask)] = 1
+        keys[k] = place_key(group[i], kind[i], start[i], end[i], ack[i])
+        marks[keys[k] & mask] = 1
 
 
-def marked_places(packets: Any, marks: Any, found: Any) -> None:
-    """Which packets stand at a marked place, or share its slot."""
+def marked_places(packets: Any, marks: Any, keys: Any, found: Any) -> None:
+    """Which packets stand at a place whose key is among the (sorted) keys; marks only save looking there."""
     group, kind, start, end, ack = packets
     mask = len(marks) - 1
     for i in range(len(group)):
-        if group[i] >= 0:
-            found[i] = marks[place_slot(group[i], kind[i], start[i], end[i], ack[i], mask)]
+        if group[i] < 0:
+            continue
+        key = place_key(group[i], kind[i], start[i], end[i], ack[i])
+        if not marks[key & mask]:
+            continue
+        low, high = 0, len(keys)
+        while low < high:
+            middle = (low + high) // 2
+            if keys[middle] < key:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(keys) and keys[low] == key:
+            found[i] = 1
 
 
 def reached(packets: Any, places: Any, asked: Any, starts: Any, out: Any) -> None:
@@ -282,7 +310,7 @@ def lowest(x: Any, y: Any, scale: Any, found: Any) -> None:
             found[k] = i
 
 
-def turns(packets: Any, order: Any, state: Any, out: Any) -> int:
+def turns(packets: Any, order: Any, closing: int, state: Any, out: Any) -> int:
     """Turns of conversations: new data of one side until the other speaks.
 
     Parameters
@@ -290,10 +318,12 @@ def turns(packets: Any, order: Any, state: Any, out: Any) -> int:
     packets : (group, kind, end, ts)
         An element a packet.
     order : int64 array
-        Packets by time order.
+        Packets by time order; empty where they stand in it already.
+    closing : int
+        Whether these are the last ones: then each conversation's last turn ends.
     state : (flow pairs, 6) int64 array
-        Zero at first: highest number of each side, side that speaks + 1, first and last time, last time of the turn
-        before (`NONE`: no turn before).
+        Zero at first, goes on from what it says: highest number of each side, side that speaks + 1, first and last
+        time, last time of the turn before (`NONE`: no turn before).
     out : (pair, asked, first, last)
         A row for each turn of a responder, written: when the originator's turn before it ended, when it began and
         ended.
@@ -306,13 +336,12 @@ def turns(packets: Any, order: Any, state: Any, out: Any) -> int:
     group, kind, end, ts = packets
     pair_of, asked_at, first_at, last_at = out
     count = 0
-    for k in range(len(order) + len(state)):
-        # Behind the last packet each conversation's last turn ends.
-        closing = k >= len(order)
-        pair = k - len(order)
+    for k in range(len(group) + len(state) * closing):
+        ends = k >= len(group)
+        pair = k - len(group)
         way = -1
-        if not closing:
-            i = order[k]
+        if not ends:
+            i = order[k] if len(order) else k
             if group[i] < 0 or kind[i] != DATA or group[i] >= 2 * len(state):
                 continue
             pair, way = group[i] >> 1, group[i] & 1
@@ -332,7 +361,7 @@ def turns(packets: Any, order: Any, state: Any, out: Any) -> int:
                 state[pair, 4],
             )
             count += 1
-        if closing:
+        if ends:
             continue
         if state[pair, 2] != 0:
             state[pair, 5] = state[pair, 4]

@@ -6,7 +6,7 @@ Must not know: a terminal (`report.diff`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from pcaptool.diff.align import HOW
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.compare import direction_text
 from pcaptool.diff.result import ALIGNMENT_SCHEMA
+from pcaptool.diff.room import rising, spans
 from pcaptool.diff.structure import packet_text
 from pcaptool.diff.text import options_text
 from pcaptool.diff.whole import Matches, Whole
 
-__all__ = ["LISTED", "Packets", "alignment_rows", "listing_of"]
+__all__ = ["LISTED", "Packets", "Rows", "listing_of"]
 
 LISTED = 500
 _WORDS = [*HOW, "only a", "only b"]
@@ -31,67 +32,80 @@ _SEGMENTATION, _ONLY_A, _ONLY_B = HOW.index("segmentation"), len(HOW), len(HOW) 
 Packets = Callable[[str, list[int]], dict[int, dict[str, Any]]]
 
 
-def alignment_rows(matches: Matches, a: Whole, b: Whole) -> tuple[int, Callable[[int], pl.DataFrame]]:
-    """Packets of both sides that belong together, in A's order, packets that only B has where they fell.
+class Rows:
+    """The alignment table (`ALIGNMENT_SCHEMA`), made a bounded number of rows at a time.
 
-    How many rows there are, and a function that makes the first so many of them: columns of `ALIGNMENT_SCHEMA`.
+    Packets of both sides that belong together, in A's order; those that only B has where they fell.
+
+    Parameters
+    ----------
+    matches : Matches
+    a, b : Whole
     """
-    # Most rows: A's packets with at most one partner, in order.
-    cut = len(np.unique(matches.seg_a))
-    few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])
-    few_b = np.concatenate([matches.seg_b, matches.only_b])
 
-    def rows(count: int) -> pl.DataFrame:
-        at_a, at_b, how = _first_rows(matches, a, b, (few_a, few_b), count + cut)
-        return _table(a, b, at_a[:count], at_b[:count], how[:count])
-
-    return a.height - cut + len(few_a), rows
-
-
-def _first_rows(
-    matches: Matches, a: Whole, b: Whole, few: tuple[Ints, Ints], count: int
-) -> tuple[Ints, Ints, Ints]:
-    """The rows of the first `count` of A's packets, and the few others where they belong: both indices, and how."""
-    base_a = np.arange(a.height) if _rising(a.n) else np.argsort(a.n, kind="stable")
-    base_a = base_a[:count]
-    single = np.ones(a.height, np.bool_)
-    single[matches.seg_a] = False
-    base_a = base_a[single[base_a]]
-    base_b = matches.to_b[base_a]
-    base_how = np.where(base_b >= 0, matches.how[base_a], _ONLY_A)
-    few_a, few_b = few
-    if len(few_a):
-        place = np.where(few_a >= 0, a.n[few_a], _fell_behind(matches, a, b, few_b))
-        if count < a.height:  # the others stand behind all of these rows
-            near = place <= (a.n[base_a[-1]] if len(base_a) else 0)
-            few_a, few_b, place = few_a[near], few_b[near], place[near]
+    def __init__(self, matches: Matches, a: Whole, b: Whole) -> None:
+        self._matches, self._a, self._b = matches, a, b
+        self._by_n = None if rising(a.n) else np.argsort(a.n, kind="stable")
+        # Most rows: A's packets with at most one partner. The few others: both indices, and behind which number of A.
+        few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])
+        few_b = np.concatenate([matches.seg_b, matches.only_b])
+        place = np.empty(len(few_a), np.int64)
+        place[few_a >= 0] = a.n[matches.seg_a]
+        place[few_a < 0] = _fell_behind(matches, a, b, matches.only_b)
         order = np.lexsort((b.n[few_b], few_a < 0, place))
-        few_a, few_b, place = few_a[order], few_b[order], place[order]
+        self._few = few_a[order], few_b[order], place[order]
+        self._cut = np.unique(matches.seg_a)
+        self.height = a.height - len(self._cut) + len(few_a)
+
+    def __call__(self) -> Iterator[pl.DataFrame]:
+        """All rows, in parts."""
+        few_place, first = self._few[2], 0
+        for span in spans(self._a.height):
+            base_a = np.arange(span.start, span.stop) if self._by_n is None else self._by_n[span]
+            last = span.stop == self._a.height
+            behind = (
+                len(few_place)
+                if last
+                else int(np.searchsorted(few_place, self._a.n[base_a[-1]], side="right"))
+            )
+            yield _table(self._a, self._b, *self._joined(base_a, slice(first, behind)))
+            first = behind
+
+    def _joined(self, base_a: Ints, few: slice) -> tuple[Ints, Ints, Ints]:
+        """Some of A's packets, and the few others among them: both indices, and how."""
+        base_a = base_a[~np.isin(base_a, self._cut)] if len(self._cut) else base_a
+        base_b = self._matches.to_b[base_a]
+        base_how = np.where(base_b >= 0, self._matches.how[base_a], _ONLY_A)
+        few_a, few_b, place = (column[few] for column in self._few)
         few_how = np.where(few_a >= 0, _SEGMENTATION, _ONLY_B)
-        behind = np.searchsorted(a.n[base_a], place, side="right")
-        base_a, base_b, base_how = (
+        behind = np.searchsorted(self._a.n[base_a], place, side="right")
+        at_a, at_b, how = (
             np.insert(x, behind, y) for x, y in ((base_a, few_a), (base_b, few_b), (base_how, few_how))
         )
-    return base_a, base_b, base_how
+        return at_a, at_b, how
 
 
 def _fell_behind(matches: Matches, a: Whole, b: Whole, asked: Ints) -> Ints:
     """For some packets of B the number of A's packet that B's last packet before it belongs to; 0 without."""
-    left = np.flatnonzero(matches.to_b >= 0)
-    partner_n, partner = (np.concatenate(x) for x in (
-        (b.n[matches.to_b[left]], b.n[matches.seg_b]), (a.n[left], a.n[matches.seg_a]),
-    ))  # fmt: skip
-    if not _rising(partner_n):
-        order = np.lexsort((partner, partner_n))
-        partner_n, partner = partner_n[order], partner[order]
-    last = np.searchsorted(partner_n, b.n[asked], side="right") - 1
-    return (
-        np.where(last >= 0, partner[np.maximum(last, 0)], 0).astype(np.int64) if len(partner) else 0 * asked
-    )
+    wanted = b.n[asked].astype(np.int64)
+    best_n, best = np.full(len(asked), -1, np.int64), np.zeros(len(asked), np.int64)
 
+    def look(partner_n: npt.NDArray[Any], partner: npt.NDArray[Any]) -> None:
+        if not rising(partner_n):
+            order = np.lexsort((partner, partner_n))
+            partner_n, partner = partner_n[order], partner[order]
+        last = np.searchsorted(partner_n, wanted, side="right") - 1
+        n, of = (np.where(last >= 0, x[last].astype(np.int64), -1) for x in (partner_n, partner))
+        nearer = (n > best_n) | ((n == best_n) & (of > best))
+        best_n[nearer], best[nearer] = n[nearer], of[nearer]
 
-def _rising(n: npt.NDArray[Any]) -> bool:
-    return bool((n[1:] > n[:-1]).all())
+    if len(asked) and len(matches.seg_a):
+        look(b.n[matches.seg_b], a.n[matches.seg_a])
+    for span in spans(len(matches.to_b) if len(asked) else 0):
+        left = np.flatnonzero(matches.to_b[span] >= 0) + span.start
+        if len(left):
+            look(b.n[matches.to_b[left]], a.n[left])
+    return best
 
 
 def _table(a: Whole, b: Whole, at_a: Ints, at_b: Ints, how: Ints) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from pcaptool.diff.align import Alignment
 from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.prepare import Prepared
+from pcaptool.diff.room import spans
 from pcaptool.diff.stand_ins import stand_ins
 from pcaptool.diff.whole import kernels
 
@@ -132,7 +133,9 @@ def known_links(ready: Prepared) -> pl.DataFrame:
     shapes = np.zeros(ready.known.exemplars.height, np.int64)
     groups = np.zeros(2 * ready.flows.matched.height, np.int64)
     to_b = ready.known.to_b
-    kernels("tally", len(to_b))(to_b, ready.known.shapes, ready.whole_a.group, shapes, groups)
+    for span in spans(len(to_b)):
+        facts = (to_b[span], ready.known.shapes[span], ready.whole_a.group[span])
+        kernels("tally", len(to_b))(*facts, shapes, groups)
     macs = [(ready.known.exemplars[c], shapes) for c in ("link.src", "link.dst")]
     per_pair = groups.reshape(-1, 2).sum(axis=1)
     hosts = [(ready.flows.matched[c], per_pair) for c in ("src_a", "dst_a")]

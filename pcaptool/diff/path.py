@@ -11,6 +11,7 @@ changes; skew of captures under a second, or where the directions disagree about
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +20,8 @@ import numpy as np
 from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.numbers_kernel import NONE
 from pcaptool.diff.result import Timing
+from pcaptool.diff.room import spans
+from pcaptool.diff.sample import Sample
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.whole import Couples, Whole, kernels
 
@@ -57,9 +60,14 @@ class Clocks:
 
 def delays_of(a: Whole, b: Whole, couples: Couples) -> Delays:
     """Times of the aligned packets of both directions."""
-    counts = [int(np.count_nonzero(couples.way == way)) for way in (0, 1)]
-    ahead, back = ((np.empty(n, np.int64), np.empty(n, np.int64)) for n in counts)
-    kernels("steps", sum(counts))((couples.a, couples.b, couples.way), a.ts, b.ts, (*ahead, *back))
+    parts = [couples.way[span] for span in spans(len(couples.way))]
+    counts = [sum(int(np.count_nonzero(part == way)) for part in parts) for way in (0, 1)]
+    ahead, back = [(a.room.empty(n, np.int64), a.room.empty(n, np.int64)) for n in counts]
+    kernel, done = kernels("steps", sum(counts)), np.zeros(2, np.int64)
+    first = min((int(a.ts[couples.a[span]].min()) for span in spans(len(couples.a))), default=0)
+    for span in spans(len(couples.a)):
+        some = (couples.a[span], couples.b[span], couples.way[span])
+        kernel(some, a.ts, b.ts, first, (*ahead, *back), done)
     return ahead, back
 
 
@@ -70,16 +78,22 @@ def clocks_of(delays: Delays) -> Clocks:
         known = ahead if len(ahead) else back
         return Clocks(a_is_nearer=True, offset_ns=int(np.min(known)) if len(known) else 0, both_ways=False)
     skew = _skew(delays)
-    ahead, back = (_unskewed(*one, skew) for one in delays)
-    a_is_nearer = bool(np.median(ahead) >= np.median(back))
-    edges = (
-        (int(np.min(ahead)), int(np.max(back))) if a_is_nearer else (int(np.max(ahead)), int(np.min(back)))
-    )
+    there, again = (_unskewed(*one, skew) for one in delays)
+    a_is_nearer = there.twice_median() >= again.twice_median()
+    ends = (*there.at_ranks((0, there.count - 1)), *again.at_ranks((0, again.count - 1)))
+    edges = (ends[0], ends[3]) if a_is_nearer else (ends[1], ends[2])
     return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew)
 
 
-def _unskewed(when: Ints, step: Ints, skew_ppb: int) -> Ints:
-    return step - when // 1000 * skew_ppb // 1_000_000 if skew_ppb else step
+def _unskewed(when: Ints, step: Ints, skew_ppb: int, offset_ns: int = 0, sign: int = 1) -> Sample:
+    """Times of B minus those of A without skew and offset; `sign` -1: the other way round."""
+
+    def parts() -> Iterator[Ints]:
+        for span in spans(len(step)):
+            part = step[span] - (when[span] // 1000 * skew_ppb // 1_000_000 if skew_ppb else 0) - offset_ns
+            yield sign * part
+
+    return Sample(parts, len(step))
 
 
 def _skew(delays: Delays) -> int:
@@ -157,7 +171,8 @@ def one_way_timing(delays: Delays, clocks: Clocks) -> list[Timing]:
     """Delays between the two points in each direction, up to half of what the smallest delays differ."""
     out = []
     for direction, name in enumerate(("one_way_fwd", "one_way_rev")):
-        mine = _unskewed(*delays[direction], clocks.skew_ppb) - clocks.offset_ns
-        if len(mine):
-            out.append(quantiles(name, mine if (direction == 0) == clocks.a_is_nearer else -mine))
+        sign = 1 if (direction == 0) == clocks.a_is_nearer else -1
+        mine = _unskewed(*delays[direction], clocks.skew_ppb, clocks.offset_ns, sign)
+        if mine.count:
+            out.append(quantiles(name, mine))
     return out

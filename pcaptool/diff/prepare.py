@@ -17,7 +17,7 @@ from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, match_flows, said_of, signatures
 from pcaptool.diff.keys import grouped
 from pcaptool.diff.units import bases_of, relative, with_elapsed
-from pcaptool.diff.whole import Whole, kernels, whole_of
+from pcaptool.diff.whole import Whole, same_frames, whole_of
 
 __all__ = ["Flows", "Known", "Prepared", "matched_flows", "prepare", "with_pairs"]
 
@@ -36,6 +36,8 @@ class Known:
         For each packet of A (index into its `Whole`) the one of B, or -1.
     units : bool
         Whether these packets have units like all others.
+    count : int
+        How many of A's packets have one.
     shapes : numpy.ndarray
         Shape of each packet of A; without units only.
     exemplars : polars.DataFrame
@@ -44,6 +46,7 @@ class Known:
 
     to_b: Ints
     units: bool
+    count: int
     shapes: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int16))
     exemplars: pl.DataFrame = field(default_factory=pl.DataFrame)
 
@@ -155,20 +158,17 @@ def prepare(
         left[i] = with_elapsed(relative(left[i], flows.bases[i]) if torn else left[i])
     a, b = grouped(left, flows.matched)
     a, b = (u.with_columns(at=pl.col("row")) for u in (a, b))
-    known = (
-        Known(_same_frames(a, b, flows.matched.height), units=True) if same_frames and bytes_known else None
-    )
+    known = _same_frames(a, b, flows.matched.height) if same_frames and bytes_known else None
     return Prepared(a, b, whole_of(a), whole_of(b), known, flows, noise, bytes_known)
 
 
-def _same_frames(a: pl.DataFrame, b: pl.DataFrame, pairs: int) -> Ints:
-    """For each row of A the row of B with the same frame at its place of the order, or -1."""
+def _same_frames(a: pl.DataFrame, b: pl.DataFrame, pairs: int) -> Known:
+    """For each row of A the row of B with the same frame at its place of the order."""
     frame = pl.struct("frame_print", "cap_len", "len").hash().reinterpret(signed=True)
     x, y = ((u.select(frame).to_series().to_numpy(), np.arange(u.height)) for u in (a, b))
     starts = [np.searchsorted(u["g"].to_numpy(), np.arange(2 * pairs + 1)) for u in (a, b)]
     out = np.full(a.height, -1, np.int64)
-    kernels("same_frames", a.height)(x, y, *starts, np.zeros(1, np.int64), out)
-    return out
+    return Known(out, units=True, count=same_frames(x, y, starts[0], starts[1], out))
 
 
 def matched_flows(

@@ -4,7 +4,8 @@ Knows: which packets have to be looked at field by field: those without an equal
 those that share a place in their flow's stream with such a one. All others are counted by shape.
 Must not know: fields, rules.
 The answer is the one of the full way (`prepare`): tests/property/test_diff_quick.py holds them against each other.
-Memory: about 120 bytes a packet, and units of the packets that are looked at.
+Memory: units of the packets that are looked at, what flows need, and a bounded number of columns of about 120 bytes a
+packet together: of long captures they lie in files (`room`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pcaptool.diff.listing import LISTED, Packets
 from pcaptool.diff.load import stages_beside
 from pcaptool.diff.prepare import Flows, Known, Prepared, matched_flows, with_pairs
 from pcaptool.diff.result import Diff
+from pcaptool.diff.room import spans, where
 from pcaptool.diff.rules import rules_in_force
 from pcaptool.diff.run import conclude, of_times
 from pcaptool.diff.settings import Relation, Settings, Which
@@ -35,7 +37,7 @@ from pcaptool.diff.some import load_some
 from pcaptool.diff.start import Skimming
 from pcaptool.diff.tolerance import parse_tolerances
 from pcaptool.diff.units import placed, units_of, voted_bases
-from pcaptool.diff.whole import Whole, kernels
+from pcaptool.diff.whole import Whole, kernels, same_frames
 from pcaptool.engine import Engine
 
 __all__ = ["diff_quickly"]
@@ -170,9 +172,7 @@ class _Quick:
         self.sides, self.flows, self.engine = sides, flows, engine
         self.groups = 2 * flows.matched.height
         self.wholes = _both(self._whole, ("a", "b"))
-        ordered = _both(
-            lambda whole: self._by_group(whole.group, self.groups), (self.wholes[0], self.wholes[1])
-        )
+        ordered = _both(lambda whole: self._by_group(whole, self.groups), (self.wholes[0], self.wholes[1]))
         self.orders = [order for order, _ in ordered]
         self.to_b, self.same = self._same(*(starts for _, starts in ordered))
 
@@ -195,33 +195,39 @@ class _Quick:
             np.append(np.repeat(begin, 2), packets["ts"].min()),
         )  # fmt: skip
         height = side.height
-        group, elapsed, end = (np.empty(height, np.int64) for _ in range(3))
-        direction = np.empty(height, np.int8)
+        room = side.room
+        group, elapsed, end = (room.empty(height, np.int64) for _ in range(3))
+        direction = room.empty(height, np.int8)
+        n = room.empty(height, np.uint32)
+        for span in spans(height):
+            n[span] = np.arange(span.start + 1, span.stop + 1, dtype=np.uint32)
         moved = tuple(packets[c] for c in ("group", "ts", "start", "space", "ack"))
-        kernels("settle", height)(moved, ways, (group, direction, elapsed, end))
+        out, kernel = (group, direction, elapsed, end), kernels("settle", height)
+        for span in spans(height):
+            kernel(tuple(c[span] for c in moved), ways, tuple(c[span] for c in out))
         return Whole(
-            np.arange(1, height + 1, dtype=np.uint32), packets["ts"], elapsed, group, direction, packets["kind"],
-            packets["start"], end, packets["ack"], packets["tsval"], np.empty(0, np.int64), side.cut,
+            n, packets["ts"], elapsed, group, direction, packets["kind"],
+            packets["start"], end, packets["ack"], packets["tsval"], np.empty(0, np.int64), side.cut, room,
         )  # fmt: skip
 
     @staticmethod
-    def _by_group(group: Ints, count: int) -> tuple[Ints, Ints]:
+    def _by_group(whole: Whole, count: int) -> tuple[Ints, Ints]:
         starts = np.zeros(count + 1, np.int64)
-        order = np.empty(len(group), np.int64)
-        kernels("by_group", len(group))(group, starts, order)
+        order = whole.room.empty(whole.height, np.int64)
+        kernels("by_group", whole.height)(whole.group, starts, order)
         return order[: starts[-1]], starts
 
     def _same(self, starts_a: Ints, starts_b: Ints) -> tuple[Ints, int]:
         """For each packet of A the equal one of B, or -1; and how many have one."""
         x, y = ((s.packets["hash"], o) for s, o in zip(self.sides, self.orders, strict=True))
-        to_b = np.full(self.wholes[0].height, -1, np.int64)
-        same = kernels("same_frames", len(to_b))(x, y, starts_a, starts_b, np.zeros(1, np.int64), to_b)
-        return to_b, same
+        to_b = self.wholes[0].room.full(self.wholes[0].height, -1, np.int64)
+        return to_b, same_frames(x, y, starts_a, starts_b, to_b)
 
     def prepared(self) -> tuple[tuple[Side, Side], Prepared]:
         """Units of the packets that have to be looked at."""
-        to_a = np.full(self.wholes[1].height, -1, np.int64)
-        kernels("turned", len(self.to_b))(self.to_b, to_a)
+        to_a = self.wholes[1].room.full(self.wholes[1].height, -1, np.int64)
+        for span in spans(len(self.to_b)):
+            kernels("turned", len(self.to_b))(self.to_b[span], span.start, to_a)
         chosen = self._chosen(to_a)
         sides = _both(
             lambda job: self._some(*job, stages=True),
@@ -230,27 +236,40 @@ class _Quick:
         units = [self._units(x, name) for x, name in zip(sides, "ab", strict=True)]
         a, b = grouped(units, self.flows.matched)
         wholes = [self._finished(w, u, o) for w, u, o in zip(self.wholes, (a, b), self.orders, strict=True)]
+        self.orders = []  # the wholes have their own
         ends = ((a, 0, self.to_b, None), (b, 1, to_a, to_a))
         a, b = _both(lambda job: self._anchored(*job), ends)
         exemplars = a.join(
             pl.DataFrame({"n": self.sides[0].exemplars.astype(np.uint32)}).with_row_index("shape"), on="n"
         ).sort("shape")
-        known = Known(self.to_b, units=False, shapes=self.sides[0].packets["shape"], exemplars=exemplars)
+        known = Known(
+            self.to_b,
+            units=False,
+            count=self.same,
+            shapes=self.sides[0].packets["shape"],
+            exemplars=exemplars,
+        )
         ready = Prepared(a, b, wholes[0], wholes[1], known, self.flows, 0, bytes_known=True)
         return (sides[0], sides[1]), ready
 
     def _chosen(self, to_a: Ints) -> list[Ints]:
         """Numbers of the packets to decode: without an equal one, at a place of such a one, or an exemplar."""
         marks = np.zeros(_MARKS, np.uint8)
-        lone = [np.flatnonzero(x < 0) for x in (self.to_b, to_a)]
+        lone = [where(x, below=0) for x in (self.to_b, to_a)]
         places = [(w.group, w.kind, w.start, w.end, w.ack) for w in self.wholes]
+        keys = []
         for rows, packets in zip(lone, places, strict=True):
             in_flow = rows[packets[0][rows] >= 0]
-            kernels("mark_places", len(in_flow))(in_flow, packets, marks)
+            keys.append(np.empty(len(in_flow), np.int64))
+            kernels("mark_places", len(in_flow))(in_flow, packets, marks, keys[-1])
+        asked = np.unique(np.concatenate(keys))
         out: list[npt.NDArray[np.uint8]] = []
         for i, packets in enumerate(places):
-            found = np.zeros(len(packets[0]), np.uint8)
-            kernels("marked_places", len(found))(packets, marks, found)
+            found = self.wholes[i].room.full(len(packets[0]), 0, np.uint8)
+            for span in spans(len(found)):
+                kernels("marked_places", len(found))(
+                    tuple(c[span] for c in packets), marks, asked, found[span]
+                )
             found[lone[i]] = 1
             found[:LISTED] = 1  # what a reader sees first is asked for in any case
             out.append(found)
@@ -291,8 +310,10 @@ class _Quick:
         at, group = units["at"].to_numpy(), units["g"].to_numpy()
         whole.group[at] = group
         limit = int(whole.group[order[-1]]) + 1 if len(order) else 0  # behind all directions of flows
-        strays = np.flatnonzero(whole.group < 0)
-        return replace(whole, order=np.concatenate([strays, order, at[group >= limit]]))
+        strays, behind = where(whole.group, below=0), at[group >= limit]
+        whole_order = whole.room.empty(len(strays) + len(order) + len(behind), np.int64)
+        np.concatenate([strays, order, behind], out=whole_order)
+        return replace(whole, order=whole_order)
 
     def _anchored(self, units: pl.DataFrame, side: int, known: Ints, to_a: Ints | None) -> pl.DataFrame:
         """Adds the latest equal packet (not -1 in `known`) before each, in its group and in its flow.

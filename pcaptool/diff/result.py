@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "PacketBytes",
     "RuleUse",
     "Timing",
+    "first_rows",
 ]
 
 DIFFERENCE_SCHEMA: dict[str, Any] = {
@@ -142,8 +143,19 @@ class Timing:
     max_ns: int
 
 
-def _no_rows(_count: int) -> pl.DataFrame:
-    return pl.DataFrame(schema=ALIGNMENT_SCHEMA)
+def _no_rows() -> Iterator[pl.DataFrame]:
+    return iter(())
+
+
+def first_rows(parts: Callable[[], Iterator[pl.DataFrame]], count: int) -> pl.DataFrame:
+    """The first so many rows of a table that comes in parts."""
+    found = [pl.DataFrame(schema=ALIGNMENT_SCHEMA)]
+    for part in parts():
+        if count <= 0:
+            break
+        found.append(part.head(count))
+        count -= part.height
+    return pl.concat(found, rechunk=True)
 
 
 @dataclass(frozen=True)
@@ -164,8 +176,8 @@ class Diff:
     rules : tuple of RuleUse
     aligned : int
         Rows of `alignment`.
-    rows : callable
-        The first so many rows of `alignment`.
+    parts : callable
+        Makes `alignment` a bounded number of rows at a time.
     differences : polars.DataFrame
         Columns of `DIFFERENCE_SCHEMA`, most important first; at most a bounded number for each field.
     differing : int
@@ -195,7 +207,7 @@ class Diff:
     layers: tuple[LayerResult, ...] = ()
     rules: tuple[RuleUse, ...] = ()
     aligned: int = 0
-    rows: Callable[[int], pl.DataFrame] = field(default=_no_rows, repr=False)
+    parts: Callable[[], Iterator[pl.DataFrame]] = field(default=_no_rows, repr=False)
     differences: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIFFERENCE_SCHEMA))
     differing: int = 0
     timing: tuple[Timing, ...] = ()
@@ -215,6 +227,10 @@ class Diff:
         flow's first packet (of the capture for packets of no flow).
         """
         return self.rows(self.aligned)
+
+    def rows(self, count: int) -> pl.DataFrame:
+        """The first so many rows of `alignment`."""
+        return first_rows(self.parts, count)
 
     @property
     def same(self) -> bool:

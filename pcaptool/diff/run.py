@@ -6,7 +6,7 @@ Must not know: how files are read, or how a result is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,12 +24,14 @@ from pcaptool.diff.compare import Comparison, add_same, compare
 from pcaptool.diff.detail import with_bytes, with_echoes
 from pcaptool.diff.early import nothing_in_common, nothing_to_compare, strangers
 from pcaptool.diff.fields import FIELD_BY_NAME, LAYERS
-from pcaptool.diff.listing import LISTED, Packets, alignment_rows, listing_of
+from pcaptool.diff.listing import LISTED, Packets, Rows, listing_of
 from pcaptool.diff.pairs import KNOWN_LINKS, Pairs, known_links, pairs_of
 from pcaptool.diff.path import clocks_of, delays_of, one_way_timing
 from pcaptool.diff.prepare import Prepared, prepare
-from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing
+from pcaptool.diff.result import DIFFERENCE_SCHEMA, Diff, LayerResult, RuleUse, Timing, first_rows
+from pcaptool.diff.room import spans
 from pcaptool.diff.rules import RULES, rules_in_force
+from pcaptool.diff.sample import Sample
 from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
 from pcaptool.diff.side import Side
@@ -117,7 +119,7 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
     aligned = _Aligned(alignment, matches, couples, one, cut, runs)
     found, aside = _compared(ready, aligned, settings)
     differences = _ordered(found.differences)
-    on_path = relation == "path" and (couples.way >= 0).any()
+    on_path = relation == "path" and couples.way.max(initial=-1) >= 0
     delays = delays_of(ready.whole_a, ready.whole_b, couples) if on_path else None
     clocks = clocks_of(delays) if delays is not None else None
     passed = one_way_timing(delays, clocks) if delays is not None and clocks is not None else []
@@ -135,7 +137,7 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         spans=shared_spans(matches, *wholes) if len(differences) else None,
     )
     differences = with_echoes(with_bytes(differences, sides, units), wholes)
-    aligned_rows, rows = alignment_rows(matches, *wholes)
+    rows = Rows(matches, *wholes)
     pairs = ready.flows.matched.height
     exchanges = (exchanges_of(ready.whole_a, pairs), exchanges_of(ready.whole_b, pairs))
     return Diff(
@@ -146,8 +148,8 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         name_b=sides[1].name,
         layers=_layers(found),
         rules=_rule_uses(found, settings, ready.noise),
-        aligned=aligned_rows,
-        rows=rows,
+        aligned=rows.height,
+        parts=rows,
         differences=differences,
         differing=found.differing,
         timing=(*(passed if relation == "path" else _timing(ready, couples)), *exchange_timing(*exchanges)),
@@ -156,7 +158,7 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
             *distributions_of(*wholes, exchanges, gaps=relation == "model"),
             *stage_distributions(sides[0].stages, sides[1].stages),
         ),
-        listing=listing_of(rows(LISTED), packets, differences),
+        listing=listing_of(first_rows(rows, LISTED), packets, differences),
         flows=ready.flows.matched.drop("syn_0_a", "syn_0_b"),
         bytes_view=partial(bytes_of, differences, sides, packets),
         notes=_notes(sides, ready, found, differences),
@@ -185,9 +187,9 @@ def _alignment(ready: Prepared, relation: Relation) -> tuple[Alignment, pl.DataF
         return align(a, b), none
     at_b = ready.known.to_b[a["at"].to_numpy()]
     mine = np.flatnonzero(at_b >= 0)
-    row_of = np.full(ready.whole_b.height, -1, np.int64)
-    row_of[b["at"].to_numpy()] = np.arange(b.height)
-    found = align(a, b, (mine, row_of[at_b[mine]]))
+    rows_b = b["at"].to_numpy()
+    by_at = np.argsort(rows_b)
+    found = align(a, b, (mine, by_at[np.searchsorted(rows_b, at_b[mine], sorter=by_at)]))
     if ready.known.units:
         return found, none
     new = ~np.isin(found.one_a, mine)
@@ -199,8 +201,9 @@ def _matches(ready: Prepared, alignment: Alignment) -> Matches:
     """The alignment in terms of all packets."""
     at_a, at_b = ready.a["at"].to_numpy(), ready.b["at"].to_numpy()
     known = ready.known if ready.known is not None and not ready.known.units else None
-    to_b = known.to_b.copy() if known else np.full(ready.whole_a.height, -1, np.int64)
-    how = np.zeros(ready.whole_a.height, np.int8)
+    room, height = ready.whole_a.room, ready.whole_a.height
+    to_b = room.copy(known.to_b) if known else room.full(height, -1, np.int64)
+    how = room.full(height, 0, np.int8)
     to_b[at_a[alignment.one_a]] = at_b[alignment.one_b]
     how[at_a[alignment.one_a]] = alignment.one_how
     return Matches(
@@ -263,21 +266,31 @@ def _one_comparison(
 ) -> Comparison:
     a, b, alignment, couples = ready.a, ready.b, aligned.alignment, aligned.couples
     # Packets without units are equal ones of flows: their direction says whose they are.
-    whole = ready.whole_a.way >= 0 if side is None else ready.whole_a.way == (1 if side == "server" else 0)
+    room, way = ready.whole_a.room, ready.whole_a.way
+    whole = room.empty(len(way), np.bool_)
+    for span in spans(len(way)):
+        whole[span] = way[span] >= 0 if side is None else way[span] == (1 if side == "server" else 0)
     whole[a["at"].to_numpy()] = counted[0]
     out = compare(aligned.one, counted[0][alignment.one_a], settings)
     _merge(out, compare(aligned.cut, counted[0][alignment.seg_a], settings, segments=True))
     if ready.known is not None and not ready.known.units:
         same = np.zeros(ready.known.exemplars.height, np.int64)
-        known = np.where(whole, ready.known.to_b, -1) if side is not None else ready.known.to_b
-        kernels("tally", len(known))(known, ready.known.shapes, ready.whole_a.group, same, same[:0])
+        known = ready.known.to_b
+        if side is not None:
+            known = room.copy(known)
+            known[~whole] = -1
+        for span in spans(len(known)):
+            facts = (known[span], ready.known.shapes[span], ready.whole_a.group[span])
+            kernels("tally", len(known))(*facts, same, same[:0])
         add_same(out, ready.known.exemplars, same)
     add_runs(out, aligned.runs, (a, b), counted[0], settings)
     add_missing(out, a, alignment.only_a, counted[0], side="a")
     add_missing(out, b, alignment.only_b, counted[1], side="b")
     add_flows(out, ready.flows.lone[0], a.with_columns(counted=counted[0])[alignment.only_a], side="a")
     add_flows(out, ready.flows.lone[1], b.with_columns(counted=counted[1])[alignment.only_b], side="b")
-    wholes, mine = (ready.whole_a, ready.whole_b), whole[couples.a]
+    wholes, mine = (ready.whole_a, ready.whole_b), room.empty(len(couples.a), np.bool_)
+    for span in spans(len(mine)):
+        mine[span] = whole[couples.a[span]]
     add_order(out, *wholes, couples, mine, everywhere=settings.relation == "exact")
     add_times(out, wholes, couples, mine, settings)
     return out
@@ -319,9 +332,14 @@ def _rule_uses(found: Comparison, settings: Settings, noise: int) -> tuple[RuleU
 
 def _timing(ready: Prepared, couples: Couples) -> list[Timing]:
     a, b = ready.whole_a, ready.whole_b
-    in_flow = a.pair(couples.a) >= 0
-    deltas = (b.elapsed[couples.b] - a.elapsed[couples.a])[in_flow]
-    return [quantiles("packet", deltas)] if len(deltas) else []
+
+    def deltas() -> Iterator[Ints]:
+        for span in spans(len(couples.a)):
+            in_flow = a.pair(couples.a[span]) >= 0
+            yield (b.elapsed[couples.b[span]] - a.elapsed[couples.a[span]])[in_flow]
+
+    count = sum(len(part) for part in deltas())
+    return [quantiles("packet", Sample(deltas, count))] if count else []
 
 
 def _behaviour(ready: Prepared, relation: Relation) -> pl.DataFrame:

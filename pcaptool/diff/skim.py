@@ -3,7 +3,8 @@
 Knows: how runs of packets go through the kernels, and which tables those share.
 Must not know: the other side.
 Must not load polars: the pass begins while that is being imported.
-Memory: 60 bytes a packet and, for each flow, what `analyze.flow_kernel` holds; never the packets' bytes.
+Memory: 51 bytes a packet, of long captures in files (`room`), and, for each flow, what `analyze.flow_kernel` holds;
+never the packets' bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pcaptool.decode.kernels.codes import F_IPV4
 from pcaptool.diff import numbers_kernel as nk
 from pcaptool.diff import skim_kernel as sk
 from pcaptool.diff.arrays import Ints
+from pcaptool.diff.room import Room
 from pcaptool.engine import Engine
 from pcaptool.file import open_capture
 from pcaptool.file.model import Run
@@ -63,6 +65,8 @@ class Skim:
     odd, cut : int
         Packets that only decoding can place; packets that were captured only in part.
     notes : list of str
+    room : Room
+        Where further columns go.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class Skim:
     odd: int
     cut: int
     notes: list[str]
+    room: Room
 
     @property
     def height(self) -> int:
@@ -88,9 +93,9 @@ class Skim:
         return pl.DataFrame(self.flow_columns, schema_overrides=texts)
 
 
-def skim(path: Path, engine: Engine, stop: threading.Event | None = None) -> Skim:
+def skim(path: Path, engine: Engine, room: Room, stop: threading.Event | None = None) -> Skim:
     """Read a capture once; ends early, with `odd` set, at a packet that only decoding can place, or when told to."""
-    pass_ = _Pass(engine)
+    pass_ = _Pass(engine, room)
     with open_capture(path, engine) as capture:
         for run in capture.runs(_RUN):
             pass_.make_room(len(run), capture.position, capture.size_bytes)
@@ -104,7 +109,8 @@ def skim(path: Path, engine: Engine, stop: threading.Event | None = None) -> Ski
 class _Pass:
     """What the kernels keep from run to run."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, room: Room) -> None:
+        self._room = room
         self._skim = engine.flat(sk.__name__, "skim")
         self._track = engine.flat(fk.__name__, "track")
         self._rehash = engine.flat(fk.__name__, "rehash")
@@ -131,7 +137,7 @@ class _Pass:
             2 * need if size is None else need + (size - position) * need * 17 // (16 * max(position, 1)) + 64
         )
         for name, column in self._columns.items():
-            grown = np.empty(max(room, need), column.dtype)
+            grown = self._room.empty(max(room, need), column.dtype)
             grown[: self._height] = column[: self._height]
             self._columns[name] = grown
 
@@ -190,7 +196,7 @@ class _Pass:
         shapes = self._tables[2][: int(self.state[sk.N_SHAPES]), 1]
         return Skim(
             path, packets, self._ways[: 2 * count].copy(), self._flow_table(count), shapes.copy(),
-            int(self.state[sk.N_ODD]), int(self.state[sk.N_CUT]), notes,
+            int(self.state[sk.N_ODD]), int(self.state[sk.N_CUT]), notes, self._room,
         )  # fmt: skip
 
     def _flow_table(self, count: int) -> dict[str, Any]:

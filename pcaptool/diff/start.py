@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcaptool.diff.room import Room, letting_go
 from pcaptool.diff.rules import OF_ALL_PACKETS, rules_in_force
 from pcaptool.diff.skim import Skim, skim
 from pcaptool.engine import Engine
@@ -46,12 +47,16 @@ def quickly(
     tolerances: Mapping[str, str | float] | None = None,
     side: Which | None = None,
     engine: Engine | None = None,
+    room: Room | None = None,
 ) -> Diff | None:
-    """Compare two captures; None where that needs everything decoded. Parameters as `pcaptool.diff.diff`."""
+    """Compare two captures; None where that needs everything decoded. Parameters as `pcaptool.diff.diff`.
+
+    `room` is where columns go; without, long ones to files.
+    """
     if relation == "model" or rules_in_force(relation or "path", rules) & OF_ALL_PACKETS:
         return None
     engine = engine or Engine("compiled")
-    with _skimming(Path(a), Path(b), engine) as begun:
+    with letting_go(), _skimming(Path(a), Path(b), engine, room or Room()) as begun:
         import pyarrow as pa  # noqa: F401, PLC0415 - while the captures are read
 
         from pcaptool.diff.quick import diff_quickly  # noqa: PLC0415
@@ -62,7 +67,7 @@ def quickly(
 
 
 @contextmanager
-def _skimming(a: Path, b: Path, engine: Engine) -> Iterator[Skimming]:
+def _skimming(a: Path, b: Path, engine: Engine, room: Room) -> Iterator[Skimming]:
     """Both captures are being read, each by a thread of its own, which ends with the block at the latest.
 
     Kernels leave the interpreter to others: to the other capture, and to whoever imports what comes next.
@@ -70,6 +75,6 @@ def _skimming(a: Path, b: Path, engine: Engine) -> Iterator[Skimming]:
     stop = threading.Event()
     with ThreadPoolExecutor(2, "pcaptool-skim") as pool:
         try:
-            yield pool.submit(skim, a, engine, stop), pool.submit(skim, b, engine, stop)
+            yield pool.submit(skim, a, engine, room, stop), pool.submit(skim, b, engine, room, stop)
         finally:
             stop.set()

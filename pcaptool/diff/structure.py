@@ -17,10 +17,13 @@ from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
 from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.result import DIFFERENCE_SCHEMA
+from pcaptool.diff.room import spans
 from pcaptool.diff.segments import Run
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.text import flags_text
 from pcaptool.diff.whole import Couples, Whole, kernels
+
+_STRETCH_ENDS = 2  # `couples_kernel.unsettled`'s mark
 
 __all__ = ["STRUCTURE_FIELDS", "add_flows", "add_missing", "add_order", "add_runs", "packet_text"]
 
@@ -128,42 +131,47 @@ def add_order(
     everywhere : bool
         Whether packets of no flow have an order, too.
     """
-    ordered = counted if everywhere else counted & (couples.pair >= 0)
-    number = np.zeros(1, np.int64)
-    behind = kernels("disorder", len(ordered))(
-        (couples.a, couples.b), (a.group, b.group), b.n, ordered.view(np.uint8), number
-    )
-    if not behind:
-        out.add(STRUCTURE_FIELDS["order"], int(number[0]), int(number[0]), 0, 0)
-        return
-    same = a.group[couples.a] == b.group[couples.b]
-    usable = np.flatnonzero(same & ordered)
-    group, place = a.group[couples.a[usable]], b.n[couples.b[usable]].astype(np.int64)
-    fine = np.r_[True, (np.diff(place) > 0) | (np.diff(group) != 0)] if len(place) else np.zeros(0, np.bool_)
+    ordered = a.room.empty(len(counted), np.uint8)
+    for span in spans(len(ordered)):
+        ordered[span] = counted[span] & (everywhere | (couples.pair[span] >= 0))
+    number, behind, total = np.zeros(3, np.int64), 0, 0
+    for span in spans(len(ordered)):
+        some = (couples.a[span], couples.b[span])
+        behind += kernels("disorder", len(ordered))(some, (a.group, b.group), b.n, ordered[span], number)
+    if behind:
+        total = _add_moved(out, a, b, couples, ((couples.a, couples.b), (a.group, b.group), b.n, ordered))
+    out.add(STRUCTURE_FIELDS["order"], int(number[0]), int(number[0]) - total, 0, total)
+
+
+def _add_moved(out: Comparison, a: Whole, b: Whole, couples: Couples, facts: tuple[Any, ...]) -> int:
+    """Tells of the packets outside the longest common order; how many there are."""
+    height = len(couples.a)
+    marks = a.room.full(height, 0, np.uint8)
+    kernels("unsettled", height)(*facts, a.room.empty(height, np.int64), marks)
+    rows = np.concatenate([np.flatnonzero(marks[span]) + span.start for span in spans(height)])
     told: list[dict[str, Any]] = []
-    moved_total = 0
-    for g in np.unique(group[~fine]):
-        low, high = np.searchsorted(group, g), np.searchsorted(group, g, side="right")
-        moved = low + np.array(_outside_longest(place[low:high]), np.int64)
-        moved_total += len(moved)
-        some = usable[moved[: DIFFERENCES_A_FIELD - len(told)]]
-        before = [
-            _before(side, g, index[some]) for side, index in ((a, couples.a), (b, couples.b)) if len(some)
-        ]
-        for k, i in enumerate(some.tolist()):
-            n = (int(a.n[couples.a[i]]), int(b.n[couples.b[i]]))
-            way = int(couples.way[i])
-            values = (before[0][k], before[1][k])
+    total = 0
+    # What lies before a stretch is lower than all in it: the longest order is made of those of the stretches.
+    for stretch in np.split(rows, np.flatnonzero(marks[rows] == _STRETCH_ENDS)[:-1] + 1):
+        moved = stretch[np.array(_outside_longest(b.n[couples.b[stretch]]), np.int64)]
+        total += len(moved)
+        for i in moved[: DIFFERENCES_A_FIELD - len(told)].tolist():
+            at_a, at_b, way = int(couples.a[i]), int(couples.b[i]), int(couples.way[i])
+            n, values = (int(a.n[at_a]), int(b.n[at_b])), (_before(a, at_a), _before(b, at_b))
             told.append(_row("order", int(couples.pair[i]), None if way < 0 else way, n, values))
-    out.add(STRUCTURE_FIELDS["order"], len(place), len(place) - moved_total, 0, moved_total)
     _add(out, told)
+    return total
 
 
-def _before(side: Whole, group: int, some: Ints) -> list[str]:
-    """What stands before some packets of a group in its order, in words."""
-    n = np.sort(side.n[side.group == group])
-    at = np.searchsorted(n, side.n[some])
-    return [f"behind frame {n[i - 1]}" if i else "first" for i in at.tolist()]
+def _before(side: Whole, at: int) -> str:
+    """What stands before a packet in the order of its group, in words."""
+
+    def place(i: int) -> tuple[int, int]:
+        return int(side.group[i]), int(side.n[i])
+
+    k = bisect_left(side.order, place(at), key=place)
+    before = int(side.order[k - 1]) if k else -1
+    return f"behind frame {side.n[before]}" if k and side.group[before] == side.group[at] else "first"
 
 
 def _outside_longest(places: Ints) -> list[int]:

@@ -14,6 +14,8 @@ from pcaptool.diff.arrays import Ints
 from pcaptool.diff.compare import DIFFERENCES_A_FIELD, Comparison, direction_text
 from pcaptool.diff.fields import ComparedField
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, Timing
+from pcaptool.diff.room import rising, spans
+from pcaptool.diff.sample import Sample, sample_of
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.whole import Couples, Whole, kernels
 
@@ -22,14 +24,11 @@ __all__ = ["add_times", "exchange_timing", "exchanges_of", "quantiles"]
 _TIME = ComparedField("frame.time", "link", 15)
 
 
-def quantiles(what: str, deltas: npt.NDArray[np.int64]) -> Timing:
+def quantiles(what: str, deltas: Sample) -> Timing:
     """Quantiles by rank, so that every figure is one that occurred."""
-    last = len(deltas) - 1
-    middle, high = last // 2, len(deltas) - 1 - last * 5 // 100
-    ordered = np.partition(deltas, (middle, high))
-    return Timing(
-        what, len(deltas), int(deltas.min()), int(ordered[middle]), int(ordered[high]), int(deltas.max())
-    )
+    last = deltas.count - 1
+    ranks = (0, last // 2, last - last * 5 // 100, last)
+    return Timing(what, deltas.count, *deltas.at_ranks(ranks))
 
 
 def add_times(
@@ -49,23 +48,29 @@ def add_times(
     by_clock = "time" not in tolerances
     a, b = sides
     if by_clock and "absolute-time" in rules:
-        counts = counted.view(np.uint8)
-        equal = kernels("equal_times", len(counts))(a.ts, b.ts, couples.a, couples.b, counts)
+        counts, equal = counted.view(np.uint8), 0
+        for span in spans(len(counts)):
+            some = (couples.a[span], couples.b[span], counts[span])
+            equal += kernels("equal_times", len(counts))(a.ts, b.ts, *some)
         out.uses["absolute-time"] += total - equal
         out.add(_TIME, total, equal, total - equal, 0)
         return
-    x = (a.ts if by_clock else a.elapsed)[couples.a]
-    y = (b.ts if by_clock else b.elapsed)[couples.b]
-    differs = (x != y) & counted
-    equal = total - int(np.count_nonzero(differs))
-    if not by_clock:
-        differs &= ~tolerances["time"].within(pl.Series(x), pl.Series(y))
-    rows = np.flatnonzero(differs)
-    out.uses["tolerance time"] += (total - equal - len(rows)) if not by_clock else 0
-    out.add(_TIME, total, equal, total - equal - len(rows), len(rows))
-    if len(rows):
-        some = rows[:DIFFERENCES_A_FIELD]
-        out.differences.append(_told(sides, couples, some, (x[some], y[some])))
+    times = (a.ts, b.ts) if by_clock else (a.elapsed, b.elapsed)
+    equal, differing, told = total, 0, np.zeros(0, np.int64)
+    for span in spans(len(couples.a)):
+        x, y = times[0][couples.a[span]], times[1][couples.b[span]]
+        differs = (x != y) & counted[span]
+        equal -= int(np.count_nonzero(differs))
+        if not by_clock:
+            differs &= ~tolerances["time"].within(pl.Series(x), pl.Series(y))
+        rows = np.flatnonzero(differs)
+        differing += len(rows)
+        told = np.concatenate([told, span.start + rows[: DIFFERENCES_A_FIELD - len(told)]])
+    out.uses["tolerance time"] += (total - equal - differing) if not by_clock else 0
+    out.add(_TIME, total, equal, total - equal - differing, differing)
+    if len(told):
+        shown = times[0][couples.a[told]], times[1][couples.b[told]]
+        out.differences.append(_told(sides, couples, told, shown))
 
 
 def _told(sides: tuple[Whole, Whole], couples: Couples, rows: Ints, times: tuple[Ints, Ints]) -> pl.DataFrame:
@@ -107,7 +112,7 @@ def exchange_timing(a: pl.DataFrame, b: pl.DataFrame) -> list[Timing]:
     for column in ("server_time", "transfer_time"):
         deltas = both.select(pl.col(f"{column}_b") - pl.col(column)).to_series().to_numpy()
         if len(deltas):
-            out.append(quantiles(column, deltas))
+            out.append(quantiles(column, sample_of(deltas)))
     return out
 
 
@@ -120,14 +125,14 @@ def exchanges_of(side: Whole, pairs: int) -> pl.DataFrame:
     pairs : int
         Number of flow pairs.
     """
-    by_time = np.arange(side.height) if _rising(side.n) else np.argsort(side.n, kind="stable")
+    by_time = np.zeros(0, np.int64) if rising(side.n) else np.argsort(side.n, kind="stable")
     rows = tuple(np.empty(side.height + pairs, np.int64) for _ in range(4))
     state = np.zeros((pairs, 6), np.int64)
-    count = kernels("turns", side.height)((side.group, side.kind, side.end, side.ts), by_time, state, rows)
+    packets, count = (side.group, side.kind, side.end, side.ts), 0
+    for span in spans(side.height) if not len(by_time) else (slice(0, side.height),):
+        some, rest = tuple(c[span] for c in packets), tuple(c[count:] for c in rows)
+        closing = int(span.stop == side.height)
+        count += kernels("turns", side.height)(some, by_time, closing, state, rest)
     pair, asked, first, last = (column[:count] for column in rows)
     found = pl.DataFrame({"pair": pair, "server_time": first - asked, "transfer_time": last - first})
     return found.with_columns(exchange=pl.int_range(pl.len()).over("pair"))
-
-
-def _rising(n: npt.NDArray[np.uint32]) -> bool:
-    return len(n) < 2 or bool((n[1:] > n[:-1]).all())

@@ -3,7 +3,7 @@
 Knows: for each packet its time, group, kind, and place in its direction's sequence space.
 Must not know: fields; how groups came about (`prepare`, `quick`).
 Where most packets are the same on both sides, units (all fields) exist for the others only; everything that looks
-at whole conversations or at all times looks here. Memory: about 60 bytes a packet.
+at whole conversations or at all times looks here. Memory: about 90 bytes a packet, of long captures in files (`room`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import polars as pl
 from pcaptool.diff import couples_kernel, frames_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.numbers_kernel import KINDS, NONE, OTHER
+from pcaptool.diff.room import MEMORY, SPAN, Room, let_go, spans
 from pcaptool.engine import kernel_for
 
-__all__ = ["Couples", "Matches", "Whole", "couples_of", "kernels", "whole_of"]
+__all__ = ["Couples", "Matches", "Whole", "couples_of", "kernels", "same_frames", "whole_of"]
 
 # Packets from which a kernel is compiled where its machine code is not at hand. Where few frames are the same, plain
 # Python takes 100 us a packet for this one; others take a hundredth.
@@ -51,6 +52,8 @@ class Whole:
         Indices by group and number.
     cut : int
         Packets that were captured only in part.
+    room : Room
+        Where further columns of all packets go.
     """
 
     n: npt.NDArray[Any]
@@ -65,6 +68,7 @@ class Whole:
     tsval: npt.NDArray[Any]
     order: Ints
     cut: int
+    room: Room = MEMORY
 
     @property
     def height(self) -> int:
@@ -124,10 +128,12 @@ class Couples:
 def couples_of(matches: Matches, a: Whole, b: Whole) -> Couples:
     """All of a comparison's."""
     room = min(len(a.order), b.height)
-    at_a, at_b, pair = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64)
-    way = np.empty(room, np.int8)
+    at_a, at_b, pair, way = (a.room.empty(room, kind) for kind in (np.int32, np.int32, np.int64, np.int8))
     sides = (a.group, a.way), (b.group, b.way)
-    count = kernels("couple", a.height)(a.order, matches.to_b, *sides, (at_a, at_b, pair, way))
+    kernel, count = kernels("couple", a.height), 0
+    for span in spans(len(a.order)):
+        rest = (at_a[count:], at_b[count:], pair[count:], way[count:])
+        count += kernel(a.order[span], matches.to_b, *sides, rest)
     return Couples(at_a[:count], at_b[:count], pair[:count], way[:count])
 
 
@@ -135,6 +141,15 @@ def kernels(name: str, packets: int) -> Callable[..., Any]:
     """A kernel of `frames_kernel` or `couples_kernel`, compiled where there are many packets."""
     home = couples_kernel if name in couples_kernel.__all__ else frames_kernel
     return kernel_for(home.__name__, name, packets, _WORTH_COMPILING.get(name, 200_000))
+
+
+def same_frames(x: tuple[Ints, Ints], y: tuple[Ints, Ints], starts_x: Ints, starts_y: Ints, out: Ints) -> int:
+    """Runs the kernel of that name to its end; how many pairs it found."""
+    kernel, state, count = kernels("same_frames", len(out)), np.zeros(5, np.int64), 0
+    while state[0] < len(starts_x) - 1:
+        count += kernel(x, y, starts_x, starts_y, state, SPAN, out)
+        let_go()
+    return count
 
 
 def whole_of(units: pl.DataFrame) -> Whole:

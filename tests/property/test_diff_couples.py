@@ -65,7 +65,7 @@ def test_couples(kernel, case):
     assert kernel("equal_times")(ts_a, ts_b, a, b, counted) == np.count_nonzero(
         (ts_a[a] == ts_b[b]) & (counted > 0)
     )
-    usable, number = np.zeros(1, np.int64), np.arange(1, len(group_b) + 1, dtype=np.uint32)
+    usable, number = np.zeros(3, np.int64), np.arange(1, len(group_b) + 1, dtype=np.uint32)
     behind = kernel("disorder")((a, b), (group_a, group_b), number, counted, usable)
     some = np.flatnonzero((group_a[a] == group_b[b]) & (counted > 0))
     assert usable[0] == len(some)
@@ -73,7 +73,12 @@ def test_couples(kernel, case):
     assert behind == np.count_nonzero((np.diff(place) <= 0) & (np.diff(group) == 0))
 
     out = [np.empty(int(np.count_nonzero(way == w)), np.int64) for w in (0, 1) for _ in range(2)]
-    kernel("steps")((a, b, way), ts_a, ts_b, tuple(out))
+    done = np.zeros(2, np.int64)
+    half = count // 2
+    for part in (slice(0, half), slice(half, count)):
+        kernel("steps")(
+            (a[part], b[part], way[part]), ts_a, ts_b, int(ts_a[a].min(initial=9)), tuple(out), done
+        )
     for w in (0, 1):
         mine = way == w
         assert (out[2 * w] == (ts_a[a] - ts_a[a].min(initial=9))[mine]).all()
@@ -88,7 +93,7 @@ def test_counts(kernel, case):
     equal = np.count_nonzero(ts_a[same] == ts_b[to_b[same]])
     assert kernel("equal_pairs")(ts_a, ts_b, to_b) == equal - (len(same) - equal)
     to_a = np.full(len(group_b), -1, np.int64)
-    assert kernel("turned")(to_b, to_a) == len(same)
+    assert kernel("turned")(to_b, 0, to_a) == len(same)
     assert (to_a[to_b[same]] == same).all()
     assert np.count_nonzero(to_a >= 0) == len(same)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import pcaptool.diff as front
 from pcaptool.diff import diff_sides, load_side
+from pcaptool.diff.room import Room
 from pcaptool.diff.start import quickly, worthwhile
 from pcaptool.engine import Engine
 from tests.proof.frames import Packet, moved, read, write
@@ -28,9 +29,19 @@ NAMES = ("repeat/loss-mid-cubic.server.pcap", "concurrent-4.server.pcap", "size-
 
 
 def answers(a, b, **options):
-    """Both ways' answers; the quick one is None where it does not apply."""
+    """Both ways' answers; the quick one is None where it does not apply.
+
+    The quick way's columns lie in files and are looked at a few packets at a time, as those of long captures.
+    """
     sides = (load_side(a), load_side(b))
-    return diff_sides(*sides, **options), quickly(a, b, engine=Engine("plain"), **options)
+    full = diff_sides(*sides, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pcaptool.diff.room.SPAN", 7)
+        patch.setattr("pcaptool.diff.whole.SPAN", 5)
+        quick = quickly(a, b, engine=Engine("plain"), room=Room(in_memory=9), **options)
+        if quick is not None:
+            assert quick.alignment.height == quick.aligned
+    return full, quick
 
 
 def check(full, quick):
