@@ -83,7 +83,6 @@ H_S, H_H, H_A, H_D, H_F, H_R, H_I, H_Q, H_T, H_W, H_G, H_FLIP = 2, 4, 6, 8, 10, 
 HUGE_STEP = 1 << 20  # SYN and RST that leap further do not move what was seen
 
 
-@hot
 def add(wide: Any, flow: int, letter: int) -> None:
     """One letter more."""
     count = wide[flow, COUNT]
@@ -92,7 +91,6 @@ def add(wide: Any, flow: int, letter: int) -> None:
         wide[flow, COUNT] = count + 1
 
 
-@hot
 def add_once(wide: Any, flow: int, letter: int) -> bool:
     """One letter more, if it is the first such one; whether it was there before."""
     if wide[flow, SEEN] >> letter & 1:
@@ -102,7 +100,6 @@ def add_once(wide: Any, flow: int, letter: int) -> bool:
     return False
 
 
-@hot
 def add_scaled(wide: Any, narrow: Any, flow: int, at: int, letter: int) -> None:
     """Count an event; a letter for the first, the 10th, the 100th..."""
     count = narrow[flow, at] + 1
@@ -132,7 +129,6 @@ def enter(narrow: Any, flow: int, here: int, state: int) -> None:
         narrow[flow, here + STATE] = state
 
 
-@hot
 def set_start(narrow: Any, flow: int, here: int, start: int, last: int) -> None:
     """Where an end's numbers begin."""
     narrow[flow, here + START] = start - HALF
@@ -142,7 +138,6 @@ def set_start(narrow: Any, flow: int, here: int, start: int, last: int) -> None:
         narrow[flow, here + BLOCKS + k] = 0
 
 
-@hot
 def init_side(narrow: Any, flow: int, here: int, flags: int, seq: int, after: int) -> None:
     """Numbers of the end that sends: at its first packet, and at a SYN that says otherwise."""
     state = narrow[flow, here + STATE]
@@ -165,7 +160,6 @@ def init_side(narrow: Any, flow: int, here: int, flags: int, seq: int, after: in
             set_start(narrow, flow, here, seq, after)
 
 
-@hot
 def note_flags(wide: Any, narrow: Any, flow: int, side: int, flags: int, seq: int, size: int) -> None:
     """The letter of the packet's flags or payload."""
     here = side * SIDE_WIDTH
@@ -191,7 +185,6 @@ def note_flags(wide: Any, narrow: Any, flow: int, side: int, flags: int, seq: in
         narrow[flow, here + FINS] = 1
 
 
-@hot
 def note_last(wide: Any, narrow: Any, flow: int, side: int, flags: int, after: int, size: int) -> None:
     """The highest number that was sent, or that payload came again."""
     here = side * SIDE_WIDTH
@@ -206,7 +199,6 @@ def note_last(wide: Any, narrow: Any, flow: int, side: int, flags: int, after: i
         add_scaled(wide, narrow, flow, here + REPEATS, H_T + side)
 
 
-@hot
 def first_state(narrow: Any, flow: int, side: int, flags: int, size: int) -> int:
     """The first packet of an end; returns whether it ended."""
     here, there = side * SIDE_WIDTH, (1 - side) * SIDE_WIDTH
@@ -233,7 +225,6 @@ def first_state(narrow: Any, flow: int, side: int, flags: int, size: int) -> int
     return closes
 
 
-@hot
 def next_state(narrow: Any, flow: int, side: int, flags: int, size: int) -> int:
     """What the packet's flags make of its sender's state; returns whether that ended."""
     here, there = side * SIDE_WIDTH, (1 - side) * SIDE_WIDTH
@@ -261,14 +252,12 @@ def next_state(narrow: Any, flow: int, side: int, flags: int, size: int) -> int:
     return closes
 
 
-@hot
 def clean(narrow: Any, flow: int, here: int) -> bool:
     """Whether an end was established, and if it ended, by FIN."""
     state = narrow[flow, here + STATE]
     return bool(state == ESTABLISHED or (state == CLOSED and narrow[flow, here + BEFORE] == ESTABLISHED))
 
 
-@hot
 def take_blocks(narrow: Any, flow: int, here: int) -> None:
     """Blocks that the edge has reached are no longer beyond a hole."""
     at = here + BLOCKS
@@ -283,7 +272,6 @@ def take_blocks(narrow: Any, flow: int, here: int) -> None:
         narrow[flow, at + 2] = narrow[flow, at + 3] = 0
 
 
-@hot
 def put(narrow: Any, flow: int, here: int, seq: int, after: int) -> None:
     """Payload from `seq` to `after` was seen."""
     edge = narrow[flow, here + EDGE] + HALF
@@ -326,7 +314,6 @@ def put(narrow: Any, flow: int, here: int, seq: int, after: int) -> None:
         narrow[flow, at + 2] = narrow[flow, at + 3] = 0
 
 
-@hot
 def acknowledge(wide: Any, narrow: Any, flow: int, sender: int, ack: int, counts: bool) -> None:
     """The other side has all before `ack`: what of it was not seen is a gap."""
     here = sender * SIDE_WIDTH
@@ -347,6 +334,27 @@ def acknowledge(wide: Any, narrow: Any, flow: int, sender: int, ack: int, counts
 
 
 @hot
+def ordinary(wide: Any, narrow: Any, flow: int, side: int, rows: Any, i: int, window: int) -> bool:
+    """Take a segment that adds no letter and changes no state, as most do; whether it was one."""
+    here, there = side * SIDE_WIDTH, (1 - side) * SIDE_WIDTH
+    flags, seq, size = rows[i, IN_FLAGS], rows[i, IN_SEQ] - HALF, rows[i, IN_PAYLOAD]
+    if (
+        flags & (SYN | FIN | RST | ACK) != ACK
+        or window == 0
+        or narrow[flow, here + STATE] != ESTABLISHED
+        or narrow[flow, there + STATE] != ESTABLISHED
+        or seq != narrow[flow, here + LAST]
+        or ahead(rows[i, IN_ACK], narrow[flow, there + EDGE] + HALF) > 0
+    ):
+        return False
+    if size <= 0:
+        return bool(wide[flow, SEEN] >> (H_A + side) & 1)
+    if seq != narrow[flow, here + EDGE] or not wide[flow, SEEN] >> (H_D + side) & 1:
+        return False
+    narrow[flow, here + LAST] = narrow[flow, here + EDGE] = ((seq + HALF + size) & MASK32) - HALF
+    return True
+
+
 def segment(wide: Any, narrow: Any, flow: int, side: int, rows: Any, i: int, window: int) -> None:
     """One TCP segment."""
     seq, ack, flags, size = rows[i, IN_SEQ], rows[i, IN_ACK], rows[i, IN_FLAGS], rows[i, IN_PAYLOAD]
@@ -411,4 +419,6 @@ def follow(rows: Any, found: Any, tcp_rows: Any, windows: Any, flows: Any, wide:
         if rows[i, IN_PROTOCOL] == UDP:
             add_once(wide, flow, H_D + side)
         elif not wide[flow, SEEN] & ENDED or rows[i, IN_TS] - wide[flow, ENDED_TS] <= CLOSE_DELAY_NS:
-            segment(wide, narrow, flow, side, rows, i, windows[tcp_rows[i]])
+            window = windows[tcp_rows[i]]
+            if not ordinary(wide, narrow, flow, side, rows, i, window):
+                segment(wide, narrow, flow, side, rows, i, window)
