@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcaptool.cli.terminal import console, make_folder, status
+from pcaptool.cli.terminal import answer, console, make_folder, status
 from pcaptool.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def diff(
 
         _write(html, comparison_page(found).encode())
     if as_json:
-        typer.echo(found.to_json())
+        answer(found.to_json())
     else:
         from pcaptool.report.diff import diff_renderable
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pcaptool.cli.terminal import command_line, console, status
+from pcaptool.cli.terminal import answer, command_line, console, status
 from pcaptool.errors import CaptureError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _model(capture: str, out: Path | None, *, as_json: bool) -> None:
         path, notes = None, (f"no scenario is written: {error.what}",)
     if as_json:
         scenario = {"scenario": path and str(path), "scenario_notes": list(notes)}
-        typer.echo(json.dumps(as_dict(made) | scenario, indent=1))
+        answer(json.dumps(as_dict(made) | scenario, indent=1))
         return
     show(made, Path(capture))
     words = [("note", printable(note)) for note in notes]
@@ -211,7 +211,7 @@ def _ask(
     with status(f"{Path(capture).name}: reading requests") as say:
         found = ask(capture, server, pace, limit=limit, out=out, say=say, command=command_line())
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=1))
+        answer(json.dumps(found.as_dict(), indent=1))
     else:
         from pcaptool.report.asked import asked_renderable
 
@@ -229,7 +229,7 @@ def _send(capture: str, interface: list[str], options: Options, out: Path | None
             capture, interface, options, out=out, progress=progress, say=say, command=command_line()
         )
     if as_json:
-        typer.echo(json.dumps(outcome.as_dict(), indent=1))
+        answer(json.dumps(outcome.as_dict(), indent=1))
     else:
         _print(outcome, out)
     raise typer.Exit(_INTERRUPTED if outcome.ended_by == "interrupted" else outcome.exit_code)
@@ -241,7 +241,9 @@ def _counter(say: Callable[[str], None] | None) -> Iterator[Callable[[int, int],
     if say is None or not sys.stderr.isatty():
         yield None
         return
-    yield lambda tried, packets: say(f"{tried:,} frames sent; {packets:,} packets planned; Ctrl-C ends it")
+    yield lambda tried, packets: typer.echo(
+        f"{tried:,} frames sent; {packets:,} packets planned; Ctrl-C ends it"
+    )
 
 
 def _print(outcome: Outcome, out: Path | None) -> None:

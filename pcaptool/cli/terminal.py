@@ -14,18 +14,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from pcaptool.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "command_line", "console", "first_interrupt", "make_folder", "progress", "status"]
+__all__ = [
+    "Progress",
+    "command_line",
+    "console",
+    "first_interrupt",
+    "make_folder",
+    "progress",
+    "say",
+    "status",
+]
 
 # Called with bytes read, bytes there are (None: not known), packets decoded.
 Progress = Callable[[int, int | None, int], None]
 _PIPE_WIDTH = 120
+
+
+def _silence(stream: TextIO) -> None:
+    """What is written from now on goes nowhere, and what waits to be written, too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def answer(text: str) -> None:
+    """A line of a command whose exit code says something: that stays if nobody reads the line (| head)."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
 
 
 def command_line() -> str:
@@ -51,9 +76,15 @@ def console(*, error: bool = False) -> Console:
     """The console for stdout, or for stderr; plain text of a fixed width where no terminal is."""
     from rich.console import Console
 
+    class Told(Console):
+        """One that goes on in silence when its reader has gone (| head): the exit code is the command's."""
+
+        def on_broken_pipe(self) -> None:
+            _silence(stream)
+
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(stderr=error, width=width, highlight=False, emoji=False, markup=True)
+    return Told(stderr=error, width=width, highlight=False, emoji=False, markup=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pcaptool.cli.terminal import console, status
+from pcaptool.cli.terminal import answer, console, status
 
 __all__ = ["verify"]
 
@@ -47,7 +47,7 @@ def verify(
             "mismatch_count": len(wrong),
             "meant": verdict.meant,
         }
-        typer.echo(json.dumps(found, indent=1))
+        answer(json.dumps(found, indent=1))
     else:
         out = console()
         out.print(f"{count(verdict.packets)} packets, {count(verdict.values)} values compared: ", end="")

@@ -79,6 +79,25 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("analyze {a} -o {out}", 0),
+        ("info {a}", 0),
+        ("diff {a} {a}", 0),
+        ("diff {a} {b}", 1),
+        ("diff {a} {b} --json", 1),
+    ],
+)
+def test_a_reader_that_goes_away_does_not_change_the_verdict(command, code, lab_captures, tmp_path):
+    a, b = (lab_captures / f"{name}.server.pcap" for name in ("size-1", "size-1354"))
+    words = command.format(a=a, b=b, out=tmp_path / "r")
+    # The pipe is closed before the first word is written.
+    shell = f"{sys.executable} -m pcaptool.cli.main {words} | (exec <&-; sleep 0); echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"{code}\n", "")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_unwinds_and_is_told_to_the_shell(number, code):
     code_text = (
