@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Progress",
+    "answer",
     "command_line",
     "console",
     "first_interrupt",
     "make_folder",
     "progress",
-    "say",
     "status",
 ]
 
