@@ -22,7 +22,7 @@ from pcaptool.decode.batch import Analysis
 from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
-from pcaptool.file.reader import open_capture
+from pcaptool.file.reader import CaptureReader, open_capture
 from pcaptool.tables import STAGES, TABLES, TIMINGS
 from pcaptool.tables.columns import Columns, row_count, to_arrow
 from pcaptool.tables.parquet import ReportWriter
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pcaptool.analyze.stage_layers import StageLayers
     from pcaptool.file.packet_filter import PacketFilter
 
-__all__ = ["analyze", "frames", "rows_of"]
+__all__ = ["Pass", "analyze", "frames", "rows_of"]
 
 Source = str | Path | BinaryIO
 
@@ -200,6 +200,37 @@ def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
             yield to_arrow(definition, chosen.pick(table, found), complete=True)
 
 
+class Pass:
+    """Some columns of some tables of one capture, batch by batch: bounded memory, however long it is.
+
+    Parameters
+    ----------
+    path : path or binary file
+    columns : iterable of str
+        As in `analyze`.
+
+    Attributes
+    ----------
+    notices : list of str
+        What was not complete; whole when all rows were given out.
+    captures : list of CaptureReader
+        What was read, likewise: its format and interfaces.
+    """
+
+    def __init__(self, path: Source, columns: Iterable[str]) -> None:
+        self._chosen = select(columns=columns)
+        self._line = _Line([path], self._chosen, None, None, None, digest=False)
+        self.notices, self.captures = self._line.notices, self._line.captures
+
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        """Name of a table and a pyarrow.RecordBatch of it; once."""
+        definitions = {name: self._chosen.table(name) for name in self._chosen.tables}
+        for part in self._line.parts():
+            for name, found in part.items():
+                if name in definitions and found:
+                    yield name, to_arrow(definitions[name], self._chosen.pick(name, found), complete=True)
+
+
 def _filter(expression: str | None) -> PacketFilter | None:
     if expression is None:
         return None
@@ -239,7 +270,8 @@ class _Line:
     ----------
     notices : list of str
     sources : list of dict
-        Both complete when the pass has ended.
+    captures : list of CaptureReader
+        All complete when the pass has ended.
     """
 
     paths: list[Source]
@@ -252,6 +284,7 @@ class _Line:
     until: Callable[[], bool] | None = None
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
+    captures: list[CaptureReader] = field(default_factory=list)
     bodies: Bodies | None = None
     stages: StageLayers | None = None
 
@@ -288,6 +321,7 @@ class _Line:
                     if self.progress is not None:
                         self.progress(capture.position, capture.size_bytes, batch.first_n + batch.count - 1)
                 packets += capture.packets
+                self.captures.append(capture)
                 if capture.cut is not None:
                     self.notices.append(str(capture.cut))
                 self.sources.append(digest.about(capture.path, capture.packets))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,33 +33,27 @@ def info(
 
         show_report(open_report(capture), as_json=as_json)
         return
-    from pcaptool.analyze.pipeline import frames
-    from pcaptool.report.info import capture_info
+    from pcaptool.analyze.pipeline import Pass
+    from pcaptool.report.info import COLUMNS, CaptureInfo
 
-    notices: list[str] = []
+    passed = Pass(capture, COLUMNS)
     with status("reading"):
-        about = [] if capture == "-" else _about(capture)
-        tables = frames(capture, ["packets", "flows"], notices=notices)
-    about += [("note", notice) for notice in notices]
+        found = CaptureInfo(passed.rows(), flows)
+    about = [each for read in passed.captures for each in _about(capture, read)]
+    about += [("note", notice) for notice in passed.notices]
     if as_json:
-        typer.echo(json.dumps(_as_dict(about, tables), indent=1, default=str))
+        typer.echo(json.dumps(found.as_dict(about), indent=1, default=str))
     else:
-        console().print(capture_info(about, tables, flows))
+        console().print(found.shown(about))
 
 
-def _about(path: str) -> list[tuple[str, object]]:
-    """What the file's headers say; pcapng names interfaces on the way, so it is read once through."""
-    from pcaptool.file import open_capture
-
-    with open_capture(path) as capture:
-        if capture.format == "pcapng":
-            for _ in capture.runs():
-                pass
-        return [
-            ("file", path),
-            ("format", capture.format + (f", {capture.compression}" if capture.compression else "")),
-            *((f"interface {n}", text) for n, text in enumerate(_interfaces(capture))),
-        ]
+def _about(path: str, capture: CaptureReader) -> list[tuple[str, object]]:
+    """What the file's headers say; pcapng names interfaces on the way."""
+    return [
+        ("file", path),
+        ("format", capture.format + (f", {capture.compression}" if capture.compression else "")),
+        *((f"interface {n}", text) for n, text in enumerate(_interfaces(capture))),
+    ]
 
 
 def _interfaces(capture: CaptureReader) -> list[str]:
@@ -72,18 +66,3 @@ def _interfaces(capture: CaptureReader) -> list[str]:
         words += [face.description, f"snaplen {face.snaplen}" if face.snaplen else "no snaplen"]
         out.append(", ".join(word for word in words if word))
     return out
-
-
-def _as_dict(about: list[tuple[str, object]], tables: dict[str, Any]) -> dict[str, Any]:
-    packets, flows = tables["packets"], tables["flows"]
-    times = packets["ts"].cast(int) if packets.height else None
-    return {
-        "about": [{"name": name, "value": value} for name, value in about],
-        "packets": packets.height,
-        "flows": flows.height,
-        "captured_bytes": int(packets["cap_len"].sum()),
-        "original_bytes": int(packets["len"].sum()),
-        "first_ns": None if times is None else times.min(),
-        "last_ns": None if times is None else times.max(),
-        "undecoded": int(packets["err_layer"].is_not_null().sum()),
-    }

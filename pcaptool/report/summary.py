@@ -5,7 +5,6 @@ Knows: what a person asks first. Must not know: Parquet, or how a report was mad
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,21 +13,21 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pcaptool.report.conversations import flow_table, http_table
-from pcaptool.report.rows import largest, numbers, tally
+from pcaptool.report.rows import largest, numbers
 from pcaptool.report.timings import timing_table
-from pcaptool.report.words import captured, clock, count, duration, grid, size
+from pcaptool.report.traffic import TRAFFIC, Traffic
+from pcaptool.report.words import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Tables", "carried", "summary", "traffic"]
+__all__ = ["Tables", "carried", "summary"]
 
 _TROUBLES = tuple(
     f"{name}_{side}"
     for name in ("retransmissions", "out_of_order", "lost_segments", "zero_windows")
     for side in ("fwd", "rev")
 )
-_TRAFFIC = ("ts", "len", "cap_len", "err_layer", "protocol")
 
 
 class Tables(Protocol):
@@ -54,7 +53,10 @@ def summary(report: Tables, rows: int = 10) -> RenderableType:
     rows : int
         Lines of each table.
     """
-    parts: list[RenderableType] = [traffic(report.batches("packets", _TRAFFIC))]
+    traffic = Traffic()
+    for batch in report.batches("packets", TRAFFIC):
+        traffic.add(batch)
+    parts: list[RenderableType] = [traffic.shown()]
     if report.counts["http"]:
         slow, exchanges = largest(report.batches("http"), _took, rows)
         parts += [Text(""), http_table(slow, _title("HTTP exchanges", exchanges, len(slow), "slowest"))]
@@ -91,41 +93,6 @@ def _trouble(flows: pa.RecordBatch) -> Any:
 def carried(flows: pa.RecordBatch) -> Any:
     """Bytes of each conversation."""
     return numbers(flows, "bytes_fwd").astype(np.int64) + numbers(flows, "bytes_rev").astype(np.int64)
-
-
-def traffic(packets: Iterable[pa.RecordBatch]) -> RenderableType:
-    """Packets, bytes, time span, protocols, what could not be decoded."""
-    total = {"packets": 0, "bytes": 0, "cut": 0, "faulty": 0}
-    first, last = [], []
-    protocols: Counter[str] = Counter()
-    for batch in packets:
-        if not batch.num_rows:
-            continue
-        length, ts = numbers(batch, "len").astype(np.int64), numbers(batch, "ts")
-        total["packets"] += batch.num_rows
-        total["bytes"] += int(length.sum())
-        total["cut"] += int((numbers(batch, "cap_len") < length).sum())
-        total["faulty"] += batch.num_rows - batch.column("err_layer").null_count
-        first.append(int(ts.min()))
-        last.append(int(ts.max()))
-        protocols += tally(batch, "protocol")
-    if not total["packets"]:
-        return Text("no packets")
-    row = total | {"first": min(first), "last": max(last)}
-    names = sorted(protocols.items(), key=lambda found: (-found[1], found[0]))
-    shown = Text(", ").join([captured(name).append(f" {count(number)}") for name, number in names[:8]])
-    lasted = row["last"] - row["first"]
-    rate = f", {size(round(row['bytes'] * 10**9 / lasted))}/s" if lasted > 0 else ""
-    lines: list[tuple[str, str | Text]] = [
-        ("packets", f"{count(row['packets'])}, {size(row['bytes'])}{rate}"),
-        ("time", f"{clock(row['first'])}, {duration(lasted)}"),
-        ("protocols", shown),
-    ]
-    if row["cut"]:
-        lines.append(("cut", f"{count(row['cut'])} packets were captured in part (snap length)"))
-    if row["faulty"]:
-        lines.append(("undecoded", f"{count(row['faulty'])} packets; see err_layer, err_kind in packets"))
-    return grid(lines)
 
 
 def _title(what: str, total: int, shown: int, order: str) -> str:

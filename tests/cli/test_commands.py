@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pcaptool.cli.main import run
-from pcaptool.file.reader import open_capture
+from pcaptool.file import open_capture, open_writer
 from pcaptool.tables import OF_NO_CAPTURE, TABLES
 
 
@@ -129,6 +129,21 @@ class TestInfo:
         found = json.loads(said("info", capture, "--json")[1])
         assert (found["packets"], found["flows"], found["undecoded"]) == (26, 1, 0)
         assert found["first_ns"] < found["last_ns"]
+
+    def test_no_flows_wanted(self, capture, said):
+        code, out, _ = said("info", capture, "--flows", "0")
+        assert (code, "biggest 0 of 1" in out) == (0, True)
+
+    def test_pcapng_from_a_pipe_has_its_interfaces_too(self, capture, tmp_path, said):
+        with open_capture(capture) as reader, open_writer(tmp_path / "c.pcapng") as writer:
+            for record in reader:
+                writer.write(record)
+        shell = f"cat {tmp_path}/c.pcapng | {sys.executable} -m pcaptool.cli.main info -"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+        mine = said("info", tmp_path / "c.pcapng")[1]
+        assert "ETHERNET" in mine
+        piped, filed = ([line.rstrip() for line in out.splitlines()[1:]] for out in (done.stdout, mine))
+        assert piped == filed  # all but the file's name
 
     def test_no_capture(self, tmp_path, said):
         assert said("info", tmp_path / "none.pcap")[0] == 2

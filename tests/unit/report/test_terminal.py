@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pcaptool.analyze.pipeline import analyze
 from pcaptool.report.conversations import flow_table, http_table
-from pcaptool.report.info import capture_info
+from pcaptool.report.info import CaptureInfo
 from pcaptool.report.packets import packet_list, packet_summaries
 from pcaptool.report.rows import batches_of, plain
 from pcaptool.report.summary import summary
@@ -118,13 +118,38 @@ def test_packet_lines(frames):
     assert lines[4].endswith("[ip: truncated]")
 
 
+def parts(frames):
+    """Packets a row at a time, then flows: as a pass over a capture gives them."""
+    for k in range(frames["packets"].height):
+        yield from (("packets", batch) for batch in batches_of(frames["packets"][k : k + 1]))
+    yield from (("flows", batch) for batch in batches_of(frames["flows"]))
+
+
+def test_info_sums_up_what_passes_by(frames):
+    found = CaptureInfo(parts(frames), rows=1)
+    packets = frames["packets"]
+    times = packets["ts"].cast(int)
+    assert found.as_dict([("a", 1)]) == {
+        "about": [{"name": "a", "value": 1}],
+        "packets": packets.height,
+        "flows": frames["flows"].height,
+        "captured_bytes": packets["cap_len"].sum(),
+        "original_bytes": packets["len"].sum(),
+        "first_ns": times.min(),
+        "last_ns": times.max(),
+        "undecoded": packets["err_layer"].count(),
+    }
+    assert CaptureInfo([]).as_dict([])["first_ns"] is None
+    assert "no packets" in shown(CaptureInfo([]).shown([]))
+
+
 def test_nothing_captured_is_printed_raw(frames):
     for renderable in (
         packet_list(frames),
         flow_table(rows_of(frames["flows"])),
         http_table(rows_of(frames["http"])),
         summary(Made(frames)),
-        capture_info([("file", EVIL)], frames),
+        CaptureInfo(parts(frames)).shown([("file", EVIL)]),
     ):
         text = shown(renderable)
         assert "\x1b" not in text
