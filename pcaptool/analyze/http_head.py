@@ -73,14 +73,30 @@ class _Head:
     fields: list[Field] = field(default_factory=list)
     size: int = 0
     trouble: str | None = None
+    # What is asked of heads again and again: the first value of each name in lower case; names and values as text.
+    _firsts: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
+    _texts: tuple[list[str], list[str]] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._firsts = {key.lower(): value for key, value in reversed(self.fields)}
 
     def values(self, name: bytes) -> list[bytes]:
         """Values of all fields of a name, given in lower case."""
+        if name not in self._firsts:
+            return []
         return [value for key, value in self.fields if key.lower() == name]
 
     def first(self, name: bytes) -> str | None:
         """First value of a field, as text."""
-        return next((text(value) for key, value in self.fields if key.lower() == name), None)
+        value = self._firsts.get(name)
+        return None if value is None else text(value)
+
+    @property
+    def names_and_values(self) -> tuple[list[str], list[str]]:
+        """All fields as text; not to be changed."""
+        if self._texts is None:
+            self._texts = [text(key) for key, _ in self.fields], [text(value) for _, value in self.fields]
+        return self._texts
 
 
 @dataclass(slots=True)

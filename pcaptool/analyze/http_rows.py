@@ -21,20 +21,20 @@ __all__ = ["exchange_columns"]
 _NOTHING = Message()
 _NO_HEAD = RequestHead("")
 
-# A value of the request or of the response: column's suffix to how it is found in a message.
-_OF_MESSAGE: dict[str, Callable[[Message], Any]] = {
-    "header_names": lambda m: [text(key) for key, _ in _fields(m)],
-    "header_values": lambda m: [text(value) for _, value in _fields(m)],
-    "trailer_names": lambda m: [text(key) for key, _ in m.trailers],
-    "trailer_values": lambda m: [text(value) for _, value in m.trailers],
-    "head_bytes": lambda m: m.head.size if m.head else 0,
-    "body_bytes": lambda m: m.body_bytes,
-    "gap_bytes": lambda m: m.gap_bytes,
-    "first_n": lambda m: m.first_n or None,
-    "first_ts": lambda m: m.first_ts if m.first_n else None,
-    "last_n": lambda m: m.last_n if m.complete else None,
-    "last_ts": lambda m: m.last_ts if m.complete else None,
-    "version": lambda m: m.head.version if m.head else None,
+# Values of requests or of responses: column's suffix to how they are found in messages.
+_OF_MESSAGES: dict[str, Callable[[list[Message]], list[Any]]] = {
+    "header_names": lambda all_: [m.head.names_and_values[0] if m.head else [] for m in all_],
+    "header_values": lambda all_: [m.head.names_and_values[1] if m.head else [] for m in all_],
+    "trailer_names": lambda all_: [[text(key) for key, _ in m.trailers] for m in all_],
+    "trailer_values": lambda all_: [[text(value) for _, value in m.trailers] for m in all_],
+    "head_bytes": lambda all_: [m.head.size if m.head else 0 for m in all_],
+    "body_bytes": lambda all_: [m.body_bytes for m in all_],
+    "gap_bytes": lambda all_: [m.gap_bytes for m in all_],
+    "first_n": lambda all_: [m.first_n or None for m in all_],
+    "first_ts": lambda all_: [m.first_ts if m.first_n else None for m in all_],
+    "last_n": lambda all_: [m.last_n if m.complete else None for m in all_],
+    "last_ts": lambda all_: [m.last_ts if m.complete else None for m in all_],
+    "version": lambda all_: [m.head.version if m.head else None for m in all_],
 }
 # Values of one side's head: column to header field.
 _OF_REQUEST = {"host": b"host"}
@@ -77,9 +77,9 @@ def exchange_columns(found: Sequence[tuple[int, Exchange]]) -> Columns:
         values[name] = [(m.head or _NO_HEAD).first(field) for m in asked]
     for name, field in _OF_RESPONSE.items():
         values[name] = [(m.head or _NO_HEAD).first(field) for m in answered]
-    for name, of in _OF_MESSAGE.items():
-        values[f"request_{name}"] = [of(m) for m in asked]
-        values[f"response_{name}"] = [of(m) for m in answered]
+    for name, of in _OF_MESSAGES.items():
+        values[f"request_{name}"] = of(asked)
+        values[f"response_{name}"] = of(answered)
     return {column.name: _column(column.kind, values[column.name]) for column in HTTP.columns}
 
 
@@ -87,12 +87,10 @@ def _column(kind: str, values: list[Any]) -> Any:
     dtype = KINDS[kind][0]
     if not dtype:
         return values
+    if None not in values:
+        return Masked(np.array(values, dtype), np.ones(len(values), np.bool_))
     valid = np.array([v is not None for v in values], np.bool_)
     return Masked(np.array([0 if v is None else v for v in values], dtype), valid)
-
-
-def _fields(message: Message) -> list[tuple[bytes, bytes]]:
-    return message.head.fields if message.head else []
 
 
 def _number(value: str | None) -> int | None:
