@@ -7,8 +7,7 @@ A response answers the last query of its flow with the same ID. A query is a rep
 same ID was asked at most RETRANSMISSION_NS before and not answered. Multicast (mDNS) is not paired: its messages
 have no IDs.
 Memory: PENDING transactions of some 200 bytes, the oldest are forgotten first; a message a TCP direction.
-Left out: DNS over TLS, HTTPS or QUIC; a datagram that came in IP fragments is read as far as its last fragment
-holds it.
+Left out: DNS over TLS, HTTPS or QUIC.
 """
 
 from __future__ import annotations
@@ -90,6 +89,8 @@ class DnsAnalysis(StreamAnalysis):
         """Messages that this batch completed, in the order of their packets."""
         streams = self.read(batch)
         datagrams = _datagrams(batch)
+        if batch.reassembled:
+            datagrams = _joined(datagrams, _reassembled(batch))
         rows: list[Columns] = []
         if streams:
             datagrams = _joined(datagrams, _from_streams(streams))
@@ -163,36 +164,65 @@ def _datagrams(batch: Batch) -> _Messages:
     udp, packets = batch.tables.get("udp"), batch.tables["packets"]
     if not udp:
         return _from_streams([])
-    src, dst, flow = integers(udp, "srcport"), integers(udp, "dstport"), integers(udp, "flow")
-    at = np.flatnonzero((among(src, UDP_PORTS) | among(dst, UDP_PORTS)) & (flow >= 0))
+    at, multicast, flow = _on_ports(udp)
     n = integers(udp, "n")[at]
     packet = n - batch.first_n
     offset = integers(udp, "payload_offset")[at]
     there = integers(packets, "cap_len")[packet] - offset
     size = np.minimum(there, integers(udp, "payload_bytes")[at])
     keep = size >= HEADER_BYTES
-    at, packet, offset, size = at[keep], packet[keep], offset[keep], size[keep]
+    packet, offset, size = packet[keep], offset[keep], size[keep]
     start = batch.offsets[packet] + offset
-    multicast = (src[at] == MDNS_PORT) | (dst[at] == MDNS_PORT)
     ts = integers(packets, "ts")[packet]
-    return _Messages(
-        batch.data, start, start + size, n[keep], ts, flow[at], np.zeros(len(at), np.bool_), multicast
+    udp_only = np.zeros(len(packet), np.bool_)
+    return _Messages(batch.data, start, start + size, n[keep], ts, flow[keep], udp_only, multicast[keep])
+
+
+def _on_ports(udp: Columns) -> tuple[Ints, Bools, Ints]:
+    """Rows on the ports, whether they are multicast, and their flows."""
+    src, dst, flow = integers(udp, "srcport"), integers(udp, "dstport"), integers(udp, "flow")
+    at = np.flatnonzero((among(src, UDP_PORTS) | among(dst, UDP_PORTS)) & (flow >= 0))
+    return at, (src[at] == MDNS_PORT) | (dst[at] == MDNS_PORT), flow[at]
+
+
+def _reassembled(batch: Batch) -> _Messages:
+    """Messages in datagrams that came in IP fragments."""
+    udp, packets = batch.tables["udp"], batch.tables["packets"]
+    at, multicast, flow = _on_ports(udp)
+    n = integers(udp, "n")[at]
+    # The payload of such a datagram is said to begin behind the captured bytes.
+    absent = integers(udp, "payload_offset")[at] >= integers(packets, "cap_len")[n - batch.first_n]
+    found = [
+        k
+        for k, (number, gone) in enumerate(zip(n.tolist(), absent.tolist(), strict=True))
+        if gone and len(batch.reassembled.get(number, b"")) >= HEADER_BYTES
+    ]
+    return _packed(
+        [batch.reassembled[number] for number in n[found].tolist()],
+        n[found],
+        integers(packets, "ts")[n[found] - batch.first_n],
+        flow[found],
+        np.zeros(len(found), np.bool_),
+        multicast[found],
     )
 
 
 def _from_streams(found: list[tuple[int, StreamMessage]]) -> _Messages:
-    sizes = np.array([len(message.data) for _, message in found], np.int64)
-    end = np.cumsum(sizes)
-    return _Messages(
-        data=np.frombuffer(b"".join(message.data for _, message in found), np.uint8),
-        start=end - sizes,
-        end=end,
-        n=np.array([message.n for _, message in found], np.int64),
-        ts=np.array([message.ts for _, message in found], np.int64),
-        flow=np.array([flow for flow, _ in found], np.int64),
-        tcp=np.ones(len(found), np.bool_),
-        multicast=np.zeros(len(found), np.bool_),
+    return _packed(
+        [message.data for _, message in found],
+        np.array([message.n for _, message in found], np.int64),
+        np.array([message.ts for _, message in found], np.int64),
+        np.array([flow for flow, _ in found], np.int64),
+        np.ones(len(found), np.bool_),
+        np.zeros(len(found), np.bool_),
     )
+
+
+def _packed(parts: list[bytes], *about: Any) -> _Messages:
+    """Messages that lie in no packet, one behind the other."""
+    sizes = np.array([len(part) for part in parts], np.int64)
+    end = np.cumsum(sizes)
+    return _Messages(np.frombuffer(b"".join(parts), np.uint8), end - sizes, end, *about)
 
 
 def _joined(a: _Messages, b: _Messages) -> _Messages:

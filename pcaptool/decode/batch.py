@@ -33,6 +33,10 @@ class Batch:
         Captured bytes of these packets, and perhaps others. Valid only until the next batch is asked for.
     offsets : numpy.ndarray of int64
         Where packet `first_n + i` begins in `data`; it has `cap_len` bytes.
+    notes : dict
+        What analyses leave for those behind them.
+    reassembled : dict
+        UDP payload of datagrams that came in IP fragments, by the packet that completed them.
     """
 
     first_n: int
@@ -41,6 +45,7 @@ class Batch:
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
     notes: dict[str, Any] = field(default_factory=dict)
+    reassembled: dict[int, bytes] = field(default_factory=dict)
 
 
 class Analysis(Protocol):

@@ -5,7 +5,7 @@ those of the packet that completed it, as Wireshark shows them.
 Must not know: header layouts beyond the IP header that is put in front.
 
 The bytes of a datagram are in several packets, so its `payload_offset` is the captured length of the packet
-that completed it: none of the payload is there.
+that completed it: none of the payload is there. What UDP carried is handed on beside the tables.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class Datagrams:
 
     def add(
         self, step: Step, tables: dict[str, Columns], build: Callable[[Step], dict[str, Columns]]
-    ) -> None:
-        """Put what a step's fragments completed into its tables."""
+    ) -> dict[int, bytes]:
+        """Put what a step's fragments completed into its tables; number of each such packet and its UDP payload."""
         whole = self._whole(step)
         if not whole:
-            return
+            return {}
         inner = self._walk(_as_run(whole))
         found = build(inner)
         target = _Target(
@@ -96,6 +96,7 @@ class Datagrams:
                 tables[name] = _merge(tables[name], rows)
         if "packets" in tables:
             _describe(step, inner, tables["packets"], found["packets"], target)
+        return _payloads(whole, found["udp"], target) if "udp" in found else {}
 
     def _whole(self, step: Step) -> list[_Whole]:
         out = []
@@ -177,6 +178,16 @@ def _rows(columns: Columns, name: str, target: _Target) -> Columns:
     out["n"] = (target.rows[which] + target.first_n).astype(np.uint32)
     if "payload_offset" in out:
         out["payload_offset"] = target.captured[target.rows[which]]
+    return out
+
+
+def _payloads(whole: list[_Whole], udp: Columns, target: _Target) -> dict[int, bytes]:
+    names: Any = [udp[name] for name in ("n", "payload_offset", "payload_bytes", "quoted")]
+    out = {}
+    for n, offset, size, quoted in zip(*(column.tolist() for column in names), strict=True):
+        if not quoted:
+            place = int(target.rows[n - 1]) + target.first_n
+            out[place] = whole[n - 1].packed[offset : offset + size]
     return out
 
 

@@ -189,8 +189,7 @@ class Decoder:
 
     def _batch(self, step: Step, datagrams: Datagrams) -> Batch:
         tables = self._build(step)
-        if step.sizes[T_FRAGMENT]:
-            datagrams.add(step, tables, self._build)
+        payloads = datagrams.add(step, tables, self._build) if step.sizes[T_FRAGMENT] else {}
         step.names.refresh()
         return Batch(
             first_n=step.run.first_n + step.first,
@@ -198,4 +197,5 @@ class Decoder:
             tables=tables,
             data=step.run.data,
             offsets=step.run.offsets[step.first : step.end],
+            reassembled=payloads,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 
+import dpkt
 import polars as pl
 
 from pcaptool.analyze.dns import DnsAnalysis
 from pcaptool.analyze.flows import FlowAnalysis
+from pcaptool.analyze.pipeline import frames
 from pcaptool.tables import DNS
 from pcaptool.tables.columns import to_arrow
 
@@ -29,8 +31,8 @@ def run(by_hand, segments, size=1000):
         flows.feed(batch)
         parts.append(dns.feed(batch))
     parts.append(dns.finish())
-    frames = [pl.DataFrame(to_arrow(DNS, part["dns"], complete=True)) for part in parts if part]
-    return pl.concat([frame.with_columns(pl.col(pl.Categorical).cast(pl.String)) for frame in frames])
+    made = [pl.DataFrame(to_arrow(DNS, part["dns"], complete=True)) for part in parts if part]
+    return pl.concat([frame.with_columns(pl.col(pl.Categorical).cast(pl.String)) for frame in made])
 
 
 def mixed(by_hand):
@@ -71,3 +73,39 @@ def test_a_stream_that_is_no_dns_gives_no_rows(by_hand):
         by_hand.Segment(A, B, 5000, 53, seq=127, ack=500, data=framed(message(3)), ts=21),
     ]
     assert run(by_hand, segments)["n"].to_list() == [2]
+
+
+def pieces(number, size):
+    """A response over UDP in IPv4 fragments of that size, last one first; padded by a TXT record."""
+    text = bytes([250]) + b"x" * 250
+    record = b"\xc0\x0c" + struct.pack(">2HIH", 16, 1, 60, 4 * len(text)) + 4 * text
+    raw = message(number, response=True)
+    raw = raw[:6] + struct.pack(">H", 1) + raw[8:] + record
+    udp = bytes(dpkt.udp.UDP(sport=53, dport=4000, ulen=8 + len(raw), data=raw))
+    cuts = [udp[at : at + size] for at in range(0, len(udp), size)]
+    frames = []
+    for k, part in enumerate(cuts):
+        more = 0x2000 if k + 1 < len(cuts) else 0
+        ip = dpkt.ip.IP(src=b"\xc0\0\2\2", dst=b"\xc0\0\2\1", p=17, id=number, data=part)
+        ip._flags_offset, ip.len = more | k * size // 8, 20 + len(part)
+        frames.append(bytes(dpkt.ethernet.Ethernet(type=0x800, data=ip)))
+    return raw, frames[::-1]
+
+
+def test_a_message_in_fragments_is_read_whole(tmp_path):
+    query = dpkt.ip.IP(
+        src=b"\xc0\0\2\1", dst=b"\xc0\0\2\2", p=17,
+        data=dpkt.udp.UDP(sport=4000, dport=53, ulen=8 + len(message(5)), data=message(5)),
+    )  # fmt: skip
+    raw, fragments = pieces(5, 400)
+    assert len(fragments) == 3
+    with (tmp_path / "f.pcap").open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for n, frame in enumerate([bytes(dpkt.ethernet.Ethernet(type=0x800, data=query)), *fragments]):
+            writer.writepkt(frame, n)
+    table = frames(tmp_path / "f.pcap", ["dns"])["dns"]
+    assert table.select("n", "response_to", "time_ns", "len_bytes", "trouble").rows() == [
+        (1, None, None, len(message(5)), None),
+        (4, 1, 3_000_000_000, len(raw), None),
+    ]
+    assert table["resp_data"].to_list() == [[], ["x" * 1000]]
