@@ -50,8 +50,12 @@ bench: .venv/.dev tools  ## how fast, against tshark, dpkt, tcptrace, tcpdump, t
 	PYTHONPATH=. $(BIN)/python tests/bench/diff.py --write
 	[ "$$(id -u)" != 0 ] || PYTHONPATH=. $(BIN)/python tests/bench/replay.py --write
 
-fuzz: .venv/.dev  ## broken captures for a minute: nothing raises but our own errors
-	$(BIN)/python tests/fuzz/captures.py --seconds 60 $(PCAPTOOL_CORPUS)
+FUZZ_SECONDS ?= 60
+
+fuzz: .venv/.dev  ## broken captures, changed at random and guided by coverage (atheris), FUZZ_SECONDS (60) each: nothing raises but our own errors
+	$(BIN)/python tests/fuzz/captures.py --seconds $(FUZZ_SECONDS) $(PCAPTOOL_CORPUS)
+	! $(BIN)/python -c "import atheris" 2>/dev/null || for what in packet file; do \
+		PYTHONPATH=. $(BIN)/python tests/fuzz/guided.py $$what --seconds $(FUZZ_SECONDS) fixtures $(PCAPTOOL_CORPUS) || exit 1; done
 
 fidelity: .venv/.dev  ## the model against every bundled real capture; writes reports/fidelity.md
 	$(BIN)/python tests/model/fidelity.py
