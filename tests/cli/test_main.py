@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -68,6 +69,15 @@ def test_bad_usage_is_trouble(arguments, capsys):
 def test_a_command_with_a_typo_is_guessed(capsys):
     assert main.run(["schem"]) == 2
     assert "schema" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_the_null_device(closed, lab_captures, tmp_path):
+    capture = next(iter(sorted(lab_captures.glob("*.pcap"))))
+    shell = f"exec {shlex.quote(sys.executable)} -m pcaptool analyze {shlex.quote(str(capture))} -o {tmp_path}/r {closed}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "r" / "tcp.parquet").read_bytes()[:4] == b"PAR1"  # nothing was written into its file
 
 
 def test_a_reader_that_goes_away_is_no_error():
