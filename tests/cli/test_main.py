@@ -74,7 +74,8 @@ def test_a_command_with_a_typo_is_guessed(capsys):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_streams_are_the_null_device(closed, lab_captures, tmp_path):
     capture = next(iter(sorted(lab_captures.glob("*.pcap"))))
-    shell = f"exec {shlex.quote(sys.executable)} -m pcaptool analyze {shlex.quote(str(capture))} -o {tmp_path}/r {closed}"
+    words = [sys.executable, "-m", "pcaptool", "analyze", str(capture), "-o", str(tmp_path / "r")]
+    shell = f"exec {shlex.join(words)} {closed}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     assert (tmp_path / "r" / "tcp.parquet").read_bytes()[:4] == b"PAR1"  # nothing was written into its file
