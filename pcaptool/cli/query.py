@@ -116,10 +116,9 @@ def _capture(path: Path, sql: str) -> dict[str, pl.LazyFrame]:
     """The tables that the query names; what it selects reaches the decoder."""
     from pcaptool.scan import scan_pcap
 
-    named = [
-        name for name in TABLES if name not in OF_NO_CAPTURE and re.search(rf"\b{name}\b", sql, re.IGNORECASE)
-    ]
-    return {name: scan_pcap(path, name) for name in named}
+    there = [name for name in TABLES if name not in OF_NO_CAPTURE]
+    named = [name for name in there if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    return {name: scan_pcap(path, name) for name in named or there}  # none: SHOW TABLES
 
 
 def _show(found: pl.DataFrame, rows: int) -> None:

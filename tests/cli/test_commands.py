@@ -229,6 +229,10 @@ class TestQuery:
             row = json.loads(out)
             assert (row["ns"], row["lasted"], row["x"]) == (min(times), max(times) - min(times), 1.5)
 
+    def test_which_tables_there_are(self, capture, said):
+        out = said("query", "SHOW TABLES", capture, "--csv")[1]
+        assert set(out.split()[1:]) == set(TABLES) - OF_NO_CAPTURE
+
     def test_a_word_of_sql_that_is_a_column(self, capture, said):
         assert "hint" not in said("query", 'SELECT "end" FROM flows', capture)[2]
         code, _, err = said("query", "SELECT src, end FROM flows", capture)
