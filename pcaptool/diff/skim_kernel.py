@@ -194,7 +194,7 @@ def transport(data: Any, spot: Any, rows: Any, r: int) -> int:
     if protocol == UDP:
         for k in range(2):
             port = rows[r, IN_SRCPORT] if k == 0 else rows[r, IN_DSTPORT]
-            if port in (1701, 2152, 3544, 4789, 6081):
+            if port in (1701, 2152, 3544, 4754, 4789, 6081):
                 return ODD  # tunnels
         if be16(data, at + 4) != wire - at:
             return ODD

@@ -196,7 +196,9 @@ def udp_fields(
         payload_offset[row] = at + 8 - offsets[packet]
         payload[row] = max(size - 8, 0)
         what = NOT_PRESENT
-        if sums and be16(data, at + 6) != 0:
+        if at + size > rows[row, R_WIRE] and be16(data, at + 6) != 0:
+            what = UNVERIFIED  # longer than the packet that it came in
+        elif sums and be16(data, at + 6) != 0:
             wire = min(rows[row, R_WIRE], at + max(size, 8))
             end = min(rows[row, R_END], wire)
             what = segment_status(data, at, end, wire, 17, ip_rows, rows[row, R_IP], 6)

@@ -13,6 +13,7 @@ from pcaptool.decode.kernels.codes import (
     E_LENGTH,
     END,
     GENEVE,
+    GRE,
     GTP,
     ICMP,
     ICMP_DEPTH,
@@ -99,6 +100,8 @@ def tunnel(port: int) -> int:
         return VXLAN
     if port == 6081:
         return GENEVE
+    if port == 4754:  # RFC 8086
+        return GRE
     if port == 2152:
         return GTP
     if port == 3544:

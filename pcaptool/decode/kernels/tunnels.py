@@ -1,7 +1,7 @@
 """Kernel: tunnels that carry a packet with its own link or network header.
 
-Knows: GRE (RFC 2784, 2890, 2637), ERSPAN (draft-foschiano-erspan), VXLAN (RFC 7348), GENEVE (RFC 8926), GTP-U
-(3GPP TS 29.281), Teredo (RFC 4380), L2TP data messages (RFC 2661).
+Knows: GRE (RFC 2784, 2890, 2637; in UDP: 8086), ERSPAN (draft-foschiano-erspan), VXLAN (RFC 7348), GENEVE (RFC 8926),
+GTP-U (3GPP TS 29.281), Teredo (RFC 4380), L2TP data messages (RFC 2661).
 """
 
 from __future__ import annotations
