@@ -25,6 +25,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcaptool._version import __version__
+from pcaptool.cli.streams import prepare_streams
 from pcaptool.errors import PcapToolError, printable
 
 __all__ = ["COMMANDS", "main", "make_app", "run"]
@@ -179,7 +180,7 @@ def main() -> NoReturn:
     That took a tenth of short runs: modules and arrays are given back one by one to a system that takes back all of
     them at once. What others want done at the end is done before.
     """
-    _open_streams()
+    prepare_streams()
     code = run()
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
@@ -191,14 +192,6 @@ def main() -> NoReturn:
     except OSError:  # who read our output has gone
         pass
     os._exit(code)
-
-
-def _open_streams() -> None:
-    """Standard streams that are closed (`>&-`, some daemons) become the null device: else files take their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 if __name__ == "__main__":

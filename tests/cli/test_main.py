@@ -81,6 +81,21 @@ def test_closed_streams_are_the_null_device(closed, lab_captures, tmp_path):
     assert (tmp_path / "r" / "tcp.parquet").read_bytes()[:4] == b"PAR1"  # nothing was written into its file
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+)
+def test_a_terminal_without_our_letters_gets_others(settings, lab_captures):
+    words = [sys.executable, "-m", "pcaptool", "info", str(lab_captures / "size-1.server.pcap")]
+    done = subprocess.run(words, capture_output=True, check=True, env=os.environ | settings)
+    assert done.stdout.isascii()
+    assert b" us" in done.stdout
+    assert done.stderr == b""
+
+
 def test_a_reader_that_goes_away_is_no_error():
     shell = (
         f"{sys.executable} -m pcaptool.cli.main schema --json | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
