@@ -7,19 +7,30 @@ Source: RFC 5961 sections 3.2, 4.2, 5.2 and 7; fact 71.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from pcaptool.sim.events import Step
 from pcaptool.stack.tcp import output
 from pcaptool.stack.tcp.sock import TcpSock
+
+if TYPE_CHECKING:
+    from pcaptool.stack.host import Host
 
 __all__ = ["rate_limited", "send_challenge_ack"]
 
 INVALID_RATELIMIT_MS = 500  # sysctl tcp_invalid_ratelimit
 
 
-def rate_limited(sk: TcpSock) -> bool:
+class Limited(Protocol):
+    """A socket, or a request for one, that remembers when it last answered such a segment."""
+
+    out_of_window_ack_jiffies: int | None
+
+
+def rate_limited(host: Host, sk: Limited) -> bool:
     """__tcp_oow_rate_limited: whether an answer has just left; if not, this one counts."""
-    jiffies = sk.host.jiffies
-    now = jiffies.at(sk.host.now_ns)
+    jiffies = host.jiffies
+    now = jiffies.at(host.now_ns)
     last = sk.out_of_window_ack_jiffies
     if last is not None and 0 <= now - last < jiffies.from_ms(INVALID_RATELIMIT_MS):
         return True
@@ -29,5 +40,5 @@ def rate_limited(sk: TcpSock) -> bool:
 
 def send_challenge_ack(sk: TcpSock) -> Step:
     """tcp_send_challenge_ack: say what we expect; a peer that really has restarted will reset."""
-    if not rate_limited(sk):
+    if not rate_limited(sk.host, sk):
         yield from output.tcp_send_ack(sk)

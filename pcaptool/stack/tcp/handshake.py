@@ -68,6 +68,7 @@ class RequestSock:
     synack_ns: int = 0
     repeats: int = 0
     timeouts: int = 0
+    out_of_window_ack_jiffies: int | None = None
     timer: KernelTimer | None = None
 
 

@@ -23,13 +23,13 @@ _NEVER_MERGED = TcpFlag.SYN | TcpFlag.RST | TcpFlag.URG
 _MUST_AGREE = TcpFlag.ECE | TcpFlag.CWR
 
 
-def lock_sock(sk: TcpSock) -> Step:
+def lock_sock(sk: TcpSock, *, sends: bool = False) -> Step:
     """Wait until no other system call owns the socket, then own it.
 
-    In a driven run, whose softirqs take as long as recorded, until the one that has it is over (bh_lock_sock), too: not
-    for those that come meanwhile, as the spin lock is fair.
+    Who is about to send waits for the softirq that has it, too (bh_lock_sock): its frames leave first. Not for those that
+    come meanwhile: the spin lock is fair. On one machine program and softirq share a processor, and it waits anyway.
     """
-    if sk.host.known and (busy_ns := sk.host.processor.busy_ns):
+    if sends and not sk.host.softirq_follows and (busy_ns := sk.host.processor.busy_ns):
         yield busy_ns
     while sk.owned:
         yield sk.unlocked
@@ -57,17 +57,22 @@ def release_sock(sk: TcpSock) -> Step:
 
 
 def process_backlog(sk: TcpSock) -> Step:
-    """__release_sock: batch after batch; what arrives meanwhile begins the next one, and is merged into that only."""
+    """__release_sock: batch after batch; what arrives meanwhile begins the next one, and is merged into that only.
+
+    Until all is processed its memory counts as the backlog's, and so takes from the window, besides the receive queue's.
+    """
     while sk.backlog:
         batch, sk.backlog = sk.backlog, deque()
         for skb in batch:
             yield from rcv_state_process(sk, skb)
+    sk.backlog_bytes = 0
 
 
 def add_backlog(sk: TcpSock, skb: SkBuff) -> None:
     """tcp_add_backlog: keep a segment for the owner, as part of the one before it where that is possible."""
     if not (sk.backlog and merge(sk.backlog[-1], skb)):
         sk.backlog.append(skb)
+        sk.backlog_bytes += skb.truesize
 
 
 def merge(tail: SkBuff, skb: SkBuff) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import handshake, keepalive, notes, output, pmtu, recovery, small_queue, timers
+from pcaptool.stack.tcp import challenge, handshake, keepalive, notes, output, pmtu, recovery, small_queue, timers
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -187,7 +187,7 @@ class TcpProtocol:
         request = listener.requests.get(key)
         if header.flags & TcpFlag.SYN and not header.flags & TcpFlag.ACK:
             if request is not None:
-                yield from self._repeat_synack(listener, request)
+                yield from self._answer_again(listener, request)
                 return
             request = handshake.conn_request(listener.sk, skb)
             if request is not None:
@@ -216,6 +216,15 @@ class TcpProtocol:
         request.repeats += 1
         request.flow_label = self.host.chance.stream("flow label").getrandbits(20)
         yield from handshake.send_synack(listener.sk, request)
+
+    def _answer_again(self, listener: Listener, request: handshake.RequestSock) -> Step:
+        """tcp_check_req for a SYN that comes again: the SYN-ACK again, and its timer anew; twice a second at most."""
+        host = self.host
+        if challenge.rate_limited(host, request):
+            return
+        yield from self._repeat_synack(listener, request)
+        if request.timer is not None:
+            request.timer.mod(host.jiffies.at(host.now_ns) + (host.jiffies.hz << request.timeouts))
 
     def _synack_timer(self, listener: Listener, key: Tuple4) -> KernelTimer:
         """reqsk_timer_handler: a SYN-ACK that nobody answers is repeated after 1 s, then 2 s, 4 s, ..."""

@@ -146,7 +146,7 @@ def _wait_memory(sk: TcpSock) -> Step:
             if known is not None and known.recording is not None:
                 now_ns = sk.host.now_ns
                 yield max(0, known.recording.resumed_ns(wire_seq(sk.write_seq), now_ns) - now_ns)
-        yield from lock_sock(sk)
+        yield from lock_sock(sk, sends=True)
 
 
 def _must_wait(sk: TcpSock) -> bool:

@@ -246,6 +246,7 @@ class TcpSock:
     # the socket's users
     owned: bool = False
     backlog: deque[SkBuff] = field(default_factory=deque)
+    backlog_bytes: int = 0  # sk_backlog.len
     deferred: list[Callable[[TcpSock], Step]] = field(default_factory=list)
     ack_deferred: bool = False
     readable: WaitQueue = field(default_factory=WaitQueue)
@@ -319,7 +320,7 @@ class TcpSock:
     @property
     def space(self) -> int:
         """tcp_space: room for payload in the receive buffer."""
-        free = self.rcvbuf - self.receive_queue.charged - self.out_of_order.charged
+        free = self.rcvbuf - self.backlog_bytes - self.receive_queue.charged - self.out_of_order.charged
         return free * self.scaling_ratio >> 8 if free > 0 else 0
 
     @property

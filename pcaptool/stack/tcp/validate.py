@@ -44,7 +44,7 @@ def validate_incoming(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         return False
     if stale or outside:
         # Bytes are answered always, pure ACKs twice a second (tcp_oow_rate_limited).
-        if end > seq or not rate_limited(sk):
+        if end > seq or not rate_limited(sk.host, sk):
             yield from _send_dupack(sk, seq, end)
         return False
     return True
