@@ -145,11 +145,10 @@ class Recording:
         left_ns = self._first_times[max(0, bisect_left(self._firsts, offset) - 1)]
         following = bisect_right(self._times, left_ns)
         next_ns = self._times[following] if following < len(self._times) else None
-        index = bisect_left(self._acked, offset)
-        if index == len(self._acked) or self._acked_times[index] >= now_ns + ANSWER_NS:
-            index -= 1
-            if index < 0 or self._acked[index] <= first:
-                return now_ns
+        soon = bisect_left(self._acked_times, now_ns + ANSWER_NS) - 1
+        index = min(bisect_left(self._acked, offset), soon)
+        if index < 0 or self._acked[index] <= first:
+            return now_ns
         time_ns = self._acked_times[index]
         if not now_ns < time_ns < now_ns + ANSWER_NS:
             return now_ns
