@@ -13,6 +13,7 @@ into poll() and a non-blocking one, which sends other packets.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -88,6 +89,9 @@ class ReferenceServer:
         while not self._closing:
             self._slots.acquire()
             try:
+                if pause_ns := self.scenario.server.accept_pause_ns:
+                    select.select([self._listening], [], [])
+                    time.sleep(pause_ns / 1e9)
                 connection, _ = self._listening.accept()
             except OSError:
                 self._slots.release()
@@ -187,7 +191,7 @@ def _listen(scenario: Scenario, address: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, scenario.server.rcvbuf)
     try:
         listening.bind((address, port))
-        listening.listen(BACKLOG)
+        listening.listen(BACKLOG if scenario.server.backlog is None else scenario.server.backlog)
     except OSError as error:
         listening.close()
         raise SystemRefusedError(

@@ -38,6 +38,8 @@ class Assumptions:
         Whether the program set TCP_CORK around each answer.
     lone_calls : bool
         Whether full segments that left one by one are calls of their own; with a small window they are not.
+    nodelay : bool
+        Whether the program set TCP_NODELAY though no lone short segment shows it.
     """
 
     settings: Host
@@ -45,6 +47,7 @@ class Assumptions:
     sndbuf: int | None = None
     corked: bool = False
     lone_calls: bool = True
+    nodelay: bool = False
 
 
 def guesses(seen: Observation) -> Iterator[tuple[str, Callable[[Assumptions], Assumptions]]]:
@@ -66,7 +69,9 @@ def guesses(seen: Observation) -> Iterator[tuple[str, Callable[[Assumptions], As
             f"the initial window is {segments} segments",
             lambda known, small=small: replace(small(known), lone_calls=False),  # type: ignore[misc]
         )
+    yield "the program sets TCP_NODELAY", lambda known: replace(known, nodelay=True)
     yield "the program corks", lambda known: replace(known, corked=True, lone_calls=False)
+    yield "SYN-ACKs are cookies", host(tcp_syncookies=2)
     for name in CONTROLS:
         yield f"congestion control is {name}", host(congestion=name)
     for size in SEND_BUFFERS:

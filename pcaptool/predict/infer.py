@@ -171,7 +171,8 @@ def infer_program(
         close_ns = min(close_ns or 0, writes[-1].time_ns + NEXT_CALL_NS)
     if close_ns is not None and writes:
         close_ns = max(close_ns, writes[-1].time_ns + 1)
-    return Program(tuple(writes), close_ns, stream.nodelay(), reset, infer_watch(connection))
+    nodelay = stream.nodelay() or (assumed is not None and assumed.nodelay)
+    return Program(tuple(writes), close_ns, nodelay, reset, infer_watch(connection))
 
 
 # (first byte, byte behind the last, frame), relative to the server's first byte

@@ -146,6 +146,14 @@ class Server:
     )
     close_after: int = key(0, Whole(0, 10**9), "responses before the server ends it; 0: only when asked to")
     shutdown: bool = key(False, Flag(), "end by shutdown(SHUT_WR), read until the client's end, then close")
+    backlog: int | None = key(
+        None,
+        Whole(0, 65535),
+        "connections that may wait for accept(), less one, and requests; none: as the program does",
+    )
+    accept_pause_ns: int = key(
+        0, Millis(), "pause before each accept(), with a connection waiting", name="accept_pause_ms"
+    )
     sndbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_SNDBUF of the listening socket")
     rcvbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_RCVBUF of the listening socket")
     keepalive_timeout_ns: int | None = key(
@@ -305,6 +313,12 @@ class Host:
     tcp_rto_min_us: int = key(200000, Whole(1, 1_000_000), "least retransmission timeout, in microseconds")
     tcp_recovery: int = key(1, Whole(0, 7), "RACK: bit 0 on, 1 static reordering window, 2 no DupThresh")
     tcp_early_retrans: int = key(3, Whole(0, 4), "3 and 4: tail loss probe on")
+    tcp_abort_on_overflow: bool = key(
+        False, Flag(sysctl=True), "a reset for who connects while too many wait for accept(); false: silence"
+    )
+    tcp_syncookies: int = key(
+        1, Whole(0, 2), "0: drop SYNs beyond the backlog; 1: answer these by cookies; 2: all"
+    )
     tcp_syn_linear_timeouts: int = key(4, Whole(0, 127), "SYN retransmissions before the timeout doubles")
 
 

@@ -65,7 +65,17 @@ SERVER_PROGRAMS: dict[str, ServerProgram] = {
     "reference": ServerProgram(
         heeds=_SOCKET
         | {"headers", "close", "close_after", "shutdown", "status", "think_time_ns", "write", "chunk_bytes"}
-        | {"pause_ns", "nodelay", "cork", "more", "tcp_keepidle_s", "tcp_keepintvl_s", "tcp_keepcnt"}
+        | {
+            "pause_ns",
+            "nodelay",
+            "cork",
+            "more",
+            "backlog",
+            "accept_pause_ns",
+            "tcp_keepidle_s",
+            "tcp_keepintvl_s",
+            "tcp_keepcnt",
+        }
     ),
     "python": ServerProgram(
         headers=(("Server", "BaseHTTP/0.6 Python/{version}"), _DATED, _PLAIN, _LENGTH),

@@ -48,10 +48,18 @@ class Socket:
         self._linger_zero = False
         self._listener: Listener | None = None
 
-    def listen(self, port: int) -> None:
+    def listen(self, port: int, backlog: int | None = None) -> None:
         """bind() and listen()."""
         self.sk.local = (self.host.ip.address, port)
-        self._listener = self.host.tcp.listen(self.sk)
+        tcp = self.host.tcp
+        self._listener = tcp.listen(self.sk) if backlog is None else tcp.listen(self.sk, backlog)
+
+    def wait_acceptable(self) -> Step:
+        """poll() of a listening socket."""
+        if self._listener is None:
+            raise SocketError("EINVAL")
+        while not self._listener.accept_queue:
+            yield self._listener.acceptable
 
     def accept(self) -> Step:
         """accept(): sleeps until a handshake is complete. Returns a `Socket`."""

@@ -30,6 +30,7 @@ DEMO = ROOT / "fixtures" / "demo"
 _READS = "the client program read at other times, so that its ACKs and windows came otherwise"
 _CPUS = "two processors: the client's softirq ran beside the server's system call"
 _PACE = "the program's own pace between its writes: TCP stamps a segment when it is built, not when tbf lets it out"
+_CONNECTS = "how soon the client's program writes behind connect(), and which connection is accepted first"
 _STAMPS = "the relay's own delay: repetitions carry the stamp of what was refused, which is as old as the answer's way"
 # Fragments and ICMP errors have no direction to count frames of: tests/model/test_datagrams.py compares these.
 DATAGRAMS = {"udp-v4", "udp-v6", "udp-closed-v4", "udp-closed-v6"}
@@ -46,6 +47,10 @@ RACY = {
     "gro-100k": _CPUS,
     "half-close": "the client's shutdown() came before, not after, the woken server took the processor from it",
     "idle-7s": _CPUS,
+    "live-backlog-abort": _CONNECTS,
+    "live-backlog1": _CONNECTS,
+    "live-cookies": "the stamp of a cookie's SYN-ACK holds options in its low bits: the clock modulo 64 ms is of the run",
+    "live-nodelay-chunks": _PACE,
     "live-sndbuf-delay": _READS,
     "live-stall": _READS,
     "loss-acks": _READS,

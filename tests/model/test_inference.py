@@ -176,6 +176,7 @@ def test_a_receive_buffer_that_a_program_asked_for_is_told_by_its_scale(lab_capt
     ("name", "guessed"),
     [
         ("live-iw3", ("the initial window is 3 segments",)),
+        ("live-nodelay-chunks", ("the program sets TCP_NODELAY",)),
         ("live-head-cork", ("the program corks",)),
         ("live-sndbuf-64k", ("SO_SNDBUF is 32768",)),  # it was 65536: at that size both send the same
         ("delay20-bbr-300k", ("congestion control is bbr",)),

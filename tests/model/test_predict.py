@@ -71,6 +71,9 @@ EQUAL = [
     "live-chunks-cork",
     "live-sndbuf-64k",
     "live-sndbuf-delay",
+    "live-nodelay-chunks",
+    "live-synack-delay",
+    "live-acks-lost",
     # which processor received decides how these are cut: the recording tells
     "half-close",
     "off-100k",

@@ -20,5 +20,5 @@ def listen(host: Host, scenario: Scenario) -> Socket:
         listening.set_send_buffer(scenario.server.sndbuf)
     if scenario.server.rcvbuf:
         listening.set_receive_buffer(scenario.server.rcvbuf)
-    listening.listen(scenario.server.port)
+    listening.listen(scenario.server.port, scenario.server.backlog)
     return listening

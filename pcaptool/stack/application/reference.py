@@ -22,6 +22,9 @@ def reference_server(host: Host, scenario: Scenario) -> Step:
     """The main thread: accept connections for ever."""
     listening = listen(host, scenario)
     while True:
+        if scenario.server.accept_pause_ns:
+            yield from listening.wait_acceptable()
+            yield Sleep(scenario.server.accept_pause_ns)
         connection = yield from listening.accept()
         host.spawn(_serve(connection, host, scenario))
 

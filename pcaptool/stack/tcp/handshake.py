@@ -3,7 +3,7 @@
 Knows: what a SYN and a SYN-ACK offer, what a socket becomes when the handshake is over.
 Must not know: what programs do with the connection.
 Sources: RFC 9293 sections 3.5 and 3.10.7.3, RFC 7323; facts 14-19, 22, 28, 29.
-Leaves out: SYN cookies, Fast Open, simultaneous open.
+Leaves out: Fast Open, simultaneous open.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pcaptool.stack.tcp.ack import expand_send_buffer
 from pcaptool.stack.tcp.congestion import CONTROLS
 from pcaptool.stack.tcp.options import encode_options
 from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, wire_seq
+from pcaptool.stack.tcp.syncookies import cookie_clock_ms
 from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RequestSock", "conn_request", "connect", "finish_request", "synsent_process"]
 
 TIMESTAMP_BYTES = 12
+TIMEOUT_FALLBACK_S = 3  # TCP_TIMEOUT_FALLBACK: where the handshake gave no round trip
 MAX_WSCALE = 14
 
 
@@ -70,6 +72,7 @@ class RequestSock:
     timeouts: int = 0
     out_of_window_ack_jiffies: int | None = None
     timer: KernelTimer | None = None
+    cookie: bool = False  # a SYN cookie: nothing of this is kept
 
 
 def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
@@ -233,9 +236,15 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     sk.mss_clamp = offered.mss or 536
     sk.ecn.ok &= header.flags & (TcpFlag.ECE | TcpFlag.CWR) == TcpFlag.ECE
     sk.snd_wnd = sk.max_window = header.window
+    sample_us = 0
     if not sent.retransmitted:
-        rtt.estimate(sk, max(1, (host.now_ns - sent.sent_ns) // 1000))
-        rtt.update_min(sk, (host.now_ns - sent.sent_ns) // 1000)
+        sample_us = max(1, (host.now_ns - sent.sent_ns) // 1000)
+    elif sk.timestamps and offered.timestamps is not None and offered.timestamps[1]:
+        # Which SYN was answered only its stamp tells.
+        sample_us = max(1, (sk.ts_clock() - offered.timestamps[1]) & 0xFFFFFFFF) * 1000
+    if sample_us:
+        rtt.estimate(sk, sample_us)
+        rtt.update_min(sk, sample_us)
     _establish(sk, handshake_repeats=timeouts)
     # The window of an active opener grows from what its SYN offered, rounded up by the scale, reserve or not
     # (lab off-100k:13-17, size-100k:9, rmem-6m:9; no growth within the reserve: busy-8s:9).
@@ -281,7 +290,10 @@ def send_synack(listener: TcpSock, request: RequestSock) -> Step:
     host = listener.host
     request.synack_ns = request.synack_ns or host.now_ns  # of the first; repeats are told by their stamps
     peer = request.options.timestamps
-    ts_clock = (host.tcp_clock_ms(host.now_ns) + request.ts_offset) & SEQ_MASK
+    clock_ms = host.tcp_clock_ms(host.now_ns)
+    if request.cookie:
+        clock_ms = cookie_clock_ms(request, clock_ms)
+    ts_clock = (clock_ms + request.ts_offset) & SEQ_MASK
     options = TcpOptions(
         mss=request.mss,
         window_scale=request.wscale if request.window_scaling else None,
@@ -334,14 +346,19 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     sk.snd_una = sk.iss + 1
     echoed = header.options.timestamps[1] if header and header.options.timestamps else 0
     sample_us = 0
-    if not request.repeats:
+    if request.cookie:
+        # cookie_v4_check chooses the window anew, in whole segments of the peer.
+        sk.rcv_wnd, _ = initial_window(listener, sk.mss_clamp, scaling=request.window_scaling)
+    if not request.repeats and not request.cookie:
         sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
     elif sk.timestamps and echoed:
-        # Which SYN-ACK was answered only its stamp tells (tcp_synack_rtt_meas, RFC 7323 section 4.3).
+        # Which SYN-ACK was answered, and when a cookie left, only the stamp tells (tcp_synack_rtt_meas, RFC 7323 4.3).
         sample_us = max(1, (sk.ts_clock() - echoed) & 0xFFFFFFFF) * 1000
     if sample_us:
         rtt.estimate(sk, sample_us)
         rtt.update_min(sk, sample_us)
+    elif request.cookie:
+        sk.rto_jiffies = TIMEOUT_FALLBACK_S * host.jiffies.hz
     first_stamp = (host.tcp_clock_ms(request.synack_ns) + request.ts_offset) & SEQ_MASK
     _establish(sk, handshake_repeats=0 if sk.timestamps and echoed == first_stamp else request.repeats)
     sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16

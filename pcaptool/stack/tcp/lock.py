@@ -26,8 +26,8 @@ _MUST_AGREE = TcpFlag.ECE | TcpFlag.CWR
 def lock_sock(sk: TcpSock, *, sends: bool = False) -> Step:
     """Wait until no other system call owns the socket, then own it.
 
-    Who is about to send waits for the softirq that has it, too (bh_lock_sock): its frames leave first. Not for those that
-    come meanwhile: the spin lock is fair. On one machine program and softirq share a processor, and it waits anyway.
+    Who is about to send waits for the softirq that has it, too (bh_lock_sock): its frames leave first. Not for those
+    that come meanwhile: the spin lock is fair. On one machine both share a processor, and it waits anyway.
     """
     if sends and not sk.host.softirq_follows and (busy_ns := sk.host.processor.busy_ns):
         yield busy_ns
@@ -59,7 +59,7 @@ def release_sock(sk: TcpSock) -> Step:
 def process_backlog(sk: TcpSock) -> Step:
     """__release_sock: batch after batch; what arrives meanwhile begins the next one, and is merged into that only.
 
-    Until all is processed its memory counts as the backlog's, and so takes from the window, besides the receive queue's.
+    Until all is processed its memory counts as the backlog's, and takes from the window as the receive queue's does.
     """
     while sk.backlog:
         batch, sk.backlog = sk.backlog, deque()

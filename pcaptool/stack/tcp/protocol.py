@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
-from pcaptool.stack.tcp import challenge, handshake, keepalive, notes, output, pmtu, recovery, small_queue, timers
+from pcaptool.stack.tcp import (
+    challenge,
+    handshake,
+    keepalive,
+    notes,
+    output,
+    pmtu,
+    recovery,
+    small_queue,
+    syncookies,
+    timers,
+)
 from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import add_backlog
 from pcaptool.stack.tcp.options import encode_options
@@ -28,18 +39,27 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "TcpProtocol", "TimeWaitSock"]
 
 TIME_WAIT_NS = 60 * 1_000_000_000  # TCP_TIMEWAIT_LEN and sysctl tcp_fin_timeout
+ALWAYS_COOKIES = 2  # sysctl tcp_syncookies
+SOMAXCONN = 4096  # sysctl somaxconn
 SYNACK_RETRIES = 5  # sysctl tcp_synack_retries
 PORTS = (32768, 60999)  # sysctl ip_local_port_range
 
 
 @dataclass(slots=True)
 class Listener:
-    """A listening socket with its queues."""
+    """A listening socket with its queues; `backlog` is listen()'s, at most sysctl somaxconn."""
 
     sk: TcpSock
+    backlog: int = SOMAXCONN
     requests: dict[Tuple4, handshake.RequestSock] = field(default_factory=dict)
     accept_queue: deque[TcpSock] = field(default_factory=deque)
     acceptable: WaitQueue = field(default_factory=WaitQueue)
+    cookies: dict[Tuple4, handshake.RequestSock] = field(default_factory=dict)  # what cookies would say
+
+    @property
+    def full(self) -> bool:
+        """sk_acceptq_is_full: one more may wait than was asked for."""
+        return len(self.accept_queue) > self.backlog
 
 
 @dataclass(slots=True)
@@ -91,10 +111,10 @@ class TcpProtocol:
 
     # --- sockets
 
-    def listen(self, sk: TcpSock) -> Listener:
+    def listen(self, sk: TcpSock, backlog: int = SOMAXCONN) -> Listener:
         """Make a socket a listening one."""
         sk.state = State.LISTEN
-        listener = Listener(sk)
+        listener = Listener(sk, min(backlog, SOMAXCONN))
         self.listeners[sk.local[1]] = listener
         return listener
 
@@ -189,22 +209,58 @@ class TcpProtocol:
             if request is not None:
                 yield from self._answer_again(listener, request)
                 return
-            request = handshake.conn_request(listener.sk, skb)
-            if request is not None:
-                listener.requests[key] = request
-                request.timer = self._synack_timer(listener, key)
-                yield from handshake.send_synack(listener.sk, request)
+            yield from self._new_request(listener, key, skb)
+        elif request is None and not header.flags & TcpFlag.RST and key in listener.cookies:
+            yield from self._cookie_check(listener, key, skb)
         elif request is None or header.ack != wire_seq(request.seq + 1):
             yield from self.send_reset(skb)
         elif header.flags & TcpFlag.RST:
             self._drop_request(listener, key)
+        elif listener.full:
+            # The peer believes that it is connected, and will say more; or it is told that it is not.
+            if self.host.settings.tcp_abort_on_overflow:
+                self._drop_request(listener, key)
+                yield from self.send_reset(skb)
         else:
             self._drop_request(listener, key)
-            sk = handshake.finish_request(listener.sk, request, skb)
-            self.insert(sk)
-            listener.accept_queue.append(sk)
-            listener.acceptable.wake(self.host.costs.wakeup_ns)
-            yield from rcv_state_process(sk, skb)
+            yield from self._new_socket(listener, request, skb)
+
+    def _new_request(self, listener: Listener, key: Tuple4, skb: SkBuff) -> Step:
+        """tcp_conn_request: remember a SYN, or answer with a cookie, or drop it."""
+        cookies = self.host.settings.tcp_syncookies
+        cookie = cookies == ALWAYS_COOKIES or len(listener.requests) > listener.backlog
+        if listener.full or (cookie and not cookies):
+            return
+        request = handshake.conn_request(listener.sk, skb)
+        if request is None:
+            return
+        if cookie:
+            request = syncookies.forget(request)
+            if (before := listener.cookies.get(key)) is not None and before.peer_seq == request.peer_seq:
+                request.seq = before.seq  # the cookie is a hash of the SYN
+            listener.cookies[key] = request
+        else:
+            listener.requests[key] = request
+            request.timer = self._synack_timer(listener, key)
+        yield from handshake.send_synack(listener.sk, request)
+
+    def _cookie_check(self, listener: Listener, key: Tuple4, skb: SkBuff) -> Step:
+        """cookie_v4_check: the third ACK brings back what was not kept; nothing happens where too many wait already."""
+        request, header = listener.cookies[key], skb.tcp
+        if header is None or header.ack != wire_seq(request.seq + 1):
+            yield from self.send_reset(skb)
+        elif not listener.full:
+            del listener.cookies[key]
+            label = self.host.chance.stream("flow label").getrandbits(20)
+            yield from self._new_socket(listener, syncookies.remember(request, label), skb)
+
+    def _new_socket(self, listener: Listener, request: handshake.RequestSock, skb: SkBuff) -> Step:
+        """inet_csk_complete_hashdance: the child is a socket of its own, and the program may accept it."""
+        sk = handshake.finish_request(listener.sk, request, skb)
+        self.insert(sk)
+        listener.accept_queue.append(sk)
+        listener.acceptable.wake(self.host.costs.wakeup_ns)
+        yield from rcv_state_process(sk, skb)
 
     def _drop_request(self, listener: Listener, key: Tuple4) -> None:
         request = listener.requests.pop(key)
