@@ -49,7 +49,7 @@ RACY = {
     "idle-7s": _CPUS,
     "live-backlog-abort": _CONNECTS,
     "live-backlog1": _CONNECTS,
-    "live-cookies": "the stamp of a cookie's SYN-ACK holds options in its low bits: the clock modulo 64 ms is of the run",
+    "live-cookies": "the stamp of a cookie's SYN-ACK depends on the clock modulo 64 ms",
     "live-nodelay-chunks": _PACE,
     "live-sndbuf-delay": _READS,
     "live-stall": _READS,
