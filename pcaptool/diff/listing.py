@@ -16,6 +16,7 @@ import polars as pl
 from pcaptool.diff.align import HOW
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.compare import direction_text
+from pcaptool.diff.path import Clocks, one_way
 from pcaptool.diff.result import ALIGNMENT_SCHEMA
 from pcaptool.diff.room import rising, spans
 from pcaptool.diff.structure import packet_text
@@ -41,10 +42,13 @@ class Rows:
     ----------
     matches : Matches
     a, b : Whole
+    clocks : Clocks or None
+        Of two points on a path: what one-way delays need.
     """
 
-    def __init__(self, matches: Matches, a: Whole, b: Whole) -> None:
+    def __init__(self, matches: Matches, a: Whole, b: Whole, clocks: Clocks | None = None) -> None:
         self._matches, self._a, self._b = matches, a, b
+        self._clocks = clocks if clocks is not None and clocks.both_ways else None
         self._by_n = None if rising(a.n) else np.argsort(a.n, kind="stable")
         # Most rows: A's packets with at most one partner. The few others: both indices, and behind which number of A.
         few_a = np.concatenate([matches.seg_a, np.full(len(matches.only_b), -1)])
@@ -68,7 +72,7 @@ class Rows:
                 if last
                 else int(np.searchsorted(few_place, self._a.n[base_a[-1]], side="right"))
             )
-            yield _table(self._a, self._b, *self._joined(base_a, slice(first, behind)))
+            yield self._table(*self._joined(base_a, slice(first, behind)))
             first = behind
 
     def _joined(self, base_a: Ints, few: slice) -> tuple[Ints, Ints, Ints]:
@@ -83,6 +87,48 @@ class Rows:
             np.insert(x, behind, y) for x, y in ((base_a, few_a), (base_b, few_b), (base_how, few_how))
         )
         return at_a, at_b, how
+
+    def _table(self, at_a: Ints, at_b: Ints, how: Ints) -> pl.DataFrame:
+        """Rows of indices (-1: none) as columns."""
+        a, b = self._a, self._b
+        has_a, has_b = at_a >= 0, at_b >= 0
+        pair = np.full(len(at_a), -1, np.int64)
+        way = np.full(len(at_a), -1, np.int8)
+        pair[has_b], way[has_b] = b.pair(at_b[has_b]), b.way[at_b[has_b]]
+        mine = a.pair(at_a[has_a])
+        pair[has_a] = np.maximum(pair[has_a], mine)
+        own = a.way[at_a[has_a]]
+        way[has_a] = np.where(own >= 0, own, way[has_a])
+        directions = pl.Series(["", direction_text(0), direction_text(1)])
+
+        def column(values: npt.NDArray[Any], at: Ints, there: npt.NDArray[np.bool_]) -> pl.Series:
+            series = pl.Series(values[at])
+            return series if there.all() else pl.select(pl.when(pl.Series(there)).then(series)).to_series()
+
+        table = pl.DataFrame(
+            {
+                "flow": pair,
+                "direction": directions.gather(way.astype(np.int64) + 1),
+                "n_a": column(a.n, at_a, has_a),
+                "n_b": column(b.n, at_b, has_b),
+                "how": pl.Series(_WORDS).gather(how.astype(np.int64)),
+                "time_a_ns": column(a.elapsed, at_a, has_a),
+                "time_b_ns": column(b.elapsed, at_b, has_b),
+            }
+        )
+        table = table.with_columns(
+            delta_ns=pl.col("time_b_ns") - pl.col("time_a_ns"), delay_ns=self._delays(at_a, at_b, how, way)
+        )
+        return table.select(pl.col(name).cast(kind) for name, kind in ALIGNMENT_SCHEMA.items())
+
+    def _delays(self, at_a: Ints, at_b: Ints, how: Ints, way: npt.NDArray[np.int8]) -> pl.Series:
+        """One-way delays of packets that are aligned one to one in their flows; null for others."""
+        out = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(at_a))
+        some = np.flatnonzero((at_a >= 0) & (at_b >= 0) & (how != _SEGMENTATION) & (way >= 0))
+        if self._clocks is None or not len(some):
+            return out
+        times = self._a.ts[at_a[some]], self._b.ts[at_b[some]]
+        return out.scatter(some, pl.Series(one_way(self._clocks, *times, way[some])))
 
 
 def _fell_behind(matches: Matches, a: Whole, b: Whole, asked: Ints) -> Ints:
@@ -106,37 +152,6 @@ def _fell_behind(matches: Matches, a: Whole, b: Whole, asked: Ints) -> Ints:
         if len(left):
             look(b.n[matches.to_b[left]], a.n[left])
     return best
-
-
-def _table(a: Whole, b: Whole, at_a: Ints, at_b: Ints, how: Ints) -> pl.DataFrame:
-    """Rows of indices (-1: none) as columns."""
-    has_a, has_b = at_a >= 0, at_b >= 0
-    pair = np.full(len(at_a), -1, np.int64)
-    way = np.full(len(at_a), -1, np.int8)
-    pair[has_b], way[has_b] = b.pair(at_b[has_b]), b.way[at_b[has_b]]
-    mine = a.pair(at_a[has_a])
-    pair[has_a] = np.maximum(pair[has_a], mine)
-    own = a.way[at_a[has_a]]
-    way[has_a] = np.where(own >= 0, own, way[has_a])
-    directions = pl.Series(["", direction_text(0), direction_text(1)])
-
-    def column(values: npt.NDArray[Any], at: Ints, there: npt.NDArray[np.bool_]) -> pl.Series:
-        series = pl.Series(values[at])
-        return series if there.all() else pl.select(pl.when(pl.Series(there)).then(series)).to_series()
-
-    table = pl.DataFrame(
-        {
-            "flow": pair,
-            "direction": directions.gather(way.astype(np.int64) + 1),
-            "n_a": column(a.n, at_a, has_a),
-            "n_b": column(b.n, at_b, has_b),
-            "how": pl.Series(_WORDS).gather(how.astype(np.int64)),
-            "time_a_ns": column(a.elapsed, at_a, has_a),
-            "time_b_ns": column(b.elapsed, at_b, has_b),
-        }
-    )
-    table = table.with_columns(delta_ns=pl.col("time_b_ns") - pl.col("time_a_ns"))
-    return table.select(pl.col(name).cast(kind) for name, kind in ALIGNMENT_SCHEMA.items())
 
 
 def listing_of(table: pl.DataFrame, packets: Packets, differences: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from pcaptool.diff.arrays import Ints, Mask
 from pcaptool.diff.numbers_kernel import NONE
@@ -25,11 +26,9 @@ from pcaptool.diff.sample import Sample
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.whole import Couples, Whole, kernels
 
-__all__ = ["Asked", "Clocks", "Delays", "clocks_of", "delays_of", "heard_of", "one_way_timing"]
+__all__ = ["Asked", "Clocks", "Delays", "clocks_of", "delays_of", "heard_of", "one_way", "one_way_timing"]
 
 Asked = tuple[Ints, Ints, Ints]
-# Of both directions' aligned packets: time since the first of all, and B's time minus A's.
-Delays = tuple[tuple[Ints, Ints], tuple[Ints, Ints]]
 
 _SKEW_SPAN_NS = 1_000_000_000
 _SKEW_BINS = 1024
@@ -50,12 +49,31 @@ class Clocks:
         Whether packets of both directions were seen; else delay cannot be told from offset.
     skew_ppb : int
         How much faster B's clock runs, in parts of 10**9; 0 where it cannot be told.
+    first_ns : int
+        A's time from which the skew counts.
     """
 
     a_is_nearer: bool
     offset_ns: int
     both_ways: bool
     skew_ppb: int = 0
+    first_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Times of aligned packets.
+
+    Parameters
+    ----------
+    first_ns : int
+        A's time of the first of them.
+    ways : tuple
+        Of both directions A's times since then, and B's times minus A's.
+    """
+
+    first_ns: int
+    ways: tuple[tuple[Ints, Ints], tuple[Ints, Ints]]
 
 
 def delays_of(a: Whole, b: Whole, couples: Couples) -> Delays:
@@ -68,21 +86,21 @@ def delays_of(a: Whole, b: Whole, couples: Couples) -> Delays:
     for span in spans(len(couples.a)):
         some = (couples.a[span], couples.b[span], couples.way[span])
         kernel(some, a.ts, b.ts, first, (*ahead, *back), done)
-    return ahead, back
+    return Delays(first, (ahead, back))
 
 
 def clocks_of(delays: Delays) -> Clocks:
     """Offset, skew and order of the two points."""
-    (_, ahead), (_, back) = delays
+    (_, ahead), (_, back) = delays.ways
     if not len(ahead) or not len(back):
         known = ahead if len(ahead) else back
         return Clocks(a_is_nearer=True, offset_ns=int(np.min(known)) if len(known) else 0, both_ways=False)
     skew = _skew(delays)
-    there, again = (_unskewed(*one, skew) for one in delays)
+    there, again = (_unskewed(*one, skew) for one in delays.ways)
     a_is_nearer = there.twice_median() >= again.twice_median()
     ends = (*there.at_ranks((0, there.count - 1)), *again.at_ranks((0, again.count - 1)))
     edges = (ends[0], ends[3]) if a_is_nearer else (ends[1], ends[2])
-    return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew)
+    return Clocks(a_is_nearer, sum(edges) // 2, both_ways=True, skew_ppb=skew, first_ns=delays.first_ns)
 
 
 def _unskewed(when: Ints, step: Ints, skew_ppb: int, offset_ns: int = 0, sign: int = 1) -> Sample:
@@ -99,7 +117,7 @@ def _unskewed(when: Ints, step: Ints, skew_ppb: int, offset_ns: int = 0, sign: i
 def _skew(delays: Delays) -> int:
     """The skew that both directions agree on, in parts of 10**9, or 0."""
     slopes = []
-    for x, y in delays:
+    for x, y in delays.ways:
         if x.max() - x.min() < _SKEW_SPAN_NS:
             return 0
         # Delays only ever add: they lie above the line in one direction and below it in the other. Which is
@@ -172,7 +190,23 @@ def one_way_timing(delays: Delays, clocks: Clocks) -> list[Timing]:
     out = []
     for direction, name in enumerate(("one_way_fwd", "one_way_rev")):
         sign = 1 if (direction == 0) == clocks.a_is_nearer else -1
-        mine = _unskewed(*delays[direction], clocks.skew_ppb, clocks.offset_ns, sign)
+        mine = _unskewed(*delays.ways[direction], clocks.skew_ppb, clocks.offset_ns, sign)
         if mine.count:
             out.append(quantiles(name, mine))
     return out
+
+
+def one_way(clocks: Clocks, ts_a: Ints, ts_b: Ints, way: npt.NDArray[np.int8]) -> Ints:
+    """How long each packet took from one point to the other, up to half of what the smallest delays differ.
+
+    Parameters
+    ----------
+    clocks : Clocks
+    ts_a, ts_b : numpy.ndarray of int64
+        Times of aligned packets.
+    way : numpy.ndarray of int8
+        Their directions, 0 from the originator.
+    """
+    sample = _unskewed(ts_a - clocks.first_ns, ts_b - ts_a, clocks.skew_ppb, clocks.offset_ns)
+    step = np.concatenate([np.zeros(0, np.int64), *sample.parts()])
+    return np.where((way == 0) == clocks.a_is_nearer, step, -step)

@@ -52,6 +52,7 @@ ALIGNMENT_SCHEMA: dict[str, Any] = {
     "time_a_ns": pl.Int64,
     "time_b_ns": pl.Int64,
     "delta_ns": pl.Int64,
+    "delay_ns": pl.Int64,
 }
 
 
@@ -224,7 +225,8 @@ class Diff:
         """Which packet is which, made when it is first asked for.
 
         Columns of `ALIGNMENT_SCHEMA`; n_a or n_b is null where a packet has no counterpart. Times count from the
-        flow's first packet (of the capture for packets of no flow).
+        flow's first packet (of the capture for packets of no flow); `delay_ns` is how long a packet took from one
+        point of a path to the other, without the clocks' offset and skew, null where that is not known.
         """
         return self.rows(self.aligned)
 

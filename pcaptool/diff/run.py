@@ -137,7 +137,7 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
         spans=shared_spans(matches, *wholes) if len(differences) else None,
     )
     differences = with_echoes(with_bytes(differences, sides, units), wholes)
-    rows = Rows(matches, *wholes)
+    rows = Rows(matches, *wholes, clocks)
     pairs = ready.flows.matched.height
     exchanges = (exchanges_of(ready.whole_a, pairs), exchanges_of(ready.whole_b, pairs))
     return Diff(

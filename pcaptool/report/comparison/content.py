@@ -21,6 +21,7 @@ _DIFFERENCES, _POINTS = 500, 4000
 
 def content(diff: Diff) -> dict[str, Any]:
     """The page's data."""
+    value, deltas = _deltas(diff)
     return {
         "a": printable(diff.name_a),
         "b": printable(diff.name_b),
@@ -51,7 +52,8 @@ def content(diff: Diff) -> dict[str, Any]:
              "a": list(d.curve_a), "b": list(d.curve_b), "count_a": d.count_a, "count_b": d.count_b}
             for d in diff.distributions
         ],
-        "deltas": _deltas(diff),
+        "one_way": value == "delay_ns",
+        "deltas": deltas,
     }  # fmt: skip
 
 
@@ -81,13 +83,15 @@ def _bytes(one: PacketBytes) -> dict[str, Any]:
     }
 
 
-def _deltas(diff: Diff) -> dict[str, list[list[int]]]:
-    """Time in A and how much later in B, of at most so many packets of each direction, evenly chosen."""
+def _deltas(diff: Diff) -> tuple[str, dict[str, list[list[int]]]]:
+    """Time in A and how much later in B (on a path the one-way delay), of some packets, evenly chosen."""
     out: dict[str, list[list[int]]] = {}
-    table = diff.rows(min(diff.aligned, 50 * _POINTS)).drop_nulls("delta_ns")
+    table = diff.rows(min(diff.aligned, 50 * _POINTS))
+    value = "delay_ns" if table["delay_ns"].count() else "delta_ns"
+    table = table.drop_nulls(value)
     for way in ("client to server", "server to client"):
         some = table.filter(table["direction"] == way)
         if some.height:
             some = some.gather_every(max(1, some.height // (_POINTS // 2)))
-            out[way] = [some[c].to_list() for c in ("time_a_ns", "delta_ns", "n_a", "n_b")]
-    return out
+            out[way] = [some[c].to_list() for c in ("time_a_ns", value, "n_a", "n_b")]
+    return value, out

@@ -182,11 +182,12 @@
     const ways = Object.entries(data.deltas);
     if (!ways.length && !data.distributions.length) { part.remove(); return; }
     if (ways.length) {
-      make("h3", "Each packet: how much later since the flow's first packet it is in B", part);
+      make("h3", data.one_way ? "Each packet: its one-way delay, without the clocks' offset and skew"
+        : "Each packet: how much later since the flow's first packet it is in B", part);
       plot(part, ways.map(([way, [at, delta, a, b]], i) => ({ type: "scatter", mode: "markers", name: way,
         marker: { size: 5, color: colors[i] }, x: at.map((v) => v / 1e6), y: delta.map((v) => v / 1e6),
         text: a.map((n, k) => `A ${n}, B ${b[k]}`) })),
-      { xaxis: { title: { text: "ms in A" } }, yaxis: { title: { text: "ms later in B" } } });
+      { xaxis: { title: { text: "ms in A" } }, yaxis: { title: { text: data.one_way ? "ms on the way" : "ms later in B" } } });
     }
     for (const one of data.distributions.filter((x) => Math.min(x.count_a, x.count_b) > 1)) {
       const test = one.distance === null ? "too few values to test"

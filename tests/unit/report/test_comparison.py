@@ -31,6 +31,7 @@ def test_a_lost_packet_is_in_the_list_and_in_the_byte_view():
     assert one["n"] == [None, 12]
     assert bytes.fromhex(one["hex"][1]) == packets[11].raw[:512]
     assert one["headers"][1][:3] == [["link", 0, 14], ["ip", 14, 34], ["tcp", 34, 66]]
+    assert data["one_way"]
     assert len(data["deltas"]["server to client"][0]) == sum(
         row["way"] == 1 and None not in row["n"] for row in data["packets"]
     )
