@@ -68,7 +68,8 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "capture-loss",
-        "data that the farther capture lacks although it was acknowledged there and never sent again",
+        "data that the farther capture lacks although it was acknowledged there and never sent again; a pure ACK whose"
+        " timestamp is echoed there",
         between(
             "Not captured at the farther point, though it arrived there: {count} (first {first}).",
             near=True,

@@ -16,7 +16,7 @@ from pcaptool.diff.arrays import Mask
 from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.compare import Comparison
 from pcaptool.diff.numbers_kernel import NONE
-from pcaptool.diff.path import Clocks, heard_of
+from pcaptool.diff.path import Clocks, echoed_of, heard_of
 from pcaptool.diff.recognise import Case, count_text, frames_text
 from pcaptool.diff.waits import waits_of
 from pcaptool.diff.whole import Whole
@@ -60,8 +60,8 @@ def explain(
     """
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
-    others = (wholes[1], wholes[0]) if relation == "path" else None
-    case = Case(_with_kinds(differences, a, b, others), a, b, waits, clocks, relation, spans)
+    rows = _with_kinds(differences, sides, wholes, on_path=relation == "path")
+    case = Case(rows, a, b, waits, clocks, relation, spans)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)
@@ -113,7 +113,11 @@ def _clock_sentence(clocks: Clocks) -> str:
 
 
 def _with_kinds(
-    differences: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, others: tuple[Whole, Whole] | None
+    differences: pl.DataFrame,
+    sides: tuple[pl.DataFrame, pl.DataFrame],
+    wholes: tuple[Whole, Whole],
+    *,
+    on_path: bool,
 ) -> pl.DataFrame:
     """Adds row numbers, and what is known of a lone packet.
 
@@ -122,15 +126,19 @@ def _with_kinds(
     """
     rows = differences.with_row_index("i")
     lone = {"n_a": pl.col("n_b").is_null(), "n_b": pl.col("n_a").is_null()}
-    for side, (units, key) in enumerate(((a, "n_a"), (b, "n_b"))):
+    for side, (units, key) in enumerate(((sides[0], "n_a"), (sides[1], "n_b"))):
         mine = differences.filter(lone[key] & (pl.col("field") == "frame"))[key].implode()
-        asked = units.select(pl.col("n").is_in(mine)).to_series()
-        facts = units.select(
+        some = units.filter(pl.col("n").is_in(mine))
+        facts = some.select(
             pl.col("n").alias(key),
             pl.col("kind").alias(f"kind_{key}"),
-            (pl.len().over("g", "kind", "start", "end") > 1).alias(f"repeated_{key}"),
-            (pl.len().over("g", "content", "ip.id", "tcp.options_timestamp_tsval") > 1).alias(f"twice_{key}"),
-            pl.Series(_heard(units, asked, others[side] if others else None)).alias(f"heard_{key}"),
+            _several(units, some, ("g", "kind", "start", "end")).alias(f"repeated_{key}"),
+            _several(units, some, ("g", "content", "ip.id", "tcp.options_timestamp_tsval")).alias(
+                f"twice_{key}"
+            ),
+            pl.Series(_heard(some, (wholes[side], wholes[1 - side]) if on_path else None)).alias(
+                f"heard_{key}"
+            ),
         )
         rows = rows.join(facts, on=key, how="left", maintain_order="left")
     new = {
@@ -145,11 +153,25 @@ def _with_kinds(
     )
 
 
-def _heard(units: pl.DataFrame, asked: pl.Series, other: Whole | None) -> Mask:
-    """For each of the asked packets: the other side shows that it arrived; for others false."""
-    out = np.zeros(units.height, np.bool_)
-    rows = np.flatnonzero(asked.to_numpy())
-    if other is not None and len(rows):
-        some = [units[c][rows].fill_null(NONE).to_numpy() for c in ("g", "start", "end")]
-        out[rows] = heard_of((some[0], some[1], some[2]), other)
-    return out
+def _several(units: pl.DataFrame, some: pl.DataFrame, on: tuple[str, ...]) -> pl.Series:
+    """For some packets whether their side has more with the same values (null is a value) in some columns."""
+    counted = units.select(on).join(some.select(on).unique(), on=on, how="semi", nulls_equal=True)
+    counts = counted.group_by(on).len("_count")
+    return (
+        some.select(on).join(counts, on=on, how="left", nulls_equal=True, maintain_order="left")["_count"] > 1
+    )
+
+
+def _heard(some: pl.DataFrame, wholes: tuple[Whole, Whole] | None) -> Mask:
+    """For some packets of the first side: the second one, which lacks them, shows that they arrived.
+
+    Data is acknowledged and never sent again; the timestamp of a pure ACK is echoed.
+    """
+    if wholes is None or not some.height:
+        return np.zeros(some.height, np.bool_)
+    asked = [some[c].fill_null(NONE).to_numpy() for c in ("g", "start", "end")]
+    heard = heard_of((asked[0], asked[1], asked[2]), wholes[1])
+    acks = np.flatnonzero((some["kind"] == "ack").fill_null(value=False).to_numpy())
+    tsval = some["tcp.options_timestamp_tsval"].cast(pl.Int64).fill_null(-1).to_numpy()
+    heard[acks] = echoed_of(asked[0][acks], tsval[acks], *wholes)
+    return heard

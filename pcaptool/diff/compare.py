@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from pcaptool.diff.arrays import Ints, Mask
-from pcaptool.diff.fields import IN_ORDER, SECOND, ComparedField
+from pcaptool.diff.fields import IN_ORDER, LATER, ComparedField, plain_name
 from pcaptool.diff.normalise import NORMALISERS
 from pcaptool.diff.pairs import Pairs, View
 from pcaptool.diff.result import DIFFERENCE_SCHEMA, FieldResult
@@ -72,7 +72,7 @@ def compare(
         if (segments and not item.per_segment) or (item.name == "payload" and not settings.bytes_known):
             continue
         column = item.column or item.name
-        if column not in pairs.a.units.columns:  # no packet has a second IP header
+        if column not in pairs.a.units.columns:  # no packet has so many IP headers
             continue
         x, y = pairs.a[column], pairs.b[column]
         present = (x.is_not_null() | y.is_not_null()).to_numpy() & counted
@@ -100,7 +100,7 @@ def add_same(out: Comparison, exemplars: pl.DataFrame, counts: Ints) -> None:
         How many packets have that shape.
     """
     for item in IN_ORDER:
-        if item.name.endswith(SECOND):  # a packet with a second IP header has no shape
+        if item.name.endswith(LATER):  # a packet with a second IP header has no shape
             continue
         there = exemplars[item.column or item.name].is_not_null().to_numpy()
         total = int(counts[there].sum())
@@ -129,7 +129,7 @@ def _left_over(
     if "follows" in rules and len(rows):
         reasons = [differing_rows[f] for f in item.follows if f in differing_rows]
         explained = np.isin(rows, np.concatenate(reasons)) if reasons else np.zeros(len(rows), np.bool_)
-        if item.name.removesuffix(SECOND).endswith(".checksum"):
+        if plain_name(item.name).endswith(".checksum"):
             explained &= NORMALISERS["checksum"](pairs, item, rows)
         uses["follows"] += int(np.count_nonzero(explained))
         rows, followed = rows[~explained], np.concatenate([followed, rows[explained]])

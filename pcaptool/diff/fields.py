@@ -2,18 +2,19 @@
 
 Knows: which column of which report table is a field of which layer.
 Must not know: how rules decide, or how packets were aligned.
-Names are `table.column`, with `#2` those of the second IP header; `tcp.seq`, `tcp.ack` and the SACK edges are the
-relative numbers that `units` adds.
+Names are `table.column`, with `#2` and `#3` those of the second and third IP header; `tcp.seq`, `tcp.ack` and the SACK
+edges are the relative numbers that `units` adds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["FIELDS", "FIELD_BY_NAME", "IN_ORDER", "LAYERS", "SECOND", "ComparedField"]
+__all__ = ["FIELDS", "FIELD_BY_NAME", "IN_ORDER", "LATER", "LAYERS", "ComparedField", "plain_name"]
 
 LAYERS = ("link", "network", "transport", "application")
-SECOND = "#2"
+# Of the second and the third IP header.
+LATER = ("#2", "#3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,13 @@ class ComparedField:
 
 
 # What each checksum covers: where one of these differs, another value of the checksum is no news.
-_PSEUDO = ("ip.src", "ip.dst", "ip.src#2", "ip.dst#2", "payload", "payload.bytes")
+_PSEUDO = (
+    "ip.src",
+    "ip.dst",
+    *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")),
+    "payload",
+    "payload.bytes",
+)
 _IP_SUMMED = (
     "ip.version", "ip.src", "ip.dst", "ip.hdr_len", "ip.dsfield", "ip.len", "ip.id", "ip.flags",
     "ip.frag_offset",
@@ -124,23 +131,34 @@ def _fields() -> tuple[ComparedField, ...]:
     )  # fmt: skip
 
 
-def _second() -> tuple[ComparedField, ...]:
-    """The same of the second IP header, which tunnels have; named as in Wireshark's display filters."""
+def plain_name(name: str) -> str:
+    """A field's name without the number of its header.
+
+    Examples
+    --------
+    >>> plain_name("ip.ttl#2"), plain_name("ip.ttl")
+    ('ip.ttl', 'ip.ttl')
+    """
+    return name.partition("#")[0]
+
+
+def _of_later(number: str) -> tuple[ComparedField, ...]:
+    """The same of a later IP header, which tunnels have; named as in Wireshark's display filters."""
     return tuple(
         replace(
-            item, name=item.name + SECOND, column=item.column and item.column + SECOND,
-            follows=tuple(f + SECOND if f.startswith("ip.") else f for f in item.follows),
+            item, name=item.name + number, column=item.column and item.column + number,
+            follows=tuple(f + number if f.startswith("ip.") else f for f in item.follows),
         )
         for item in _fields() if item.name.startswith("ip.")
     )  # fmt: skip
 
 
-FIELDS = (*_fields(), *_second())
+FIELDS = (*_fields(), *(item for number in LATER for item in _of_later(number)))
 
 
 def _turn(item: ComparedField) -> int:
     """Fields that may follow from others are compared behind them, sums and totals last."""
-    name = item.name.removesuffix(SECOND)
+    name = plain_name(item.name)
     return bool(item.follows) + (name == "ip.len" or name.endswith(".checksum"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "by_group",
+    "carried",
     "latest_known",
     "lowest",
     "mark_places",
@@ -290,6 +291,41 @@ def reached(packets: Any, places: Any, asked: Any, starts: Any, out: Any) -> Non
     for g in range(len(starts) - 1):
         for k in range(starts[g] + 1, starts[g + 1]):
             reach[k] = max(reach[k], reach[k - 1])
+
+
+def carried(packets: Any, asked: Any, keys: Any, out: Any) -> None:
+    """How many packets carry some timestamps of some groups, and how many of the peers' echo them.
+
+    Parameters
+    ----------
+    packets : (group, tsval, tsecr)
+        An element a packet.
+    asked : uint8 array
+        For each group whether anything of it is asked.
+    keys : int64 array
+        Group << 32 | TSval, sorted, each once.
+    out : (carried, echoed)
+        An element a key, zero at first, written.
+    """
+    group, tsval, tsecr = packets
+    for i in range(len(group)):
+        if group[i] < 0 or group[i] >= len(asked):
+            continue
+        for k in range(2):
+            value = tsval[i] if k == 0 else tsecr[i]
+            g = group[i] ^ k
+            if value < 0 or not asked[g]:
+                continue
+            key = (g << 32) | value
+            low, high = 0, len(keys)
+            while low < high:
+                middle = (low + high) // 2
+                if keys[middle] < key:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < len(keys) and keys[low] == key:
+                out[k][low] += 1
 
 
 def lowest(x: Any, y: Any, scale: Any, found: Any) -> None:

@@ -45,6 +45,9 @@ def grouped(sides: list[pl.DataFrame], flows: pl.DataFrame) -> tuple[pl.DataFram
         keyed = keyed.with_columns(g=group)
         for name, key in _keys().items():  # one at a time: what is hashed is laid out anew for it
             keyed = keyed.with_columns(key.alias(name))
+        keyed = keyed.with_columns(
+            pl.col("sender", "protocol").cast(pl.Categorical)
+        )  # as `units` does with others
         keyed = _sorted(keyed.drop("_from", "_to", "_asked"))
         out.append(keyed.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)))
     return out[0], out[1]
@@ -93,4 +96,5 @@ def _keys() -> dict[str, pl.Expr]:
 
 
 def _canonical(column: str, stands_for: dict[str, str]) -> pl.Expr:
-    return pl.col(column).replace(stands_for) if stands_for else pl.col(column)
+    text = pl.col(column).cast(pl.String)
+    return text.replace(stands_for) if stands_for else text

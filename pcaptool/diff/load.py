@@ -21,7 +21,7 @@ from pcaptool.decode.decoder import Decoder
 from pcaptool.diff import print_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.fingerprint import UDP_HEADER_BYTES, fingerprint, mask_udp_header, masked_prints
-from pcaptool.diff.side import PRINTS_SCHEMA, TABLES_READ, Side
+from pcaptool.diff.side import EXCHANGES, PRINTS_SCHEMA, TABLES_READ, Side
 from pcaptool.diff.stage_times import COLUMNS
 from pcaptool.diff.units import columns_read
 from pcaptool.engine import Engine
@@ -72,8 +72,8 @@ def _report(folder: Path) -> Side:
         raise ReportError("the report has no packets table", path=folder, hint="make it with all tables")
     frames = {
         name: report[name].select(columns_read(TABLES[name])).collect()
-        for name in TABLES_READ
-        if name in report.tables
+        for name in (*TABLES_READ, EXCHANGES)
+        if name in report.tables and (name != EXCHANGES or report.whole(name))
     }
     stages = report["stages"].collect() if "stages" in report.tables and report.whole("stages") else None
     return Side(str(folder), frames, stages=stages)
@@ -105,8 +105,8 @@ def stages_beside(capture: Path) -> pl.DataFrame | None:
 
 
 def _capture(path: Path, engine: Engine) -> Side:
-    analyses: list[Analysis] = [entry.make(engine) for entry in wanted(select(TABLES_READ))]
-    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES_READ}
+    analyses: list[Analysis] = [entry.make(engine) for entry in wanted(select((*TABLES_READ, EXCHANGES)))]
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in (*TABLES_READ, EXCHANGES)}
     prints: list[pl.DataFrame] = []
     kernel = engine.flat(print_kernel.__name__, "prints")
     with open_capture(path, engine) as capture:

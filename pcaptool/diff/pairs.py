@@ -13,6 +13,7 @@ import polars as pl
 
 from pcaptool.diff.align import Alignment
 from pcaptool.diff.arrays import Ints, Mask
+from pcaptool.diff.fields import LATER
 from pcaptool.diff.prepare import Prepared
 from pcaptool.diff.room import spans
 from pcaptool.diff.stand_ins import stand_ins
@@ -28,7 +29,10 @@ KNOWN_LINKS: dict[str, type[pl.DataType]] = {
 }
 
 _MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
-_ADDRESSES = ("ip.src", "ip.dst", "ip.src#2", "ip.dst#2", "arp.src_proto_ipv4", "arp.dst_proto_ipv4")
+_ADDRESSES = (
+    "ip.src", "ip.dst", *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")), "arp.src_proto_ipv4",
+    "arp.dst_proto_ipv4",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class View:
         """A column of these rows."""
         if column in self.place.columns:
             return self.place[column]
-        return self.units[column].gather(self.rows)
+        found = self.units[column].gather(self.rows)
+        return found.cast(pl.String) if found.dtype == pl.Categorical else found
 
     @property
     def height(self) -> int:
@@ -119,7 +124,7 @@ def links_of(parts: list[tuple[View, View]], known: pl.DataFrame) -> pl.DataFram
     for kind, columns in (("mac", _MACS), ("address", _ADDRESSES)):
         there = [
             c for c in columns if c in parts[0][0].units.columns
-        ]  # of second IP headers only if there are any
+        ]  # of later IP headers only if there are any
         seen = pl.concat([pl.DataFrame({"x": x[c], "y": y[c]}) for x, y in parts for c in there])
         more = known.filter(pl.col("kind") == kind).select("x", "y", "len")
         out += [(kind, x, y) for x, y in stand_ins(seen, more)]
@@ -136,7 +141,7 @@ def known_links(ready: Prepared) -> pl.DataFrame:
     for span in spans(len(to_b)):
         facts = (to_b[span], ready.known.shapes[span], ready.whole_a.group[span])
         kernels("tally", len(to_b))(*facts, shapes, groups)
-    macs = [(ready.known.exemplars[c], shapes) for c in ("link.src", "link.dst")]
+    macs = [(ready.known.exemplars[c].cast(pl.String), shapes) for c in ("link.src", "link.dst")]
     per_pair = groups.reshape(-1, 2).sum(axis=1)
     hosts = [(ready.flows.matched[c], per_pair) for c in ("src_a", "dst_a")]
     parts = [

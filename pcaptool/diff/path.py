@@ -26,7 +26,17 @@ from pcaptool.diff.sample import Sample
 from pcaptool.diff.timing import quantiles
 from pcaptool.diff.whole import Couples, Whole, kernels
 
-__all__ = ["Asked", "Clocks", "Delays", "clocks_of", "delays_of", "heard_of", "one_way", "one_way_timing"]
+__all__ = [
+    "Asked",
+    "Clocks",
+    "Delays",
+    "clocks_of",
+    "delays_of",
+    "echoed_of",
+    "heard_of",
+    "one_way",
+    "one_way_timing",
+]
 
 Asked = tuple[Ints, Ints, Ints]
 
@@ -182,6 +192,36 @@ def heard_of(asked: Asked, other: Whole) -> Mask:
     kernels("reached", other.height)(packets, places, start[order], starts, (reach, acked))
     unseen = (reach == NONE) | (reach <= start[order])
     out[order] = unseen & (acked[mine] >= end[order])
+    return out
+
+
+def echoed_of(group: Ints, tsval: Ints, mine: Whole, other: Whole) -> Mask:
+    """For some packets that one side has and the other lacks: the other side's peer echoes their timestamp.
+
+    Who echoes a timestamp has got a packet with it (RFC 7323 4.3). That tells of a packet only if no other one of its
+    direction carries the same timestamp, on either side.
+
+    Parameters
+    ----------
+    group, tsval : numpy.ndarray of int64
+        Of the packets asked about; TSval -1 where there is none.
+    mine, other : Whole
+        The side that has them, and the other one.
+    """
+    some = np.flatnonzero((group >= 0) & (tsval >= 0))
+    out = np.zeros(len(group), np.bool_)
+    if not len(some):
+        return out
+    keys, which = np.unique((group[some] << 32) | tsval[some], return_inverse=True)
+    asked = np.zeros((int(group[some].max()) | 1) + 1, np.uint8)
+    asked[group[some]] = 1
+    counts = [(np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)) for _ in range(2)]
+    for side, count in zip((mine, other), counts, strict=True):
+        for span in spans(side.height):
+            packets = (side.group[span], side.tsval[span], side.tsecr[span])
+            kernels("carried", side.height)(packets, asked, keys, count)
+    told = (counts[0][0] == 1) & (counts[1][0] == 0) & (counts[1][1] > 0)
+    out[some] = told[which]
     return out
 
 

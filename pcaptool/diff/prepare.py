@@ -16,6 +16,7 @@ import polars as pl
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.flows import SAME_ENDS, match_flows, said_of, signatures
 from pcaptool.diff.keys import grouped
+from pcaptool.diff.room import Room
 from pcaptool.diff.units import bases_of, relative, with_elapsed
 from pcaptool.diff.whole import Whole, same_frames, whole_of
 
@@ -159,7 +160,7 @@ def prepare(
     a, b = grouped(left, flows.matched)
     a, b = (u.with_columns(at=pl.col("row")) for u in (a, b))
     known = _same_frames(a, b, flows.matched.height) if same_frames and bytes_known else None
-    return Prepared(a, b, whole_of(a), whole_of(b), known, flows, noise, bytes_known)
+    return Prepared(a, b, whole_of(a, Room()), whole_of(b, Room()), known, flows, noise, bytes_known)
 
 
 def _same_frames(a: pl.DataFrame, b: pl.DataFrame, pairs: int) -> Known:
@@ -193,7 +194,7 @@ def _is_noise() -> pl.Expr:
     icmp = pl.col("ip.proto") == _IPPROTO_ICMPV6
     # Without the type (a report): discovery has hop limit 255, listener reports go to a multicast group.
     likely = pl.col("icmpv6_type").is_null() & (
-        (pl.col("ip.ttl") == 255) | pl.col("ip.dst").str.starts_with("ff02:")
+        (pl.col("ip.ttl") == 255) | pl.col("ip.dst").cast(pl.String).str.starts_with("ff02:")
     )
     return (icmp & (pl.col("icmpv6_type").is_in(_NOISE_TYPES) | likely)).fill_null(value=False)
 

@@ -207,7 +207,8 @@ class _Quick:
             kernel(tuple(c[span] for c in moved), ways, tuple(c[span] for c in out))
         return Whole(
             n, packets["ts"], elapsed, group, direction, packets["kind"],
-            packets["start"], end, packets["ack"], packets["tsval"], np.empty(0, np.int64), side.cut, room,
+            packets["start"], end, packets["ack"], packets["tsval"], packets["tsecr"],
+            np.empty(0, np.int64), side.cut, room,
         )  # fmt: skip
 
     @staticmethod

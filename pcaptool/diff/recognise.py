@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pcaptool.diff.fields import SECOND
 from pcaptool.diff.numbers_kernel import KINDS
 from pcaptool.diff.path import Clocks
 from pcaptool.diff.waits import Wait
@@ -111,7 +110,7 @@ def by_field(fields: tuple[str, ...], sentence: str, relation: str = "") -> Test
     def test(case: Case) -> Finding | None:
         if relation not in ("", case.relation):
             return None
-        rows = case.where(pl.col("field").str.strip_suffix(SECOND).is_in(fields) & (pl.col("cause") == ""))
+        rows = case.where(pl.col("field").str.replace(r"#\d$", "").is_in(fields) & (pl.col("cause") == ""))
         if not rows.height:
             return None
         first = rows.row(0, named=True)

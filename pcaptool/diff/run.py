@@ -34,10 +34,10 @@ from pcaptool.diff.rules import RULES, rules_in_force
 from pcaptool.diff.sample import Sample
 from pcaptool.diff.segments import Run, runs_of
 from pcaptool.diff.settings import Relation, Settings, Which
-from pcaptool.diff.side import Side
+from pcaptool.diff.side import EXCHANGES, Side
 from pcaptool.diff.stage_times import stage_distributions
 from pcaptool.diff.structure import add_flows, add_missing, add_order, add_runs
-from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles
+from pcaptool.diff.timing import add_times, exchange_timing, exchanges_of, quantiles, with_messages
 from pcaptool.diff.tolerance import parse_tolerances
 from pcaptool.diff.units import alike, units_of
 from pcaptool.diff.whole import Couples, Matches, couples_of, kernels
@@ -140,6 +140,9 @@ def conclude(ready: Prepared, sides: tuple[Side, Side], settings: Settings, pack
     rows = Rows(matches, *wholes, clocks)
     pairs = ready.flows.matched.height
     exchanges = (exchanges_of(ready.whole_a, pairs), exchanges_of(ready.whole_b, pairs))
+    if relation == "model":
+        spoken = (sides[0].frames.get(EXCHANGES), sides[1].frames.get(EXCHANGES))
+        exchanges = with_messages(exchanges, spoken, ready.flows.matched)
     return Diff(
         relation=relation,
         exit_code=int(found.differing > 0),
@@ -241,7 +244,7 @@ def _counted(units: pl.DataFrame, side: Which | None, servers: frozenset[str]) -
     if side is None:
         return np.ones(units.height, np.bool_)
     own = pl.col("dir") == (1 if side == "server" else 0)
-    is_server = pl.col("sender").is_in(list(servers))
+    is_server = pl.col("sender").cast(pl.String).is_in(list(servers))
     other = is_server if side == "server" else ~is_server
     return (
         units.select(pl.when(pl.col("flow").is_not_null()).then(own).otherwise(other))

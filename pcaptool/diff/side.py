@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-__all__ = ["PRINTS_SCHEMA", "TABLES_READ", "Side"]
+__all__ = ["EXCHANGES", "PRINTS_SCHEMA", "TABLES_READ", "Side"]
 
 TABLES_READ = ("packets", "link", "arp", "ip", "tcp", "udp", "flows")
+# Read, too, where it is there; packets do not go by it.
+EXCHANGES = "http"
 
 # One row a packet; fingerprints as `diff.fingerprint` makes them. icmpv6_type is -1 where there is none.
 PRINTS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -56,7 +58,10 @@ class Side:
 
     def lean(self) -> Side:
         """The same without its tables: what is still asked once units are made."""
-        return replace(self, frames={"packets": self.frames["packets"].select("n")}, prints=None)
+        kept = {"packets": self.frames["packets"].select("n")}
+        if EXCHANGES in self.frames:
+            kept[EXCHANGES] = self.frames[EXCHANGES]
+        return replace(self, frames=kept, prints=None)
 
     @property
     def packets(self) -> int:

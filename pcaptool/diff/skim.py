@@ -3,7 +3,7 @@
 Knows: how runs of packets go through the kernels, and which tables those share.
 Must not know: the other side.
 Must not load polars: the pass begins while that is being imported.
-Memory: 51 bytes a packet, of long captures in files (`room`), and, for each flow, what `analyze.flow_kernel` holds;
+Memory: 59 bytes a packet, of long captures in files (`room`), and, for each flow, what `analyze.flow_kernel` holds;
 never the packets' bytes.
 """
 
@@ -41,7 +41,7 @@ _UDP = 17
 # Columns of the packets: name and type.
 _COLUMNS: dict[str, str] = {
     "ts": "i8", "hash": "i8", "shape": "i2", "group": "i4", "start": "i8", "space": "i4", "ack": "i8",
-    "kind": "i1", "tsval": "i8",
+    "kind": "i1", "tsval": "i8", "tsecr": "i8",
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class Skim:
     packets : dict of str to numpy.ndarray
         An element a packet, in capture order: ts; hash of all bytes; shape (`skim_kernel`); group (2 * flow +
         side, -1 without flow); start, space, ack (`numbers_kernel`), not yet moved to the initial numbers; kind;
-        tsval (-1: none).
+        tsval, tsecr (-1: none).
     ways : numpy.ndarray
         `numbers_kernel`'s rows of the directions.
     flow_columns : dict of str to list or numpy.ndarray
@@ -158,6 +158,7 @@ class _Pass:
         if count == height:
             self._number(rows, tracked, self._ways, tuple(new[name] for name in mine))
             new["tsval"][:] = rows[:, sk.IN_TSVAL]
+            new["tsecr"][:] = rows[:, sk.IN_TSECR]
         else:
             self._scattered(new, rows, tracked, mine)
 
@@ -171,8 +172,9 @@ class _Pass:
         for name, nothing, values in zip(mine, (-1, nk.NONE, 0, nk.NONE, nk.OTHER), some, strict=True):
             new[name][:] = nothing
             new[name][at] = values
-        new["tsval"][:] = -1
-        new["tsval"][at] = rows[:, sk.IN_TSVAL]
+        for name, place in (("tsval", sk.IN_TSVAL), ("tsecr", sk.IN_TSECR)):
+            new[name][:] = -1
+            new[name][at] = rows[:, place]
 
     def _tracked(self, rows: Ints) -> Ints:
         out = np.zeros((len(rows), 6), np.int64)

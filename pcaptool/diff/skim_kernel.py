@@ -45,6 +45,7 @@ IN_PROTOCOL, IN_SRC, IN_SRCPORT, IN_DST, IN_DSTPORT, IN_N, IN_TS, IN_LEN, IN_PAY
 )
 IN_SEQ, IN_ACK, IN_FLAGS, IN_MSS, IN_WSCALE = 9, 10, 11, 12, 13
 IN_TSVAL = 15  # where `track` asks whether there are timestamps: the number, -1 without
+IN_TSECR = 14  # where `track` asks for SACK, which nobody here does
 
 LINK_ETHERNET, LINK_RAW, LINK_SLL, LINK_IPV4, LINK_IPV6, LINK_SLL2 = 1, 101, 113, 228, 229, 276
 TYPE_IPV4, TYPE_IPV6, TYPE_ARP, TYPE_LLDP, TYPE_VLAN, TYPE_SVLAN = (
@@ -153,7 +154,7 @@ def network_at(data: Any, at: int, end: int, linktype: int) -> tuple[int, int]:
 
 
 def option_signature(data: Any, at: int, end: int, rows: Any, r: int) -> int:
-    """Of TCP options the kinds and lengths in their order; -1 where they are malformed. Fills `IN_TSVAL`."""
+    """Of TCP options the kinds and lengths in their order; -1 where they are malformed. Fills both timestamps."""
     out = 17
     while at < end:
         kind = data[at]
@@ -167,7 +168,7 @@ def option_signature(data: Any, at: int, end: int, rows: Any, r: int) -> int:
             return -1
         out = mixed(out, (kind << 8) | data[at + 1])
         if kind == TIMESTAMPS and data[at + 1] == 10:
-            rows[r, IN_TSVAL] = be32(data, at + 2)
+            rows[r, IN_TSVAL], rows[r, IN_TSECR] = be32(data, at + 2), be32(data, at + 6)
         at += data[at + 1]
     return out
 
@@ -179,7 +180,7 @@ def transport(data: Any, spot: Any, rows: Any, r: int) -> int:
     """
     at, end, wire, protocol = spot
     rows[r, IN_PROTOCOL] = protocol
-    rows[r, IN_MSS], rows[r, IN_WSCALE], rows[r, IN_TSVAL] = -1, -1, -1
+    rows[r, IN_MSS], rows[r, IN_WSCALE], rows[r, IN_TSVAL], rows[r, IN_TSECR] = -1, -1, -1, -1
     head = 8
     if protocol == TCP:
         if at + 20 > end:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pcaptool.diff.fields import SECOND
+from pcaptool.diff.fields import plain_name
 
 __all__ = ["flags_text", "options_text", "value_text"]
 
@@ -77,7 +77,7 @@ def value_text(field: str, value: Any) -> str:
     """
     if value is None:
         return "-"
-    field = field.removesuffix(SECOND)
+    field = plain_name(field)
     if field == "tcp.flags":
         return flags_text(value)
     if field == "tcp.option_kinds":

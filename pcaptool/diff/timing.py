@@ -19,7 +19,7 @@ from pcaptool.diff.sample import Sample, sample_of
 from pcaptool.diff.settings import Settings
 from pcaptool.diff.whole import Couples, Whole, kernels
 
-__all__ = ["add_times", "exchange_timing", "exchanges_of", "quantiles"]
+__all__ = ["add_times", "exchange_timing", "exchanges_of", "quantiles", "with_messages"]
 
 _TIME = ComparedField("frame.time", "link", 15)
 
@@ -100,7 +100,7 @@ def exchange_timing(a: pl.DataFrame, b: pl.DataFrame) -> list[Timing]:
     """Server time and transfer time of exchanges, paired by flow and number on the connection.
 
     An exchange is one turn of the conversation: new data of the originator, then of the responder. That is a
-    request and its response wherever nobody speaks before the other has finished (no pipelining).
+    request and its response wherever nobody speaks before the other has finished; `with_messages` knows more.
 
     Parameters
     ----------
@@ -136,3 +136,41 @@ def exchanges_of(side: Whole, pairs: int) -> pl.DataFrame:
     pair, asked, first, last = (column[:count] for column in rows)
     found = pl.DataFrame({"pair": pair, "server_time": first - asked, "transfer_time": last - first})
     return found.with_columns(exchange=pl.int_range(pl.len()).over("pair"))
+
+
+def with_messages(
+    turns: tuple[pl.DataFrame, pl.DataFrame],
+    https: tuple[pl.DataFrame | None, pl.DataFrame | None],
+    matched: pl.DataFrame,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same exchanges, but those of HTTP are requests and their responses: pipelined ones are several.
+
+    Of a connection both sides must have HTTP exchanges with known times; else its turns stay.
+
+    Parameters
+    ----------
+    turns : tuple of polars.DataFrame
+        What `exchanges_of` finds on both sides.
+    https : tuple of polars.DataFrame
+        Both sides' tables `http`: flow, exchange, server_time_ns, transfer_time_ns.
+    matched : polars.DataFrame
+        Matched flows: pair, flow_a, flow_b.
+    """
+    spoken = []
+    for http, name in zip(https, "ab", strict=True):
+        if http is None:
+            return turns
+        known = http.filter(pl.col("server_time_ns").is_not_null() & pl.col("transfer_time_ns").is_not_null())
+        pair = matched.select("pair", flow=pl.col(f"flow_{name}").cast(pl.UInt32))
+        spoken.append(
+            known.with_columns(pl.col("flow").cast(pl.UInt32)).join(pair, on="flow", maintain_order="left").select(
+                pl.col("pair").cast(pl.Int64), server_time="server_time_ns", transfer_time="transfer_time_ns",
+                exchange=pl.col("exchange").cast(pl.Int64),
+            )
+        )  # fmt: skip
+    both = spoken[0].select("pair").unique().join(spoken[1].select("pair").unique(), on="pair")
+    out = [
+        pl.concat([turn.join(both, on="pair", how="anti"), said.join(both, on="pair", how="semi")])
+        for turn, said in zip(turns, spoken, strict=True)
+    ]
+    return out[0], out[1]

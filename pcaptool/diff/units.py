@@ -2,7 +2,7 @@
 
 Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293
 3.4). Must not know: the other side.
-Leaves out: headers behind the second IP header of a packet (the two outermost `ip` rows and the packet's first
+Leaves out: headers behind the third IP header of a packet (the three outermost `ip` rows and the packet's first
 `tcp` or `udp` row are compared).
 Complexity: a few sorted joins and cumulative sums, O(n log n) in packets.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from pcaptool.diff.fields import FIELDS, SECOND
-from pcaptool.diff.side import PRINTS_SCHEMA, Side
+from pcaptool.diff.fields import FIELDS, LATER, plain_name
+from pcaptool.diff.side import EXCHANGES, PRINTS_SCHEMA, Side
 from pcaptool.tables import ARP, IP, LINK, TCP, UDP, Table
 
 __all__ = [
@@ -35,6 +35,12 @@ _ALSO = {
     "tcp.options_sack_le", "tcp.options_sack_re",
 }  # fmt: skip
 _READ = _ALSO | {f.name for f in FIELDS} | {f.column for f in FIELDS}
+# Texts of few different values that are only compared: held as numbers. `pairs.View` makes texts
+# of them again.
+_NUMBERED = (
+    "link.kind", "link.src", "link.dst", "arp.src_hw_mac", "arp.src_proto_ipv4", "arp.dst_hw_mac",
+    "arp.dst_proto_ipv4", "ip.src", "ip.dst", *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")),
+)  # fmt: skip
 _FIN, _SYN, _RST, _ACK = 0x001, 0x002, 0x004, 0x010
 _EMPTY: dict[str, Any] = {
     "bool": pl.Boolean, "u8": pl.UInt8, "u16": pl.UInt16, "u32": pl.UInt32, "u64": pl.UInt64, "i32": pl.Int32,
@@ -53,6 +59,8 @@ def columns_read(table: Table) -> list[str]:
     """Names of the columns of a table of the report that units are made of; all of `flows`."""
     if table.name == "flows":
         return list(table.names)
+    if table.name == EXCHANGES:
+        return ["flow", "exchange", "server_time_ns", "transfer_time_ns"]
     keys = _OF_PACKETS if table.name == "packets" else ("n", "depth", "quoted")
     return [c for c in table.names if c in keys or f"{table.name}.{c}" in _READ]
 
@@ -67,7 +75,7 @@ def units_of(side: Side) -> pl.DataFrame:
     units = _with_direction(_packet_list(side), flows)
     for table in (LINK, ARP, IP, TCP, UDP):
         units = units.join(_one_row_a_packet(side, table), on="n", how="left", maintain_order="left")
-    units = _with_second(units, side)
+    units = _with_later(units, side)
     prints = side.prints if side.prints is not None else pl.DataFrame(schema=PRINTS_SCHEMA)
     units = units.join(prints, on="n", how="left", maintain_order="left")
     in_flow = pl.col("flow").is_not_null()
@@ -80,11 +88,14 @@ def units_of(side: Side) -> pl.DataFrame:
     made = [
         f"{t}.{c}" for t in ("ip", "tcp", "udp") for c in ("checksum", "checksum_status", "checksum_partial")
     ]
-    return units.with_columns(
+    units = units.with_columns(
         proto.alias("proto"),
         pl.coalesce("arp.src_proto_ipv4", "ip.src", "link.src").alias("sender"),
         *state,
     ).drop(*made, "src", "srcport", strict=False)
+    return units.with_columns(
+        pl.col(name).cast(pl.Categorical) for name in _NUMBERED if name in units.columns
+    )
 
 
 def _packet_list(side: Side) -> pl.DataFrame:
@@ -92,15 +103,15 @@ def _packet_list(side: Side) -> pl.DataFrame:
     return packets.select(
         pl.col("n").cast(pl.UInt32),
         pl.col("ts").cast(pl.Datetime("ns", "UTC")).to_physical().alias("ts"),
-        pl.col("len").cast(pl.Int64),
-        pl.col("cap_len").cast(pl.Int64),
+        pl.col("len").cast(pl.UInt32),
+        pl.col("cap_len").cast(pl.UInt32),
         pl.col("linktype").cast(pl.UInt16),
         pl.col("protocol").cast(pl.String),
         pl.col("src").cast(pl.String),
         pl.col("srcport").cast(pl.UInt16),
         pl.col("flow").cast(pl.UInt32),
         pl.col("payload_bytes").cast(pl.Int64).alias("payload.bytes"),
-        pl.col("payload_offset").cast(pl.Int64).alias("payload.offset"),
+        pl.col("payload_offset").cast(pl.UInt32).alias("payload.offset"),
     )
 
 
@@ -129,23 +140,27 @@ def _one_row_a_packet(side: Side, table: Table) -> pl.DataFrame:
     return frame.select(pl.col("n").cast(pl.UInt32), *casts)
 
 
-def _with_second(units: pl.DataFrame, side: Side) -> pl.DataFrame:
-    """Adds the columns of the second IP header, if any packet has one."""
+def _with_later(units: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """Adds the columns of the second and the third IP header, if any packet has one."""
     frame = side.frames.get(IP.name)
     # What an ICMP error quotes is another packet's header; its bytes are compared as payload.
     mine = (pl.col("depth") > 0) & ~pl.col("quoted")
     if frame is None or not frame.select(mine.any()).item():
         return units
-    inner = frame.filter(~pl.col("quoted")).sort("n", "depth").filter(pl.int_range(pl.len()).over("n") == 1)
-    second = _one_row_a_packet(replace(side, frames={IP.name: inner}), IP)
-    second = second.with_columns(_checksum_state(IP.name))
-    wanted = {
-        f.column or f.name: (f.column or f.name).removesuffix(SECOND)
-        for f in FIELDS
-        if f.name.endswith(SECOND)
-    }
-    named = second.select("n", **{new: pl.col(old) for new, old in wanted.items()})
-    return units.join(named, on="n", how="left", maintain_order="left")
+    inner = (
+        frame.filter(~pl.col("quoted")).sort("n", "depth").with_columns(_at=pl.int_range(pl.len()).over("n"))
+    )
+    for place, number in enumerate(LATER, 1):
+        some = inner.filter(pl.col("_at") == place)
+        if not some.height:
+            break
+        later = _one_row_a_packet(replace(side, frames={IP.name: some}), IP).with_columns(
+            _checksum_state(IP.name)
+        )
+        wanted = [f.column or f.name for f in FIELDS if f.name.endswith(number)]
+        named = later.select("n", **{column: pl.col(plain_name(column)) for column in wanted})
+        units = units.join(named, on="n", how="left", maintain_order="left")
+    return units
 
 
 def alike(units: list[pl.DataFrame]) -> None:
@@ -162,7 +177,7 @@ def _checksum_state(table: str) -> pl.Expr:
     total = value + status * 0x10000
     if table != "ip":
         total = total + pl.col(f"{table}.checksum_partial").cast(pl.Int64) * 0x100000
-    return total.alias(f"{table}.checksum_state")
+    return total.cast(pl.UInt32).alias(f"{table}.checksum_state")
 
 
 def bases_of(units: pl.DataFrame) -> pl.DataFrame:

@@ -46,8 +46,8 @@ class Whole:
         Direction in the flow; -1 without flow.
     kind : numpy.ndarray of int8
         `numbers_kernel`'s.
-    start, end, ack, tsval : numpy.ndarray of int64
-        As in `units`; `NONE` where null (tsval: -1).
+    start, end, ack, tsval, tsecr : numpy.ndarray of int64
+        As in `units`; `NONE` where null (tsval, tsecr: -1).
     order : numpy.ndarray of int64
         Indices by group and number.
     cut : int
@@ -66,6 +66,7 @@ class Whole:
     end: Ints
     ack: Ints
     tsval: npt.NDArray[Any]
+    tsecr: npt.NDArray[Any]
     order: Ints
     cut: int
     room: Room = MEMORY
@@ -152,18 +153,18 @@ def same_frames(x: tuple[Ints, Ints], y: tuple[Ints, Ints], starts_x: Ints, star
     return count
 
 
-def whole_of(units: pl.DataFrame) -> Whole:
-    """From units that hold all packets, grouped and with `elapsed`."""
+def whole_of(units: pl.DataFrame, room: Room = MEMORY) -> Whole:
+    """From units that hold all packets, grouped and with `elapsed`; what is not a column of theirs goes to `room`."""
 
     def numbers(column: str, null: int) -> Ints:
-        return units[column].cast(pl.Int64).fill_null(null).to_numpy()
+        return room.copy(units[column].cast(pl.Int64).fill_null(null).to_numpy())
 
     names = {name: i for i, name in enumerate(KINDS)}
     kind = units["kind"].replace_strict(names, default=OTHER, return_dtype=pl.Int8).to_numpy()
-    height = units.height
     return Whole(
-        units["n"].to_numpy(), units["ts"].to_numpy(), units["elapsed"].to_numpy(), numbers("g", -1),
+        units["n"].to_numpy(), units["ts"].to_numpy(), units["elapsed"].to_numpy(), units["g"].to_numpy(),
         units["dir"].fill_null(-1).to_numpy(), kind, numbers("start", NONE), numbers("end", NONE),
         numbers("tcp.ack", NONE), numbers("tcp.options_timestamp_tsval", -1),
-        np.arange(height), units.filter(pl.col("cap_len") < pl.col("len")).height,
+        numbers("tcp.options_timestamp_tsecr", -1),
+        units["row"].to_numpy(), units.filter(pl.col("cap_len") < pl.col("len")).height, room,
     )  # fmt: skip

@@ -182,6 +182,8 @@ def test_offset_and_order_of_two_points(nearer_a):
         offset - sign * delays[1],
     ]
     at, way = np.arange(4), np.array([0, 1, 0, 1], np.int8)
-    a, b = (Whole(at + 1, times, times, way, way, way, at, at, at, at, at, 0) for times in (ts, ts + steps))
+    a, b = (
+        Whole(at + 1, times, times, way, way, way, at, at, at, at, at, at, 0) for times in (ts, ts + steps)
+    )
     found = clocks_of(delays_of(a, b, Couples(at, at, np.zeros(4, np.int64), way)))
     assert (found.a_is_nearer, found.offset_ns, found.both_ways) == (nearer_a, offset, True)

@@ -88,7 +88,7 @@ def test_heard_is_what_the_other_side_acknowledges_without_having_it():
     nothing = np.zeros(2, np.int64)
     group, start, end, ack = (np.array(x, np.int64) for x in ((0, 1), (1, 1), (11, 1), (1, 21)))
     other = Whole(
-        np.array([1, 2], np.uint32), nothing, nothing, group, group, nothing, start, end, ack, nothing,
+        np.array([1, 2], np.uint32), nothing, nothing, group, group, nothing, start, end, ack, nothing, nothing,
         np.array([0, 1]), 0,
     )  # fmt: skip
     # 1:11 is there; 11:21 is not, but acknowledged; 21:31 is neither.

@@ -1,4 +1,4 @@
-"""Tunnels: the second IP header is compared like the first, each known change at its packet and nothing else."""
+"""Tunnels: the inner IP headers are compared like the first, each known change at its packet and nothing else."""
 
 from __future__ import annotations
 
@@ -89,6 +89,21 @@ def test_a_change_of_the_inner_header_is_found(tmp_path, tunnel, relation, field
     told = found.differences.select("field", "n_a", "n_b", "cause").rows()
     assert told == [(field, CHANGED, CHANGED, cause)]
     assert diff(a, b, relation=relation, tolerances={"ip.ttl#2": 1}).exit_code == (field != "ip.ttl#2")
+
+
+def gre_in_ip_in_ip(way, inner):
+    return ip_in_ip(way, gre(way, inner))
+
+
+@pytest.mark.parametrize("relation", ["model", "path", "exact"])
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_change_of_the_third_header_is_found(tmp_path, relation, field):
+    change, cause = CHANGES[field]
+    a = capture(tmp_path / "a.pcap", gre_in_ip_in_ip)
+    b = capture(tmp_path / "b.pcap", gre_in_ip_in_ip, **change)
+    assert diff(a, a, relation=relation).exit_code == 0
+    told = diff(a, b, relation=relation).differences.select("field", "n_a", "n_b", "cause").rows()
+    assert told == [(field.replace("#2", "#3"), CHANGED, CHANGED, cause)]
 
 
 @pytest.mark.parametrize("tunnel", [ip_in_ip, gre, vxlan])
