@@ -12,7 +12,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pcaptool.diff.recognise import Case, Finding, Test, count_text, frames_text
+from pcaptool.diff.arrays import Ints
+from pcaptool.diff.compare import direction_text
+from pcaptool.diff.recognise import Case, Finding, Spans, Test, count_text, frames_text
 from pcaptool.diff.room import spans
 from pcaptool.diff.whole import Matches, Whole
 
@@ -21,38 +23,59 @@ __all__ = ["outside", "shared_spans"]
 Span = tuple[int, int]
 
 
-def shared_spans(matches: Matches, a: Whole, b: Whole) -> tuple[Span, Span] | None:
-    """Of both sides the numbers of the first and the last packet that has a counterpart; None if none has one."""
-    found = [(a.n[matches.seg_a], b.n[matches.seg_b])]
-    ends: list[tuple[list[int], list[int]]] = []
+def shared_spans(matches: Matches, a: Whole, b: Whole) -> Spans | None:
+    """Of both sides the numbers of the first and the last packet that has a counterpart; None if none has one.
+
+    By direction in words, "" for all.
+    """
+    ends: dict[str, list[tuple[Span, Span]]] = {}
+
+    def look(at_a: Ints, at_b: Ints) -> None:
+        n_a, n_b, ways = a.n[at_a], b.n[at_b], a.way[at_a]
+        for way in (None, 0, 1):
+            x, y = (n_a, n_b) if way is None else (n_a[ways == way], n_b[ways == way])
+            if len(x):
+                found = (int(x.min()), int(x.max())), (int(y.min()), int(y.max()))
+                ends.setdefault(direction_text(way), []).append(found)
+
+    look(matches.seg_a, matches.seg_b)
     for span in spans(len(matches.to_b)):
         mine = np.flatnonzero(matches.to_b[span] >= 0) + span.start
-        found.append((a.n[mine], b.n[matches.to_b[mine]]))
-        ends += [([int(x.min()), int(x.max())], [int(y.min()), int(y.max())]) for x, y in found if len(x)]
-        found = []
-    if not ends:
-        return None
-    n_a, n_b = ([n for one in ends for n in one[side]] for side in (0, 1))
-    return (min(n_a), max(n_a)), (min(n_b), max(n_b))
+        look(mine, matches.to_b[mine])
+
+    def whole(parts: list[tuple[Span, Span]], side: int) -> Span:
+        return min(p[side][0] for p in parts), max(p[side][1] for p in parts)
+
+    return {name: (whole(parts, 0), whole(parts, 1)) for name, parts in ends.items()} or None
 
 
 def outside(sentence: str, *, before: bool) -> Test:
     """A cause that is packets before the other capture's first one, or behind its last.
 
-    It tells who (the shorter one), other, count, first.
+    It tells who (the shorter one), other, count, first. What was on its way when the shorter capture began lies, in the
+    longer one, behind the first packet that both have, but before the first one of its own direction.
     """
+
+    def beyond(case: Case, side: int, way: str) -> pl.DataFrame:
+        if case.spans is None or way not in case.spans:
+            return case.differences.clear()
+        key, (first, last) = ("n_a", "n_b")[side], case.spans[way][side]
+        frame = (pl.col("field") == "frame") & (pl.col("cause") == "")
+        place = pl.col(key) < first if before else pl.col(key) > last
+        return case.where(frame & place & (pl.col("direction") == way) if way else frame & place)
 
     def test(case: Case) -> Finding | None:
         if case.spans is None or case.relation == "model":
             return None
-        frame = (pl.col("field") == "frame") & (pl.col("cause") == "")
-        beyond = []
-        for key, span in (("n_a", case.spans[0]), ("n_b", case.spans[1])):
-            place = pl.col(key) < span[0] if before else pl.col(key) > span[1]
-            beyond.append(case.where(frame & place))
-        for who, other, rows, others in (("B", "A", beyond[0], beyond[1]), ("A", "B", beyond[1], beyond[0])):
-            if others.height or rows.filter(pl.col("direction") != "")["direction"].n_unique() < 2:
+        parts = [beyond(case, side, "") for side in (0, 1)]
+        for who, other, side in (("B", "A", 0), ("A", "B", 1)):
+            rows = parts[side]
+            ways = rows.filter(pl.col("direction") != "")["direction"].unique()
+            if parts[1 - side].height or len(ways) < 2:
                 continue
+            rows = (
+                pl.concat([rows, *(beyond(case, side, way) for way in ways.to_list())]).unique("i").sort("i")
+            )
             text = sentence.format(
                 who=who,
                 other=other,

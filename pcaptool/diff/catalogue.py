@@ -16,6 +16,7 @@ from pcaptool.diff.recognise import (
     Test,
     between,
     by_field,
+    held_twice,
     lone,
     option_missing,
     segmented,
@@ -60,6 +61,11 @@ CAUSES: tuple[Cause, ...] = (
         outside(
             "{who}'s capture ends earlier: {count} of {other} lie behind its last ({first}).", before=False
         ),
+    ),
+    Cause(
+        "captured-twice",
+        "one capture has its packets twice: of a mirror port, or of two interfaces",
+        held_twice("{who} has {count} twice, as a mirror port or two interfaces give them (first {first})."),
     ),
     Cause(
         "lost-between",
@@ -256,6 +262,14 @@ CAUSES: tuple[Cause, ...] = (
                 "link.dst",
             ),
             "Addresses or ports differ in {count} (first {frames}: {field} {value_a} in A, {value_b} in B).",
+        ),
+    ),
+    Cause(
+        "other-link",
+        "captured on another kind of link, or in another VLAN",
+        by_field(
+            ("link.kind", "link.type", "link.vlan_id", "link.vlan_priority"),
+            "The link layer differs in {count} (first {frames}: {field} {value_a} in A, {value_b} in B).",
         ),
     ),
     Cause(

@@ -17,7 +17,7 @@ from pcaptool.diff.catalogue import CAUSES
 from pcaptool.diff.compare import Comparison
 from pcaptool.diff.numbers_kernel import NONE
 from pcaptool.diff.path import Clocks, echoed_of, heard_of
-from pcaptool.diff.recognise import Case, count_text, frames_text
+from pcaptool.diff.recognise import Case, Spans, count_text, frames_text
 from pcaptool.diff.waits import waits_of
 from pcaptool.diff.whole import Whole
 
@@ -36,7 +36,7 @@ def explain(
     relation: str,
     side: str | None,
     clocks: Clocks | None,
-    spans: tuple[tuple[int, int], tuple[int, int]] | None,
+    spans: Spans | None,
 ) -> tuple[str, pl.DataFrame]:
     """The verdict, and the differences with their causes filled in.
 
@@ -61,7 +61,7 @@ def explain(
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
     rows = _with_kinds(differences, sides, wholes, on_path=relation == "path")
-    case = Case(rows, a, b, waits, clocks, relation, spans)
+    case = Case(rows, a, b, waits, clocks, relation, (wholes[0].height, wholes[1].height), spans)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)

@@ -61,7 +61,14 @@ def _same_payload(ready: Prepared, alignment: Alignment, *protocols: str) -> boo
     a, b = ready.a, ready.b
     x, y = a["masked_print"].gather(alignment.one_a), b["masked_print"].gather(alignment.one_b)
     sized = (a["payload.bytes"] > 0) & a["proto"].is_in(protocols)
-    return bool(((x == y) & sized.gather(alignment.one_a)).any())
+    # Of what was captured up to different places nothing can be said: it may be the same.
+    cut = (
+        a["payload_captured"]
+        .gather(alignment.one_a)
+        .ne_missing(b["payload_captured"].gather(alignment.one_b))
+    )
+    size_a, size_b = a["payload.bytes"].gather(alignment.one_a), b["payload.bytes"].gather(alignment.one_b)
+    return bool((((x == y) | (cut & (size_a == size_b))) & sized.gather(alignment.one_a)).any())
 
 
 def _other_links(a: pl.DataFrame, b: pl.DataFrame) -> bool:

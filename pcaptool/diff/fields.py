@@ -76,11 +76,11 @@ def _fields() -> tuple[ComparedField, ...]:
     field = ComparedField
     return (
         field("link.kind", "link", 50, per_segment=True),
-        field("link.src", "link", 20, ("mac-map",), per_segment=True),
-        field("link.dst", "link", 20, ("mac-map",), per_segment=True),
+        field("link.src", "link", 20, ("mac-map",), per_segment=True, follows=("link.kind",)),
+        field("link.dst", "link", 20, ("mac-map",), per_segment=True, follows=("link.kind",)),
         field("link.type", "link", 50, per_segment=True, follows=("ip.version",)),
         field("link.vlan_id", "link", 50, per_segment=True),
-        field("link.vlan_priority", "link", 40, per_segment=True),
+        field("link.vlan_priority", "link", 40, per_segment=True, follows=("link.vlan_id",)),
         field("link.padding_bytes", "link", 30),
         field("arp.opcode", "network", 60),
         field("arp.hw_type", "network", 40),

@@ -80,6 +80,11 @@ class Flows:
         alike = self.matched["how"].str.starts_with("same connection").sum()
         return bool(self.matched.height) and bool(alike * 2 >= self.matched.height)
 
+    @property
+    def midstream(self) -> bool:
+        """Whether flows begin in their midst and were matched by their ends alone."""
+        return bool((self.matched["how"] == SAME_ENDS).any())
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -150,7 +155,7 @@ def prepare(
         for u, flows, x in zip(first, flow_tables, bases, strict=True)
     ]
     flows = matched_flows((signs[0], signs[1]), (bases[0], bases[1]))
-    torn = (flows.matched["how"] == SAME_ENDS).any()
+    torn = flows.midstream
     # From here on a table is held once: with all of its columns it is the most that a comparison needs.
     left = units if torn else first
     del units, first

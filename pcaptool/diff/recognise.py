@@ -18,11 +18,13 @@ from pcaptool.diff.waits import Wait
 __all__ = [
     "Case",
     "Finding",
+    "Spans",
     "Test",
     "between",
     "by_field",
     "count_text",
     "frames_text",
+    "held_twice",
     "lone",
     "option_missing",
     "segmented",
@@ -44,6 +46,11 @@ _OF_TCP = [name for name in KINDS if name != "datagram"]
 _PADDING = {"nop", "eol", "none"}
 _ENDS = ("ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport")
 _TRANSLATIONS_TOLD = 3
+_TWICE_AT_LEAST = 4
+
+
+# By direction ("": all) of both sides the first and the last number.
+Spans = dict[str, tuple[tuple[int, int], tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Case:
         For the relation path: which point is nearer to the originators.
     relation : str
         model, path or exact.
+    packets : tuple of int
+        How many each side has.
     spans : tuple or None
         Of each side the numbers of the first and the last packet that has a counterpart.
     """
@@ -72,7 +81,8 @@ class Case:
     waits: list[Wait]
     clocks: Clocks | None
     relation: str
-    spans: tuple[tuple[int, int], tuple[int, int]] | None = None
+    packets: tuple[int, int]
+    spans: Spans | None = None
 
     def where(self, test: pl.Expr) -> pl.DataFrame:
         """Differences that fulfil a condition."""
@@ -145,6 +155,28 @@ def lone(kinds: tuple[str, ...], sentence: str, extra: pl.Expr | None = None) ->
                 ))  # fmt: skip
                 claims.append(rows["i"])
         return Finding(" ".join(texts), pl.concat(claims)) if texts else None
+
+    return test
+
+
+def held_twice(sentence: str) -> Test:
+    """A cause that is a capture in which packets stand twice, in both directions; it tells who, count, first.
+
+    Only where that is a habit: a quarter of its packets or more are such copies.
+    """
+
+    def test(case: Case) -> Finding | None:
+        frame = (pl.col("field") == "frame") & (pl.col("cause") == "") & pl.col("twice")
+        for who, key, packets in (("A", "n_a", case.packets[0]), ("B", "n_b", case.packets[1])):
+            rows = case.where(frame & pl.col(key).is_not_null())
+            ways = rows.filter(pl.col("direction") != "")["direction"].n_unique()
+            if case.relation == "model" or ways < 2 or rows.height * _TWICE_AT_LEAST < packets:
+                continue
+            first = frames_text(rows.row(0, named=True))
+            return Finding(
+                sentence.format(who=who, count=count_text(rows.height, "packet"), first=first), rows["i"]
+            )
+        return None
 
     return test
 

@@ -225,7 +225,8 @@ def detected(ready: Prepared) -> Relation:
     if ready.flows.matched.height == 0:
         same = a.height == b.height and bool((np.sort(a.ts) == np.sort(b.ts)).all())
         return "exact" if same else "model"
-    if not ready.flows.same_connections:
+    same_frames = ready.known.count * 2 >= min(a.height, b.height) if ready.known is not None else False
+    if not ready.flows.same_connections and not (same_frames and ready.flows.midstream):
         return "model"
     if ready.known is not None:
         return of_times(a.ts, b.ts, ready.known.to_b)
@@ -303,6 +304,7 @@ def _merge(out: Comparison, more: Comparison) -> None:
     for name, r in more.fields.items():
         out.add(FIELD_BY_NAME[name], r.compared, r.equal, r.normalised, r.differing)
     out.differences.extend(more.differences)
+    out.cut_apart += more.cut_apart
     out.uses.update(more.uses)
 
 
@@ -364,6 +366,8 @@ def _notes(
     cut = ready.whole_a.cut + ready.whole_b.cut
     if cut:
         notes.append(f"{cut} packets were captured only in part: what was cut off is not compared")
+    if found.cut_apart:
+        notes.append(f"{found.cut_apart} packets have more of their payload on one side: it is not compared")
     if differences.height < found.differing:
         notes.append(f"{found.differing - differences.height} more differences are counted but not listed")
     return tuple(notes)
