@@ -1,12 +1,14 @@
 """The diff's speed: two long captures, one packet in a thousand differing, against tcpdump twice and diff.
 
     python tests/bench/diff.py [--packets N] [--snaplen N] [--runs N] [--write]
+    python tests/bench/diff.py --memory 1000000,5000000 [--write]
 
 The captures are made here: A is the capture of `tests/bench/analyze.py`, B the same a second later; of every
 thousandth packet, in turn, the window or the TTL is another, the packet is missing, or it is there twice. Every run
 takes both programs one after the other; the ratio is the median over the runs of (their time / ours) of one run.
 tcpdump prints no times (-t): with them every line would differ. With --write the section "diff" of
-reports/benchmarks.md is written anew.
+reports/benchmarks.md is written anew. With --memory only the greatest resident memory of one process is measured,
+for each length and relation (the page's section "diff memory").
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +38,7 @@ from tests.bench.analyze import make_capture  # noqa: E402
 
 PAGE = ROOT / "reports" / "benchmarks.md"
 EVERY = 1000
+MOST_MODEL = 2_000_000  # packets of a side where everything is decoded: some GB
 
 
 class Cost(NamedTuple):
@@ -76,6 +81,17 @@ def make_other(source: Path, path: Path) -> tuple[int, int]:
     return count, changes
 
 
+def make_pair(folder: Path, packets: int, snaplen: int) -> tuple[Path, Path, tuple[int, int]]:
+    """Both captures, and what `make_other` says.
+
+    A process's peak is at least what its parent held when it was born, so another process makes them.
+    """
+    a, b = folder / "a.pcap", folder / "b.pcap"
+    with ProcessPoolExecutor(1, get_context("spawn")) as maker:
+        maker.submit(make_capture, a, packets, snaplen).result()
+        return a, b, maker.submit(make_other, a, b).result()
+
+
 def measured(command: list[str]) -> Cost:
     """One run of a command; exit codes 0 and 1 are fine."""
     # Installed modules have bytecode; a checkout's may be told to have none.
@@ -95,9 +111,7 @@ def measured(command: list[str]) -> Cost:
 def section(packets: int, snaplen: int, runs: int) -> str:
     """Measure, and the figures as a section of the page."""
     with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
-        a, b = Path(folder) / "a.pcap", Path(folder) / "b.pcap"
-        make_capture(a, packets, snaplen)
-        count, changes = make_other(a, b)
+        a, b, (count, changes) = make_pair(Path(folder), packets, snaplen)
         texts = [shlex.quote(f"{p}.txt") for p in (a, b)]
         script = "; ".join(
             f"tcpdump -nn -t -r {shlex.quote(str(p))} > {t}" for p, t in zip((a, b), texts, strict=True)
@@ -139,6 +153,37 @@ def section(packets: int, snaplen: int, runs: int) -> str:
     )
 
 
+def memory_section(lengths: list[int], snaplen: int) -> str:
+    """The greatest resident memory for some lengths, as a section of the page."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
+        for packets in lengths:
+            a, b, _ = make_pair(Path(folder), packets, snaplen)
+            command = [sys.executable, "-m", "pcaptool.cli.main", "diff", str(a), str(b), "--as"]
+            peaks = [
+                measured([*command, relation]).peak_mb
+                if relation != "model" or packets <= MOST_MODEL
+                else None
+                for relation in ("path", "exact", "model")
+            ]
+            cells = " | ".join("not run" if peak is None else f"{peak:,.0f} MB" for peak in peaks)
+            rows.append(f"| {packets:,} | {cells} |")
+    return "\n".join(
+        (
+            "## diff memory",
+            "",
+            f"`tests/bench/diff.py --memory {','.join(map(str, lengths))} --snaplen {snaplen}`: ru_maxrss of the whole",
+            f"process, captures as above, one run each; temporary files in {tempfile.gettempdir()} (a tmpfs is memory,",
+            f"too, but not the process's). Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}.",
+            "",
+            "| packets of each side | `path` | `exact` | `model` |",
+            "| ---: | ---: | ---: | ---: |",
+            *rows,
+            "",
+        )
+    )
+
+
 def main() -> None:
     """Measure and print; with --write into the page."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -146,12 +191,16 @@ def main() -> None:
     options.add_argument("--snaplen", type=int, default=128)
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--write", action="store_true")
+    options.add_argument("--memory", type=lambda text: [int(n) for n in text.split(",")])
     chosen = options.parse_args()
-    made = section(chosen.packets, chosen.snaplen, chosen.runs)
+    if chosen.memory:
+        made, name = memory_section(chosen.memory, chosen.snaplen), "diff memory"
+    else:
+        made, name = section(chosen.packets, chosen.snaplen, chosen.runs), "diff"
     print(made)
     if chosen.write:
         text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Benchmarks\n"
-        other = re.sub(r"## diff\n.*?(?=^## |\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+        other = re.sub(rf"## {name}\n.*?(?=^## |\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
         PAGE.write_text(f"{other.rstrip()}\n\n{made}", encoding="utf-8")
 
 
