@@ -61,7 +61,9 @@ def explain(
     a, b = sides
     waits = waits_of(alignment, a, b, side) if relation == "model" else []
     rows = _with_kinds(differences, sides, wholes, on_path=relation == "path")
-    case = Case(rows, a, b, waits, clocks, relation, (wholes[0].height, wholes[1].height), spans)
+    totals = {name: one.differing for name, one in found.fields.items()}
+    heights = wholes[0].height, wholes[1].height
+    case = Case(rows, a, b, waits, clocks, relation, heights, totals, spans)
     sentences = []
     for cause in CAUSES:
         finding = cause.test(case)

@@ -6,8 +6,8 @@ Must not know: which causes there are (`catalogue`), how differences were found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -71,6 +71,8 @@ class Case:
         model, path or exact.
     packets : tuple of int
         How many each side has.
+    totals : mapping
+        Of each field how many differences there are; the table lists some thousands of each.
     spans : tuple or None
         Of each side the numbers of the first and the last packet that has a counterpart.
     """
@@ -82,11 +84,23 @@ class Case:
     clocks: Clocks | None
     relation: str
     packets: tuple[int, int]
+    totals: Mapping[str, int] = field(default_factory=dict)
     spans: Spans | None = None
 
     def where(self, test: pl.Expr) -> pl.DataFrame:
         """Differences that fulfil a condition."""
         return self.differences.filter(test.fill_null(value=False))
+
+    def packets_text(self, rows: pl.DataFrame, packets: int | None = None) -> str:
+        """How many packets these differences are of: all of a field, also of one of which not all are listed."""
+        number = rows.height if packets is None else packets
+        names = rows["field"].unique().to_list()
+        listed = {name: self.differences.filter(pl.col("field") == name).height for name in names}
+        if all(self.totals.get(name, 0) <= listed[name] for name in names):
+            return count_text(number, "packet")
+        if len(names) == 1 and rows.height == listed[names[0]]:
+            return count_text(self.totals[names[0]], "packet")
+        return f"at least {count_text(number, 'packet')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,7 @@ def by_field(fields: tuple[str, ...], sentence: str, relation: str = "") -> Test
             return None
         first = rows.row(0, named=True)
         text = sentence.format(
-            count=count_text(rows.height, "packet"), frames=frames_text(first), value_a=first["value_a"],
+            count=case.packets_text(rows), frames=frames_text(first), value_a=first["value_a"],
             value_b=first["value_b"], field=first["field"],
         )  # fmt: skip
         return Finding(text, rows["i"])
@@ -252,7 +266,7 @@ def option_missing(sentence: str) -> Test:
         claims = brought.join(packets, on=["n_a", "n_b"], how="semi")
         text = sentence.format(
             who=who, other="B" if who == "A" else "A", options=", ".join(sorted(names)),
-            count=count_text(len(lacks), "packet"), frames=frames_text(first),
+            count=case.packets_text(claims, len(lacks)), frames=frames_text(first),
         )  # fmt: skip
         return Finding(text, claims["i"])
 
@@ -275,7 +289,7 @@ def translated(sentence: str) -> Test:
         more = f" and {seen.height - len(told)} more" if seen.height > len(told) else ""
         packets = rows.select("n_a", "n_b").n_unique()
         text = sentence.format(
-            count=count_text(packets, "packet"), frames=frames_text(rows.row(0, named=True)),
+            count=case.packets_text(rows, packets), frames=frames_text(rows.row(0, named=True)),
             map=", ".join(told) + more,
         )  # fmt: skip
         return Finding(text, rows["i"])

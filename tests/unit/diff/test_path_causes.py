@@ -93,3 +93,14 @@ def test_heard_is_what_the_other_side_acknowledges_without_having_it():
     )  # fmt: skip
     # 1:11 is there; 11:21 is not, but acknowledged; 21:31 is neither.
     assert np.array_equal(heard_of(asked, other), [False, True, False])
+
+
+def test_a_cause_counts_what_the_list_leaves_out(monkeypatch, tmp_path):
+    monkeypatch.setattr("pcaptool.diff.compare.DIFFERENCES_A_FIELD", 3)
+    head, packets = read(NAME)
+    b = tmp_path / "b.pcap"
+    lower = changed(lambda _: 22, lambda p, _: bytes((p.raw[22] - 3,)))
+    write(b, head, lower([replace(p, sec=p.sec + 7) for p in packets]))
+    count = sum(p.is_tcp for p in packets)
+    assert count > 3
+    assert f"The time to live differs in {count} packets" in diff(NAME, b, relation="path").verdict
