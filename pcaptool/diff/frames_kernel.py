@@ -153,6 +153,23 @@ def far(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int, budget: Any) -> 
     return 0, 0
 
 
+def repeats(x: Any, y: Any, i: int, j: int, end_x: int, end_y: int) -> int:  # noqa: PLR0917 - kernels take flat arguments
+    """How many frames of x repeat byte for byte the one that y has next, and has once.
+
+    Behind frames that y lacks it is the first of them that it lacks, too: what is missing is one piece.
+    """
+    (hash_x, order_x), (hash_y, order_y) = x, y
+    k = 0
+    while i + k + 1 < end_x and j < end_y:
+        next_x, next_y = hash_x[order_x[i + k + 1]], hash_y[order_y[j]]
+        if next_x != next_y or hash_x[order_x[i + k]] != next_y:
+            return k
+        if j + 1 < end_y and hash_y[order_y[j + 1]] == next_x:
+            return k
+        k += 1
+    return k
+
+
 def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, state: Any, limit: int, partner: Any) -> int:  # noqa: PLR0917 - kernels take flat arguments
     """Pair the frames of each group that are the same and stand in the same order.
 
@@ -200,6 +217,10 @@ def same_frames(x: Any, y: Any, starts_x: Any, starts_y: Any, state: Any, limit:
                 skip_x, skip_y = 1, 1
             i += skip_x
             j += skip_y
+            if skip_y == 0:
+                i += repeats(x, y, i, j, end_x, end_y)
+            elif skip_x == 0:
+                j += repeats(y, x, j, i, end_y, end_x)
         looked += i
         state[2], state[3] = i, j
         if i >= end_x or j >= end_y:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -250,6 +251,8 @@ NOT_ON_PATH = frozenset({"split", "merge"})
 
 def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     """The cause that the diff must name."""
+    packets = [over_ipv4(p) for p in packets]
+    change = replace(change, packets=[over_ipv4(p) for p in change.packets])
     if relation == "path" and (name in ON_PATH or change.n_a is None or change.n_b is None):
         return ON_PATH[name] if name in ON_PATH else cause_between(name, packets, change)
     if name in CAUSES:
@@ -265,6 +268,15 @@ def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     if name == "duplicate" or again:
         return "retransmission"
     return "lost-data" if p.payload_bytes else "ending"
+
+
+def over_ipv4(p: Packet) -> Packet:
+    """A TCP packet over IPv6, without extension header, as one over IPv4: the same is asked of both."""
+    if p.raw[12:14] != b"\x86\xdd" or len(p.raw) < 74 or p.raw[20] != 6:
+        return p
+    size = 20 + int.from_bytes(p.raw[18:20], "big")
+    head = struct.pack(">BBHHHBBH", 0x45, 0, size, 0, 0x4000, p.raw[21], 6, 0) + p.raw[34:38] + p.raw[50:54]
+    return replace(p, raw=p.raw[:12] + b"\x08\x00" + head + p.raw[54:], length=p.length - 20)
 
 
 def cause_between(name: str, packets: Packets, change: Change) -> str:
