@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcaptool.cli.terminal import console
+from pcaptool.cli.terminal import console, status
 from pcaptool.errors import UsageError, printable
 from pcaptool.tables import OF_NO_CAPTURE, TABLES
 
@@ -48,7 +48,8 @@ def query(
     else:
         frames = _report(source) if source.is_dir() else _capture(source, sql)
     try:
-        found = pl.SQLContext(frames).execute(sql).collect()
+        with status("asking"):
+            found = pl.SQLContext(frames).execute(sql).collect()
     except pl.exceptions.PolarsError as error:
         said = printable(str(error).strip().splitlines()[0])
         word = _RESERVED.search(sql)

@@ -109,7 +109,7 @@ def progress(what: str) -> Iterator[Progress | None]:
         TextColumn("{task.fields[packets]:,} packets"),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=console(error=True), transient=True) as bar:
+    with Bar(*columns, console=console(error=True), transient=True) as bar, _engine_told(bar.console):
         task = bar.add_task(what, total=None, packets=0)
 
         def tell(done: int, total: int | None, packets: int) -> None:
@@ -147,5 +147,28 @@ def status(what: str) -> Iterator[Callable[[str], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with console(error=True).status(what) as line:
+    shown = console(error=True)
+    with shown.status(what) as line, _engine_told(shown):
         yield line.update
+
+
+@contextmanager
+def _engine_told(shown: Console) -> Iterator[None]:
+    """What the engine says that it does, in lines that stay: the first long capture on a machine waits for it."""
+    import logging
+
+    from rich.text import Text
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.print(Text(f"pcaptool: {record.getMessage()}", style="dim"))
+
+    log, handler = logging.getLogger("pcaptool.engine"), Shown()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)

@@ -140,7 +140,7 @@ class Decoder:
                 step = self._walk(run, first, self._rows)
                 yield self._batch(step, datagrams)
                 first = step.end
-            self._engine.passed(len(run))
+            self._engine.passed(len(run), int(run.cap_len.sum()))
 
     def _recorded(self, run: Run) -> Batch:
         step = Step(run, 0, len(run), (), [], (), (), self._names, self._paths, self._kernels)

@@ -11,6 +11,7 @@ address, shape, strides. A tuple becomes its members, one behind the other.
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Flat", "caller", "flatten"]
+__all__ = ["Flat", "arguments_like", "caller", "flatten"]
 
 # What arguments are, as text, and the integers they become.
 Flat = tuple[str, list[int]]
@@ -99,6 +100,58 @@ def _flatten(args: tuple[Any, ...], kinds: list[str], values: list[int]) -> None
 @cache
 def _array_kind(dtype: np.dtype[Any], contiguous: bool, writeable: bool, axes: int) -> str:
     return f"{dtype.str[1:]}{'C' if contiguous else 'A'}{'w' if writeable else 'r'}{axes}"
+
+
+# A letter for an integer, a parenthesis, or an array: kind and size of its elements, order, access, axes.
+_KIND = re.compile(r"([i()])(?![0-9])|([a-z][0-9]+)([CA])([wr])([0-9]+)")
+
+
+def arguments_like(kinds: str) -> tuple[Any, ...]:
+    """Arguments of these kinds, without content: for compiling where the true ones are not at hand.
+
+    Parameters
+    ----------
+    kinds : str
+        As `flatten` gives them.
+
+    Raises
+    ------
+    ValueError
+        No such kinds.
+
+    Examples
+    --------
+    >>> number, (array,) = arguments_like("i(u2Ar2)")
+    >>> number, array.dtype.str, array.ndim, array.flags.c_contiguous, array.flags.writeable
+    (0, '<u2', 2, False, False)
+    """
+    open_tuples: list[list[Any]] = [[]]
+    at = 0
+    while at < len(kinds):
+        found = _KIND.match(kinds, at)
+        if found is None or (found[1] == ")" and len(open_tuples) == 1):
+            raise ValueError(f"kinds of arguments: {kinds!r} at {at}")
+        at = found.end()
+        if found[1] == "(":
+            open_tuples.append([])
+        elif found[1] == ")":
+            whole = tuple(open_tuples.pop())
+            open_tuples[-1].append(whole)
+        else:
+            open_tuples[-1].append(0 if found[1] else _empty(found[2], found[3], found[4], int(found[5])))
+    if len(open_tuples) != 1:
+        raise ValueError(f"kinds of arguments: {kinds!r} ends too soon")
+    return tuple(open_tuples[0])
+
+
+def _empty(dtype: str, order: str, access: str, axes: int) -> np.ndarray[Any, Any]:
+    array = (
+        np.zeros((2,) * axes, dtype)
+        if order == "C"
+        else np.zeros((4,) * axes, dtype)[(slice(None, None, 2),) * axes]
+    )
+    array.flags.writeable = access == "w"
+    return array
 
 
 def caller(address: int, count: int, owner: Any) -> Callable[[list[int]], int]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pcaptool.engine import image, sources
-from pcaptool.engine.calls import caller, flatten
+from pcaptool.engine.calls import arguments_like, caller, flatten
 
 __all__ = ["Kernel", "kernel"]
 
@@ -73,6 +73,20 @@ class Kernel:
         if made is None:
             made = self._made[kinds] = self._make(kinds, len(values), args)
         return made(values)
+
+    def prepare(self, kinds: str) -> bool:
+        """Have machine code for such arguments at hand.
+
+        Returns
+        -------
+        bool
+            Whether other processes have it now, too.
+        """
+        args = arguments_like(kinds)
+        if kinds not in self._made:
+            self._made[kinds] = self._make(kinds, len(flatten(args)[1]), args)
+        place = self._place(kinds)
+        return place is not None and place.is_file()
 
     def _make(self, kinds: str, count: int, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
         place = self._place(kinds)

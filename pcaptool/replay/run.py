@@ -120,7 +120,7 @@ def replay(
     wish = options or Options()
     names = _sides(interfaces, "-i")
     targets = [_target(name, dry=wish.dry) for name in names]
-    engine = Engine("auto", on_compile=say)
+    engine = Engine("auto")
     source = Source(capture, split=len(names) == 2, engine=engine)
     if str(capture) == "-" and wish.rounds > 1:
         raise UsageError("standard input cannot be read twice: --loop needs a file")

@@ -12,8 +12,10 @@ import pytest
 
 import pcaptool.engine.engine as engine_module
 from pcaptool.engine import Engine, sources
-from pcaptool.engine.calls import caller, flatten
+from pcaptool.engine.beside import Wanted, compile_all
+from pcaptool.engine.calls import arguments_like, caller, flatten
 from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES, kernel_for
+from pcaptool.engine.machine import kernel
 
 CHAIN = "pcaptool.decode.kernels.chain"
 SCRIPT = """
@@ -98,17 +100,91 @@ def test_more_arguments_than_can_be_passed():
         caller(0, 2000, None)
 
 
+def test_arguments_made_from_kinds_have_these_kinds():
+    whole = np.zeros((4, 6), np.int64)
+    readonly = np.frombuffer(b"abc", np.uint8)
+    given = (3, (whole, (readonly, 2)), whole[:, ::2], whole[0].astype("i4"), (), np.zeros(3, np.bool_))
+    kinds = flatten(given)[0]
+    assert flatten(arguments_like(kinds))[0] == kinds
+    for wrong in ("(", "i)", "x", "u2Cw", "u2", kinds[:-1]):
+        with pytest.raises(ValueError, match="kinds"):
+            arguments_like(wrong)
+
+
+LOADS = "pcaptool.engine.loads"
+
+
+TINY = """
+def add(a, b):
+    return a + b
+
+def first(array, k):
+    return 0 + array[k]
+
+def twice(k):
+    return k + k
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_two_processes_compile_what_one_alone_would(tmp_path, monkeypatch, kept):
+    """Where machine code is kept both do; where it is not, this one all."""
+    name = f"tiny_kernels_{kept}"  # a process compiles a kernel once
+    (tmp_path / f"{name}.py").write_text(TINY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv(sources.CACHE_VARIABLE, str(tmp_path / "kept") if kept else "/proc/nowhere")
+    kinds = {"add": "ii", "first": "u1Cr1i", "twice": "i"}
+    compile_all(Wanted(name, function, of) for function, of in kinds.items())
+    made = sorted(path.name.split(".")[1] for path in tmp_path.rglob(f"*{sources.SUFFIX}"))
+    assert made == (sorted(kinds) if kept else [])
+    data = np.frombuffer(b"abc", np.uint8)
+    assert kernel(name, "add")(2, 3) == 5
+    assert kernel(name, "first")(data, 1) == ord("b")
+    assert kernel(name, "twice")(21) == 42
+
+
+def test_what_a_long_capture_needs_is_compiled_when_it_turns_out_to_be_long(monkeypatch, caplog):
+    asked = []
+    monkeypatch.setattr(sources, "cached", lambda _name: False)
+    monkeypatch.setattr("pcaptool.engine.beside.compile_all", lambda wanted: asked.append(list(wanted)))
+    caplog.set_level("INFO", "pcaptool.engine")
+    engine = Engine()
+    flat, plain = engine.flat(LOADS, "be16"), engine.function(LOADS, "le16")
+    data = np.arange(4, dtype=np.uint8)
+    assert (flat(data, 0), plain(data, 0)) == (1, 256)
+    assert not engine._seen  # a short capture looks at nothing
+    engine.passed(LOAD_AFTER)
+    assert (flat(data, 0), plain(data, 0)) == (1, 256)
+    engine.passed(COMPILE_AFTER)
+    assert asked == [[Wanted(LOADS, "be16", "u1Cw1i"), Wanted(LOADS, "le16", "u1Cw1i")]]
+    assert [record.message for record in caplog.records] == [
+        "compiling for this machine, once: some 10 to 20 seconds"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "soon"), [(None, False), (COMPILE_AFTER * 1000, False), (COMPILE_AFTER * 2000, True)]
+)
+def test_what_is_long_by_its_size_is_compiled_soon(monkeypatch, size, soon):
+    monkeypatch.setattr(sources, "cached", lambda _name: False)
+    engine = Engine()
+    engine.expect(size)
+    engine.passed(LOAD_AFTER, LOAD_AFTER * 1000)
+    assert (engine.left < 1000) == soon
+    engine.passed(engine.left)
+    assert engine.compiled
+
+
 def test_the_switch_comes_later_where_compiling_takes_time(monkeypatch):
-    said = []
     for cached, limit in ((True, LOAD_AFTER), (False, COMPILE_AFTER)):
         monkeypatch.setattr(sources, "cached", lambda _name, answer=cached: answer)
-        engine = Engine(on_compile=said.append)
+        engine = Engine()
         engine.passed(limit - 1)
         assert not engine.compiled
         assert engine.left == 1
         engine.passed(1)
         assert engine.compiled
-    assert len(said) == 1
 
 
 def test_the_cache_folder_changes_with_every_source_involved(tmp_path, monkeypatch):
