@@ -19,7 +19,7 @@ from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import TCP_RULES, Selection, select
 from pcaptool.decode.batch import Analysis
-from pcaptool.decode.decoder import DECODED, RECORDED, Decoder, decoded_columns
+from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
 from pcaptool.file.reader import CaptureReader, open_capture
@@ -42,7 +42,6 @@ Source = str | Path | BinaryIO
 
 # Larger captures are named without a digest: on two cores it would take longer than analyzing them.
 _DIGEST_UP_TO_BYTES = 1 << 26
-_SUMS = ("checksum_status", "checksum_partial")
 Progress = Callable[[int, int | None, int], None]
 
 
@@ -299,13 +298,7 @@ class _Line:
                 analysis.alone = len(running) == 1
         if self.bodies is not None or TIMINGS.name in self.chosen.tables:
             self._connect(running)
-        needed = {table for analysis in running for table in analysis.needs}
-        decoder = Decoder(
-            engine,
-            {*self.chosen.tables, *needed},
-            records=self._records_only(needed),
-            sums=any(self.chosen.wants(table, _SUMS) for table in ("tcp", "udp")),
-        )
+        decoder = Decoder(engine, self._decoded(running))
         packets = 0
         for path in self.paths:
             digest = _Digest(path if self.digest and self.until is None else "-")
@@ -348,11 +341,13 @@ class _Line:
             if isinstance(analysis, TimingAnalysis):
                 analysis.http, analysis.stages = http, self.stages
 
-    def _records_only(self, needed: set[str]) -> bool:
-        """Whether nothing is wanted but what the file says of each packet."""
-        return not needed and all(
-            table == "packets" and set(names) <= set(RECORDED) for table, names in self.chosen.columns.items()
-        )
+    def _decoded(self, running: Sequence[Analysis]) -> dict[str, set[str]]:
+        """Columns that decoding must fill: those that are wanted, and those that analyses need for others."""
+        columns = {table: set(names) for table, names in self.chosen.columns.items() if table in DECODED}
+        for analysis in running:
+            for table, names in analysis.needs.items():
+                columns.setdefault(table, set()).update(names)
+        return columns
 
 
 class _Digest:

@@ -1,7 +1,9 @@
-"""Columns of each table from what the kernels left.
+"""Columns of each table from what the kernels left: those that are wanted.
 
 Knows: which array is which column, and which rows are null. Must not know: header layouts.
 Every array is fresh: columns are handed on without copying.
+What a kernel finds out in one go it fills whole; what takes time of its own (options, checksums, lists, nulls) is
+made where it is wanted.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pcaptool.decode.kernels.fields_transport import (
 from pcaptool.decode.layers import ERROR_KINDS, LAYER_NAMES
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
-from pcaptool.tables.columns import Columns, Lists, Masked, Texts
+from pcaptool.tables.columns import ColumnData, Columns, Lists, Masked, Texts
 
 __all__ = [
     "arp",
@@ -45,6 +47,12 @@ _MAX_OPTIONS = 40  # bytes of TCP options: at most one option a byte
 _MAX_SACK_BLOCKS = 4
 _MAX_SUBTYPES = 13  # of MPTCP: three bytes each at least
 _MAX_EXTENSIONS = 17  # as many as the walk takes, and a fragment's
+
+# Of the tables with options, columns that only reading them fills.
+_IP_MORE = frozenset({"checksum_status", "option_types", "extension_headers"})
+_SUMS = frozenset({"checksum_status", "checksum_partial"})
+
+_Makers = Mapping[str, Callable[[], ColumnData]]
 
 _KERNELS = {
     "ip_fields": "fields_ip",
@@ -76,6 +84,13 @@ def link_arrays(size: int) -> tuple[npt.NDArray[Any], ...]:
     return _arrays(size, "u1 i4 i4 i4 i4 u2 u4")
 
 
+def _wanted(step: Step, table: str, plain: Columns, more: _Makers) -> Columns:
+    """Of plain columns and of those yet to be made what is wanted."""
+    names = step.wanted[table]
+    out = {name: values for name, values in plain.items() if name in names}
+    return out | {name: make() for name, make in more.items() if name in names}
+
+
 def _optional(values: npt.NDArray[Any], kind: str) -> Masked:
     """Numbers of which -1 is null."""
     return Masked(values.astype(kind), values >= 0)
@@ -98,16 +113,19 @@ _KINDS = ERROR_KINDS[1:]
 def records(step: Step) -> Columns:
     """Of the packet list what the file says of each packet: nothing was walked for it."""
     run, part = step.run, slice(step.first, step.end)
-    return {
-        "n": _numbers(step),
+    plain: Columns = {
         "ts": run.ts_ns[part],
         "interface": run.interface[part],
         "linktype": run.linktype[part],
         "cap_len": run.cap_len[part],
         "len": run.orig_len[part],
-        "flags": _optional(run.flags[part], "u4"),
-        "comment": _comments(step),
     }
+    more: _Makers = {
+        "n": lambda: _numbers(step),
+        "flags": lambda: _optional(run.flags[part], "u4"),
+        "comment": lambda: _comments(step),
+    }
+    return _wanted(step, "packets", plain, more)
 
 
 def packets(step: Step) -> Columns:
@@ -116,21 +134,23 @@ def packets(step: Step) -> Columns:
     protocols = step.paths.refresh()
     words = step.names.words
     last = [word.rpartition(":")[2] for word in protocols]
-    failed = layer > 0
-    return records(step) | {
-        "protocol": _innermost(path, last),
+    plain: Columns = {
         "protocols": Texts(path, protocols),
         "src": Texts(src, words),
         "dst": Texts(dst, words),
-        "srcport": _optional(srcport, "u2"),
-        "dstport": _optional(dstport, "u2"),
         "payload_offset": payload_offset,
         "payload_bytes": payload,
-        "err_layer": Texts(_codes(layer), _LAYERS),
-        "err_kind": Texts(_codes(kind), _KINDS),
-        "err_need_bytes": Masked(need, failed),
-        "err_have_bytes": Masked(have, failed),
     }
+    more: _Makers = {
+        "protocol": lambda: _innermost(path, last),
+        "srcport": lambda: _optional(srcport, "u2"),
+        "dstport": lambda: _optional(dstport, "u2"),
+        "err_layer": lambda: Texts(_codes(layer), _LAYERS),
+        "err_kind": lambda: Texts(_codes(kind), _KINDS),
+        "err_need_bytes": lambda: Masked(need, layer > 0),
+        "err_have_bytes": lambda: Masked(have, layer > 0),
+    }
+    return records(step) | _wanted(step, "packets", plain, more)
 
 
 def _innermost(path: npt.NDArray[np.int32], last: Sequence[str]) -> Texts:
@@ -151,19 +171,21 @@ def _comments(step: Step) -> list[str | None] | Texts:
 def link(step: Step) -> Columns:
     """The link table."""
     kind, src, dst, type_, vlan, hdr_bytes, padding = step.links
-    tagged = vlan >= 0
     words = step.names.words
-    return {
-        "n": _numbers(step),
-        "kind": Texts(_codes(kind), _LAYERS),
+    plain: Columns = {
         "src": Texts(src, words),
         "dst": Texts(dst, words),
-        "type": _optional(type_, "u2"),
-        "vlan_id": Masked((vlan & 0xFFF).astype(np.uint16), tagged),
-        "vlan_priority": Masked(((vlan >> 13) & 7).astype(np.uint8), tagged),
         "hdr_bytes": hdr_bytes,
         "padding_bytes": padding,
     }
+    more: _Makers = {
+        "n": lambda: _numbers(step),
+        "kind": lambda: Texts(_codes(kind), _LAYERS),
+        "type": lambda: _optional(type_, "u2"),
+        "vlan_id": lambda: Masked((vlan & 0xFFF).astype(np.uint16), vlan >= 0),
+        "vlan_priority": lambda: Masked(((vlan >> 13) & 7).astype(np.uint8), vlan >= 0),
+    }
+    return _wanted(step, "link", plain, more)
 
 
 def arp(step: Step) -> Columns:
@@ -176,22 +198,25 @@ def arp(step: Step) -> Columns:
     n, hw_type, proto_type, opcode, *addresses = columns
     names = ("src_hw_mac", "src_proto_ipv4", "dst_hw_mac", "dst_proto_ipv4")
     texts = {name: Texts(codes, step.names.words) for name, codes in zip(names, addresses, strict=True)}
-    return {"n": n, "hw_type": hw_type, "proto_type": proto_type, "opcode": opcode, **texts}
+    plain: Columns = {"n": n, "hw_type": hw_type, "proto_type": proto_type, "opcode": opcode, **texts}
+    return _wanted(step, "arp", plain, {})
 
 
 def ip(step: Step) -> Columns:
     """The ip table."""
     count = step.sizes[T_IP]
     columns = _arrays(count, "u4 u1 u1 i4 i4 u2 u1 u4 u2 u1 u4 u1 u1 u2 u1 u4 u4 ?")
+    fully = not step.wanted["ip"].isdisjoint(_IP_MORE)
     options_at, extensions_at = (np.empty(count + 1, np.int32) for _ in range(2))
     options = np.empty(_MAX_OPTIONS * count, np.uint8)
     extensions = np.empty(_MAX_EXTENSIONS * count, np.uint8)
     lists = (options_at, options, extensions_at, extensions)
-    step.kernels["ip_fields"](step.run.data, step.run.first_n, count, step.rows[T_IP], columns, lists)
+    step.kernels["ip_fields"](
+        step.run.data, step.run.first_n, count, step.rows[T_IP], int(fully), columns, lists
+    )
     (n, depth, version, src, dst, hdr_len, dsfield, length, ident, flags, *rest) = columns
     frag_offset, ttl, proto, checksum, status, flow_label, payload, quoted = rest
-    four = version == 4
-    return {
+    plain: Columns = {
         "n": n,
         "depth": depth,
         "version": version,
@@ -200,19 +225,27 @@ def ip(step: Step) -> Columns:
         "hdr_len": hdr_len,
         "dsfield": dsfield,
         "len": length,
-        "id": Masked(ident, four),
-        "flags": Masked(flags, four),
         "frag_offset": frag_offset,
         "ttl": ttl,
         "proto": proto,
-        "checksum": Masked(checksum, four),
-        "checksum_status": Masked(status, four),
-        "flow_label": Masked(flow_label, ~four),
         "payload_bytes": payload,
-        "option_types": Lists(options_at, options[: int(options_at[count])].copy()),
-        "extension_headers": Lists(extensions_at, extensions[: int(extensions_at[count])].copy()),
         "quoted": quoted,
     }
+    more: _Makers = {
+        "id": lambda: Masked(ident, version == 4),
+        "flags": lambda: Masked(flags, version == 4),
+        "checksum": lambda: Masked(checksum, version == 4),
+        "checksum_status": lambda: Masked(status, version == 4),
+        "flow_label": lambda: Masked(flow_label, version != 4),
+        "option_types": lambda: _lists(options_at, options),
+        "extension_headers": lambda: _lists(extensions_at, extensions),
+    }
+    return _wanted(step, "ip", plain, more)
+
+
+def _lists(offsets: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> Lists:
+    """Of room for the most values that there could be those that there are."""
+    return Lists(offsets, values[: int(offsets[-1])].copy())
 
 
 def icmp(step: Step) -> Columns:
@@ -223,7 +256,7 @@ def icmp(step: Step) -> Columns:
         step.run.data, step.run.first_n, count, step.rows[T_ICMP], step.rows[T_IP], columns
     )
     n, depth, version, kind, code, checksum, status, ident, seq, quoted = columns
-    return {
+    plain: Columns = {
         "n": n,
         "depth": depth,
         "version": version,
@@ -231,10 +264,10 @@ def icmp(step: Step) -> Columns:
         "code": code,
         "checksum": checksum,
         "checksum_status": status,
-        "ident": _optional(ident, "u2"),
-        "seq": _optional(seq, "u2"),
         "quoted": quoted,
     }
+    more: _Makers = {"ident": lambda: _optional(ident, "u2"), "seq": lambda: _optional(seq, "u2")}
+    return _wanted(step, "icmp", plain, more)
 
 
 def igmp(step: Step) -> Columns:
@@ -245,20 +278,23 @@ def igmp(step: Step) -> Columns:
         step.run.data, step.run.first_n, count, step.rows[T_IGMP], step.names.table, columns
     )
     n, kind, max_resp, checksum, group = columns
-    return {
+    plain: Columns = {
         "n": n,
         "type": kind,
         "max_resp": max_resp,
         "checksum": checksum,
         "maddr": Texts(group, step.names.words),
     }
+    return _wanted(step, "igmp", plain, {})
 
 
 def tcp(step: Step) -> Columns:
     """The tcp table, without what needs the conversation."""
     count = step.sizes[T_TCP]
+    wanted = step.wanted["tcp"]
+    with_options = any(name.startswith("option") for name in wanted)
     columns = _arrays(count, "u4 u1 u2 u2 u4 u4 u1 u2 u2 u2 u1 ? u2 i8 u4 ?")
-    options = _arrays(count, "u1 u2 u1 u4 u4 u1 u1 u1")
+    options = _arrays(count if with_options else 0, "u1 u2 u1 u4 u4 u1 u1 u1")
     kinds = np.empty(_MAX_OPTIONS * count, np.uint8)
     left, right = (np.empty(_MAX_SACK_BLOCKS * count, np.uint32) for _ in range(2))
     subtypes = np.empty(_MAX_SUBTYPES * count, np.uint8)
@@ -270,7 +306,8 @@ def tcp(step: Step) -> Columns:
         count,
         step.rows[T_TCP],
         step.rows[T_IP],
-        int(step.sums),
+        _with_sums(step, "tcp"),
+        int(with_options),
         columns,
         options,
         (kinds_at, kinds, sack_at, left, right, subtypes_at, subtypes),
@@ -280,27 +317,28 @@ def tcp(step: Step) -> Columns:
         *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "hdr_len", "flags"),
         *("window_size_value", "checksum", "checksum_status", "checksum_partial", "urgent_pointer"),
     )
-    out: Columns = dict(zip(names, columns, strict=False))
-    length, payload_offset, quoted = columns[-3:]
-    out["len"] = _optional(length, "u4")
-    out["payload_offset"] = payload_offset
-    stamps = (has & HAS_STAMPS) != 0
-    blocks = int(sack_at[count])
-    out["option_kinds"] = Lists(kinds_at, kinds[: int(kinds_at[count])].copy())
-    out["options_mss_val"] = Masked(mss, (has & HAS_MSS) != 0)
-    out["options_wscale_shift"] = Masked(wscale, (has & HAS_WSCALE) != 0)
-    out["options_sack_perm"] = (has & HAS_SACK_PERM) != 0
-    out["options_timestamp_tsval"] = Masked(tsval, stamps)
-    out["options_timestamp_tsecr"] = Masked(tsecr, stamps)
-    out["options_sack_le"] = Lists(sack_at, left[:blocks].copy())
-    out["options_mptcp_subtypes"] = Lists(subtypes_at, subtypes[: int(subtypes_at[count])].copy())
-    out["options_tfo_cookie_bytes"] = Masked(cookie, (has & HAS_FAST_OPEN) != 0)
-    authenticated = (has & HAS_AUTHENTICATION) != 0
-    out["options_ao_keyid"] = Masked(key, authenticated)
-    out["options_ao_rnextkeyid"] = Masked(next_key, authenticated)
-    out["quoted"] = quoted
-    out["options_sack_re"] = Lists(sack_at, right[:blocks].copy())
-    return _with_sums(step, out)
+    plain: Columns = dict(zip(names, columns, strict=False))
+    length, plain["payload_offset"], plain["quoted"] = columns[-3:]
+
+    def option(values: npt.NDArray[Any], flag: int) -> Masked:
+        return Masked(values, (has & flag) != 0)
+
+    more: _Makers = {
+        "len": lambda: _optional(length, "u4"),
+        "option_kinds": lambda: _lists(kinds_at, kinds),
+        "options_mss_val": lambda: option(mss, HAS_MSS),
+        "options_wscale_shift": lambda: option(wscale, HAS_WSCALE),
+        "options_sack_perm": lambda: (has & HAS_SACK_PERM) != 0,
+        "options_timestamp_tsval": lambda: option(tsval, HAS_STAMPS),
+        "options_timestamp_tsecr": lambda: option(tsecr, HAS_STAMPS),
+        "options_sack_le": lambda: _lists(sack_at, left),
+        "options_sack_re": lambda: _lists(sack_at, right),
+        "options_mptcp_subtypes": lambda: _lists(subtypes_at, subtypes),
+        "options_tfo_cookie_bytes": lambda: option(cookie, HAS_FAST_OPEN),
+        "options_ao_keyid": lambda: option(key, HAS_AUTHENTICATION),
+        "options_ao_rnextkeyid": lambda: option(next_key, HAS_AUTHENTICATION),
+    }
+    return _wanted(step, "tcp", plain, more)
 
 
 def udp(step: Step) -> Columns:
@@ -314,18 +352,16 @@ def udp(step: Step) -> Columns:
         count,
         step.rows[T_UDP],
         step.rows[T_IP],
-        int(step.sums),
+        _with_sums(step, "udp"),
         columns,
     )
     names = (
         *("n", "depth", "srcport", "dstport", "length", "checksum", "checksum_status"),
         *("checksum_partial", "payload_offset", "payload_bytes", "quoted"),
     )
-    return _with_sums(step, dict(zip(names, columns, strict=True)))
+    return _wanted(step, "udp", dict(zip(names, columns, strict=True)), {})
 
 
-def _with_sums(step: Step, columns: Columns) -> Columns:
-    """The columns of checksums' status only where checksums were computed."""
-    if not step.sums:
-        del columns["checksum_status"], columns["checksum_partial"]
-    return columns
+def _with_sums(step: Step, table: str) -> int:
+    """Whether transport checksums are to be computed: that reads every byte."""
+    return int(not step.wanted[table].isdisjoint(_SUMS))

@@ -96,7 +96,8 @@ class Datagrams:
                 tables[name] = _merge(tables[name], rows)
         if "packets" in tables:
             _describe(step, inner, tables["packets"], found["packets"], target)
-        return _payloads(whole, found["udp"], target) if "udp" in found else {}
+        udp = found.get("udp", {})
+        return _payloads(whole, udp, target) if udp.keys() >= set(_PLACE) else {}
 
     def _whole(self, step: Step) -> list[_Whole]:
         out = []
@@ -122,6 +123,7 @@ class Datagrams:
         return out
 
 
+_PLACE = ("n", "payload_offset", "payload_bytes", "quoted")
 _FROM_DATAGRAM = (
     *("src", "dst", "srcport", "dstport", "payload_bytes"),
     *("err_layer", "err_kind", "err_need_bytes", "err_have_bytes"),
@@ -182,7 +184,7 @@ def _rows(columns: Columns, name: str, target: _Target) -> Columns:
 
 
 def _payloads(whole: list[_Whole], udp: Columns, target: _Target) -> dict[int, bytes]:
-    names: Any = [udp[name] for name in ("n", "payload_offset", "payload_bytes", "quoted")]
+    names: Any = [udp[name] for name in _PLACE]
     out = {}
     for n, offset, size, quoted in zip(*(column.tolist() for column in names), strict=True):
         if not quoted:
@@ -207,14 +209,17 @@ def _describe(step: Step, inner: Step, packets: Columns, found: Columns, target:
     for i, row in enumerate(rows.tolist()):
         path[row] = _joined(paths, int(path[row]), int(inner.packets[0][i]))
     words = paths.refresh()
-    packets["protocols"] = Texts(path, words)
-    names: Any = packets["protocol"]
-    last = [words[code].rpartition(":")[2] for code in path[rows].tolist()]
-    names.codes[rows] = [names.words.index(name) for name in last]
-    for name in _FROM_DATAGRAM:
+    if "protocols" in packets:
+        packets["protocols"] = Texts(path, words)
+    names: Any = packets.get("protocol")
+    if names is not None:
+        last = [words[code].rpartition(":")[2] for code in path[rows].tolist()]
+        names.codes[rows] = [names.words.index(name) for name in last]
+    for name in found.keys() & set(_FROM_DATAGRAM):
         _assign(packets[name], rows, found[name])
-    offsets: Any = packets["payload_offset"]
-    offsets[rows] = target.captured[rows]
+    offsets: Any = packets.get("payload_offset")
+    if offsets is not None:
+        offsets[rows] = target.captured[rows]
 
 
 def _assign(target: Any, rows: npt.NDArray[np.int64], values: Any) -> None:

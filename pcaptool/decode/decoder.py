@@ -6,7 +6,7 @@ Memory: one run of at most BATCH_PACKETS, its rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
 from pcaptool.file.model import Run
 from pcaptool.file.reader import CaptureReader
+from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns
 
 __all__ = ["BATCH_PACKETS", "DECODED", "RECORDED", "Decoder", "decoded_columns"]
@@ -49,6 +50,17 @@ DECODED: tuple[str, ...] = tuple(_BUILDERS)
 RECORDED = ("n", "ts", "interface", "linktype", "cap_len", "len", "flags", "comment")
 
 
+# Columns of every table that has them: what finds a header's packet and the headers around it.
+_ALWAYS = ("n", "depth", "quoted")
+
+
+def _every(wanted: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Table name to its wanted columns."""
+    if isinstance(wanted, Mapping):
+        return {table: frozenset((*names, *_ALWAYS)) for table, names in wanted.items()}
+    return {table: frozenset(TABLES[table].names) for table in wanted}
+
+
 @cache
 def decoded_columns(table: str) -> tuple[str, ...]:
     """Columns of a table that decoding alone fills; the others are the analyses'.
@@ -72,6 +84,7 @@ def decoded_columns(table: str) -> tuple[str, ...]:
         names=Dictionary(address_text, 1),
         paths=Dictionary(path_text, 1),
         kernels=build.kernels(engine),
+        wanted=_every((table,)),
     )
     return tuple(_BUILDERS[table](step))
 
@@ -82,12 +95,10 @@ class Decoder:
     Parameters
     ----------
     engine : Engine
-    tables : iterable of str, optional
-        Tables to fill; all that decoding knows without.
-    records : bool
-        Fill of the packet list only what the file says of each packet, and no other table: no header is read.
-    sums : bool
-        Compute transport checksums. Without, the tables have no columns of their status.
+    wanted : iterable of str or mapping, optional
+        Tables to fill, or table name to names of the columns to fill (and which packet, how deep, and whether quoted);
+        all that decoding knows without. Where nothing is wanted but what the file says of each packet, no header is
+        read; where their status is not, transport checksums are not computed.
 
     Examples
     --------
@@ -103,12 +114,15 @@ class Decoder:
     """
 
     def __init__(
-        self, engine: Engine, tables: Iterable[str] | None = None, *, records: bool = False, sums: bool = True
+        self, engine: Engine, wanted: Iterable[str] | Mapping[str, Iterable[str]] | None = None
     ) -> None:
         self._engine = engine
-        self._records, self._sums = records, sums
-        wanted = set(DECODED if tables is None else tables)
-        self._builders = {name: make for name, make in _BUILDERS.items() if name in wanted}
+        self._wanted = _every(DECODED if wanted is None else wanted)
+        self._records = self._wanted.keys() == {"packets"} and self._wanted["packets"] <= {
+            *RECORDED,
+            *_ALWAYS,
+        }
+        self._builders = {name: make for name, make in _BUILDERS.items() if name in self._wanted}
         self._chain = engine.flat("pcaptool.decode.kernels.chain", "chain")
         self._kernels = build.kernels(engine)
         self._capacity = BATCH_PACKETS + 4 * MAX_LAYERS
@@ -143,7 +157,7 @@ class Decoder:
             self._engine.passed(len(run), int(run.cap_len.sum()))
 
     def _recorded(self, run: Run) -> Batch:
-        step = Step(run, 0, len(run), (), [], (), (), self._names, self._paths, self._kernels)
+        step = Step(run, 0, len(run), (), [], (), (), self._names, self._paths, self._kernels, self._wanted)
         tables = {"packets": build.records(step)}
         return Batch(run.first_n, len(run), tables, run.data, run.offsets)
 
@@ -181,7 +195,7 @@ class Decoder:
             names=self._names,
             paths=self._paths,
             kernels=self._kernels,
-            sums=self._sums,
+            wanted=self._wanted,
         )
 
     def _build(self, step: Step) -> dict[str, Columns]:

@@ -33,8 +33,8 @@ class Step:
     names, paths : Dictionary
     kernels : mapping
         Kernel name to function.
-    sums : bool
-        Whether transport checksums are computed.
+    wanted : mapping
+        Table name to names of its columns.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class Step:
     names: Dictionary
     paths: Dictionary
     kernels: Mapping[str, Callable[..., Any]]
-    sums: bool = True
+    wanted: Mapping[str, frozenset[str]]
 
     @property
     def count(self) -> int:

@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -65,14 +66,13 @@ class Kernel:
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
         self._made: dict[str, Callable[[list[int]], int]] = {}
+        self._making = threading.Lock()
 
     def __call__(self, *args: Any) -> int:
         """Run it: integers and arrays in, an integer out (0 if it returns nothing)."""
         kinds, values = flatten(args)
         made = self._made.get(kinds)
-        if made is None:
-            made = self._made[kinds] = self._make(kinds, len(values), args)
-        return made(values)
+        return made(values) if made is not None else self._ready(kinds, len(values), args)(values)
 
     def prepare(self, kinds: str) -> bool:
         """Have machine code for such arguments at hand.
@@ -83,10 +83,17 @@ class Kernel:
             Whether other processes have it now, too.
         """
         args = arguments_like(kinds)
-        if kinds not in self._made:
-            self._made[kinds] = self._make(kinds, len(flatten(args)[1]), args)
+        self._ready(kinds, len(flatten(args)[1]), args)
         place = self._place(kinds)
         return place is not None and place.is_file()
+
+    def _ready(self, kinds: str, count: int, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
+        """Made once, also where two threads ask for it at the same time."""
+        with self._making:
+            made = self._made.get(kinds)
+            if made is None:
+                made = self._made[kinds] = self._make(kinds, count, args)
+            return made
 
     def _make(self, kinds: str, count: int, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
         place = self._place(kinds)

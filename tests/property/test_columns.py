@@ -14,7 +14,7 @@ from pcaptool.diff.load import load_side
 from pcaptool.errors import ReportError, UsageError
 
 LAB = Path(__file__).resolve().parents[2] / "fixtures" / "captures" / "lab"
-CAPTURES = [LAB / f"{name}.server.pcap" for name in ("concurrent-4", "loss-acks")]
+CAPTURES = [LAB / f"{name}.server.pcap" for name in ("concurrent-4", "loss-acks", "udp-v4")]
 WHOLE = {path: frames(path) for path in CAPTURES}
 NAMES = [f"{table}.{column}" for table, frame in WHOLE[CAPTURES[0]].items() for column in frame.columns]
 

@@ -15,7 +15,7 @@ __all__ = ["ip_fields"]
 BAD, GOOD, UNVERIFIED = 0, 1, 2
 
 
-def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any, lists: Any) -> None:
+def ip_fields(data: Any, first_n: int, count: int, rows: Any, fully: int, columns: Any, lists: Any) -> None:
     """Fixed fields of both versions, and which options and extensions there are; what a version has not is 0.
 
     Parameters
@@ -26,6 +26,8 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any, list
     count : int
         Rows.
     rows : (capacity, ROW_SIZE) int64 array
+    fully : int
+        Whether options, extensions and checksums are looked at; else `lists` and the status mean nothing.
     columns : tuple of arrays
         n, depth, version, src, dst, hdr_len, dsfield, len, id, flags, frag_offset, ttl, proto, checksum,
         checksum_status, flow_label, payload_bytes, quoted.
@@ -77,6 +79,8 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any, list
             ttl[row] = data[at + 8]
             checksum[row] = be16(data, at + 10)
             flow_label[row] = 0
+            if not fully:
+                continue
             end = min(behind, rows[row, R_END])
             options_at[row + 1] = option_types(data, at + 20, end, options, options_at[row])
             extensions_at[row + 1] = extensions_at[row]
@@ -95,6 +99,8 @@ def ip_fields(data: Any, first_n: int, count: int, rows: Any, columns: Any, list
             flags[row] = 0
             frag_offset[row] = 0
             checksum[row] = 0
+            if not fully:
+                continue
             status[row] = UNVERIFIED
             options_at[row + 1] = options_at[row]
             extensions_at[row + 1] = extension_types(data, at, behind, extensions, extensions_at[row])

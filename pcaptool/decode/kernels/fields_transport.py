@@ -34,6 +34,7 @@ def tcp_fields(
     rows: Any,
     ip_rows: Any,
     sums: int,
+    options: int,
     columns: Any,
     option_columns: Any,
     lists: Any,
@@ -46,6 +47,8 @@ def tcp_fields(
         Where each packet of the run begins.
     sums : int
         Whether checksums are computed; else their status means nothing.
+    options : int
+        Whether options are read; else what follows of them means nothing.
     columns : tuple of arrays
         n, depth, srcport, dstport, seq_raw, ack_raw, hdr_len, flags, window, checksum, checksum_status,
         checksum_partial, urgent_pointer, len (-1: unknown), payload_offset, quoted.
@@ -103,7 +106,8 @@ def tcp_fields(
             what = segment_status(data, at, end, wire, 6, ip_rows, rows[row, R_IP], 16)
         status[row] = what & 15
         partial[row] = 1 if what & PARTIAL else 0
-        tcp_options(data, at + 20, min(at + head, end), row, option_columns, lists)
+        if options:
+            tcp_options(data, at + 20, min(at + head, end), row, option_columns, lists)
     return count
 
 
