@@ -114,6 +114,8 @@ def run(argv: list[str] | None = None) -> int:
         app = make_app(first if set(first) <= set(COMMANDS) and first else COMMANDS)
         code = app(args=argv, prog_name="pcaptool", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # Typer makes Ctrl-C an exit
+            raise KeyboardInterrupt  # noqa: TRY301 - said below, like one that Typer has not seen
     except PcapToolError as error:
         return _trouble(str(error))
     except typer.TyperException as error:

@@ -39,6 +39,7 @@ def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
         _, error = child.communicate(timeout=60)
     assert child.returncode == code
     assert "Traceback" not in error
+    assert error == ("\npcaptool: interrupted\n" if number == signal.SIGINT else "")
     assert not list(out.iterdir())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import pcaptool.engine.engine as engine_module
-from pcaptool.engine import Engine, sources
+from pcaptool.engine import Engine, compiled, sources
 from pcaptool.engine.beside import Wanted, compile_all
 from pcaptool.engine.calls import arguments_like, caller, flatten
 from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES, kernel_for
@@ -142,6 +144,15 @@ def test_two_processes_compile_what_one_alone_would(tmp_path, monkeypatch, kept)
     assert kernel(name, "add")(2, 3) == 5
     assert kernel(name, "first")(data, 1) == ord("b")
     assert kernel(name, "twice")(21) == 42
+
+
+def test_ctrl_c_while_llvm_calls_back_is_not_lost():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), compiled._interruptible(), contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # what ctypes does with it is what `suppress` does
+    assert signal.getsignal(signal.SIGINT) is before
+    with compiled._interruptible():
+        pass
 
 
 def test_what_a_long_capture_needs_is_compiled_when_it_turns_out_to_be_long(monkeypatch, caplog):
