@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pcaptool.cli.terminal import console
-from pcaptool.errors import printable
+from pcaptool.errors import ScenarioError, printable
 
 __all__ = ["serve"]
 
@@ -36,6 +36,12 @@ def serve(
     from pcaptool.scenario import load_scenario
 
     plan = load_scenario(scenario, model=False)
+    if plan.server.connects:
+        raise ScenarioError(
+            "server.connects: a server that opens its connections needs a client that does so at the same time",
+            path=scenario,
+            hint="pcaptool generate and lab run have both",
+        )
     set_comm(SERVER_COMM)
     with ReferenceServer(
         plan,

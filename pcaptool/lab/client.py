@@ -17,6 +17,7 @@ import threading
 import time
 from typing import Any
 
+from pcaptool.lab.connecting import wait_for_start
 from pcaptool.lab.owner import CLIENT_COMM, set_comm
 from pcaptool.scenario import Scenario, content_length, load_scenario, request_bytes
 
@@ -65,11 +66,17 @@ class _Connection:
             sock.bind((self.scenario.client_address, client.port + self.index))
         self.note("connect")
         try:
-            sock.connect((self.scenario.server_address, self.scenario.server.port))
+            requests = [request_bytes(self.scenario, index) for index in range(len(client.requests))]
+            server, said = (self.scenario.server_address, self.scenario.server.port), 0
+            if client.fastopen:
+                said = len(requests) if client.pipeline else 1
+                self.connect_with(server, b"".join(requests[:said]))
+            else:
+                sock.connect(server)
             self.note("connected", port=sock.getsockname()[1])
             if client.nodelay:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.converse()
+            self.converse(requests, said)
         except OSError as error:
             self.note("error", error=errno.errorcode.get(error.errno or 0, str(error)))
         if client.ended_by == "rst":
@@ -77,13 +84,18 @@ class _Connection:
         sock.close()
         self.note("closed", bytes=self.got_bytes)
 
-    def converse(self) -> None:
+    def connect_with(self, server: tuple[str, int], data: bytes) -> None:
+        """Connect by sending (Fast Open); the rest of what did not fit into the SYN goes the usual way."""
+        taken = self.socket.sendto(data, socket.MSG_FASTOPEN, server)
+        if taken < len(data):
+            self.socket.sendall(data[taken:])
+
+    def converse(self, requests: list[bytes], said: int) -> None:
         client, sock = self.client, self.socket
-        requests = [request_bytes(self.scenario, index) for index in range(len(client.requests))]
-        if client.pipeline:
+        if client.pipeline and not said:
             sock.sendall(b"".join(requests))
         for number, request in enumerate(requests):
-            if not client.pipeline:
+            if number >= said and not client.pipeline:
                 if number:
                     _sleep(client.pause_ns)
                 sock.sendall(request)
@@ -137,4 +149,6 @@ def _sleep(duration_ns: int) -> None:
 
 if __name__ == "__main__":
     set_comm(CLIENT_COMM)
-    json.dump(run_client(load_scenario(sys.argv[1], model=False)), sys.stdout)
+    plan = load_scenario(sys.argv[1], model=False)
+    wait_for_start(sys.argv[1])
+    json.dump(run_client(plan), sys.stdout)

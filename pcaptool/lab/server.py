@@ -24,7 +24,7 @@ from pcaptool.errors import SystemRefusedError, printable
 from pcaptool.lab.requests import HttpRequest, RequestReader
 from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 
-__all__ = ["ReferenceServer"]
+__all__ = ["ReferenceServer", "serve_connection", "set_buffers"]
 
 READ_BYTES = 65536
 BACKLOG = 1024
@@ -70,7 +70,7 @@ class ReferenceServer:
     ) -> None:
         self.scenario = scenario
         self.address = address
-        self._timeout = struct.pack("ll", timeout_s, 0)
+        self._timeout_s = timeout_s
         self._slots = threading.BoundedSemaphore(max_connections)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -120,7 +120,7 @@ class ReferenceServer:
         try:
             # Gone, silent or slow for too long: nothing is left to do but to close.
             with contextlib.suppress(OSError):
-                self._serve(connection)
+                serve_connection(self.scenario, connection, self._timeout_s)
         finally:
             self._forget(connection)
 
@@ -130,66 +130,78 @@ class ReferenceServer:
         connection.close()
         self._slots.release()
 
-    def _serve(self, connection: socket.socket) -> None:
-        server = self.scenario.server
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, option, self._timeout)
-        if server.tcp_keepidle_s is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, server.tcp_keepidle_s)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, server.tcp_keepintvl_s)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, server.tcp_keepcnt)
-        if not self._answer_all(connection):
-            _end_gently(connection)
-        elif server.close == "rst":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif server.shutdown:
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(READ_BYTES):
-                pass
 
-    def _answer_all(self, connection: socket.socket) -> bool:
-        """Answer requests until one is the last; False where an error was answered."""
-        reader, done = RequestReader(), 0
-        while True:
-            while not reader.ready and reader.error is None:
-                data = connection.recv(READ_BYTES)
-                if not data:
-                    return True
-                reader.feed(data)
-            if not reader.ready:
-                connection.sendall(_error(reader.error or "400 Bad Request"))
-                return False
-            request = reader.ready.popleft()
-            if request.method not in ("GET", "HEAD"):
-                connection.sendall(_error("405 Method Not Allowed", "Allow: GET, HEAD\r\n"))
-                return False
-            found = find_route(self.scenario.server, request.path)
-            if found is None:
-                connection.sendall(NOT_FOUND)
-                return True
-            self._answer(connection, request, *found)
-            done += 1
-            if request.close or done == self.scenario.server.close_after:
-                return True
+def serve_connection(scenario: Scenario, connection: socket.socket, timeout_s: int = 60) -> None:
+    """One connection, from its first request to its end; who calls closes it.
 
-    def _answer(self, connection: socket.socket, request: HttpRequest, route: Route, size: int) -> None:
-        if route.think_time_ns:
-            time.sleep(route.think_time_ns / 1e9)
-        head = response_head(self.scenario, route, size, close=request.close, now_ns=time.time_ns())
-        body = b"" if request.method == "HEAD" else route_body(route, size)
-        _write(connection, route, head, body)
+    Raises
+    ------
+    OSError
+        The peer is gone, or made no progress for `timeout_s` seconds.
+    """
+    server = scenario.server
+    timeout = struct.pack("ll", timeout_s, 0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, timeout)
+    if server.tcp_keepidle_s is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, server.tcp_keepidle_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, server.tcp_keepintvl_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, server.tcp_keepcnt)
+    if not _answer_all(scenario, connection):
+        _end_gently(connection)
+    elif server.close == "rst":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    elif server.shutdown:
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(READ_BYTES):
+            pass
+
+
+def _answer_all(scenario: Scenario, connection: socket.socket) -> bool:
+    """Answer requests until one is the last; False where an error was answered."""
+    reader, done = RequestReader(), 0
+    while True:
+        while not reader.ready and reader.error is None:
+            data = connection.recv(READ_BYTES)
+            if not data:
+                return True
+            reader.feed(data)
+        if not reader.ready:
+            connection.sendall(_error(reader.error or "400 Bad Request"))
+            return False
+        request = reader.ready.popleft()
+        if request.method not in ("GET", "HEAD"):
+            connection.sendall(_error("405 Method Not Allowed", "Allow: GET, HEAD\r\n"))
+            return False
+        found = find_route(scenario.server, request.path)
+        if found is None:
+            connection.sendall(NOT_FOUND)
+            return True
+        _answer(scenario, connection, request, *found)
+        done += 1
+        if request.close or done == scenario.server.close_after:
+            return True
+
+
+def _answer(
+    scenario: Scenario, connection: socket.socket, request: HttpRequest, route: Route, size: int
+) -> None:
+    if route.think_time_ns:
+        time.sleep(route.think_time_ns / 1e9)
+    head = response_head(scenario, route, size, close=request.close, now_ns=time.time_ns())
+    body = b"" if request.method == "HEAD" else route_body(route, size)
+    _write(connection, route, head, body)
 
 
 def _listen(scenario: Scenario, address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if scenario.server.sndbuf:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, scenario.server.sndbuf)
-    if scenario.server.rcvbuf:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, scenario.server.rcvbuf)
+    set_buffers(listening, scenario)
     try:
+        if scenario.server.fastopen:
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, scenario.server.fastopen)
         listening.bind((address, port))
         listening.listen(BACKLOG if scenario.server.backlog is None else scenario.server.backlog)
     except OSError as error:
@@ -199,6 +211,14 @@ def _listen(scenario: Scenario, address: str, port: int) -> socket.socket:
             hint="choose another with --port and --bind; ports below 1024 need root",
         ) from error
     return listening
+
+
+def set_buffers(sock: socket.socket, scenario: Scenario) -> None:
+    """SO_SNDBUF and SO_RCVBUF, where the scenario has them."""
+    if scenario.server.sndbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, scenario.server.sndbuf)
+    if scenario.server.rcvbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, scenario.server.rcvbuf)
 
 
 def _write(connection: socket.socket, route: Route, head: bytes, body: bytes) -> None:

@@ -29,6 +29,7 @@ from pcaptool.lab.between import build_between, can_be_netem, has_netem, netem_w
 from pcaptool.lab.bpftrace import FunctionTracer, realtime_ahead_ns
 from pcaptool.lab.capture import Capture
 from pcaptool.lab.commands import run, spawn, stop
+from pcaptool.lab.connecting import set_start
 from pcaptool.lab.drops import ruleset
 from pcaptool.lab.functions import Call, add_functions
 from pcaptool.lab.listening import listens
@@ -45,6 +46,7 @@ __all__ = ["Session", "needs_relay"]
 _LINGER_S = 0.3  # as `stack.run` goes on after the client has ended
 _PYTHON = (sys.executable, "-P", "-m")
 _START_S = 20  # a program that does not listen until then has failed
+_MEET_S = 3  # until then two programs that connect to each other are there
 _SETTLE_S = 0.2  # what a server does after it listens and before it waits (node compiles)
 
 
@@ -297,6 +299,9 @@ class Session:
         self.commands["server"] = command
         server = self.serving = self.server.spawn(command, cpu=self.cpu)
         self.server_pids = {server.pid}
+        if plan.server.connects:
+            set_start(self.work, _MEET_S)
+            return
         until = time.monotonic() + _START_S
         while not listens(server.pid, plan.server.port):
             if server.poll() is not None or time.monotonic() > until:

@@ -286,6 +286,7 @@ class _DrivenRun:
             inet_id=first_id,
             flow_label=synack.skb.ip.flow_label if synack.skb.ip else 0,
             recording=recording,
+            fast_open=connection.cookie,
         )
 
     def _listen(self, port: int) -> Step:

@@ -31,6 +31,7 @@ __all__ = ["infer_assumptions", "infer_host", "infer_program", "way_down_ns"]
 AFTER_ACK_NS = 300_000  # a frame this soon behind an ACK was let go by it
 NEXT_CALL_NS = 5_000  # from one call of a program to its next, when nothing tells
 ROUND_SIZES = (*(1 << n for n in range(11, 16)), *range(1000, 66_000, 1000))  # that people ask for
+FAST_OPEN_SERVER, FAST_OPEN_WITHOUT_COOKIE = 2 | 0x400, 0x200  # of sysctl tcp_fastopen
 UNSEEN_BYTES = 65536  # what a program wrote and nobody saw, as the connection ended before
 
 
@@ -72,6 +73,12 @@ def infer_host(seen: Observation, base: Host) -> Host:
     if scale is not None:
         # The scale is that of the largest buffer there may ever be (tcp_select_initial_window).
         rmem = (rmem[0], rmem[1], max(rmem[1], (1 << scale + 15) if scale else rmem[1]))
+    opens = [c for c in seen.connections if c.took_syn_data or c.cookie is not None]
+    fast_open = base.tcp_fastopen
+    if opens:
+        fast_open |= FAST_OPEN_SERVER
+        without = any(c.took_syn_data and c.from_client[0].tcp.options.fast_open is None for c in opens)
+        fast_open |= FAST_OPEN_WITHOUT_COOKIE if without else 0
     # A SYN-ACK offers half of the default buffer, in whole segments.
     if not any((rmem[1] >> 1) // size * size == synack.window for size in (unit, mss)):
         rmem = (rmem[0], max(4608, 2 * (synack.window + unit // 2)), rmem[2])
@@ -87,6 +94,7 @@ def infer_host(seen: Observation, base: Host) -> Host:
         tcp_sack=synack.options.sack_permitted or not syn.options.sack_permitted,
         tcp_window_scaling=scale is not None or syn.options.window_scale is None,
         tcp_rmem=rmem,
+        tcp_fastopen=fast_open,
         rmem_max=rmem[2],
         qdisc=infer_qdisc(seen.connections, full) or base.qdisc,
         offload=replace(base.offload, tso=tso or not segments, tx_checksum=first.from_server[0].partial),
@@ -206,7 +214,10 @@ class _Stream:
         """Times at which new bytes of the client arrived."""
         times, expected = [], 0
         for frame in self.connection.from_client:
-            at = near(frame.tcp.seq, base + expected) - base
+            syn = bool(frame.tcp.flags & TcpFlag.SYN)
+            if syn and not self.connection.took_syn_data:
+                continue
+            at = near(frame.tcp.seq, base + expected) - base + syn
             if frame.skb.length and at + frame.skb.length > expected:
                 times.append(frame.time_ns)
                 expected = at + frame.skb.length

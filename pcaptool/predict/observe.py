@@ -20,7 +20,7 @@ from pcaptool.wire.checksum import partial_checksum
 from pcaptool.wire.ethernet import ETHERNET, EtherType
 from pcaptool.wire.ip import IPV4, IPV6, IpProtocol
 from pcaptool.wire.linktype import LinkType
-from pcaptool.wire.tcp import TCP, TcpFlag, parse_options
+from pcaptool.wire.tcp import SEQ_MASK, TCP, TcpFlag, parse_options
 
 __all__ = ["Connection", "Frame", "Observation", "observe"]
 
@@ -80,6 +80,18 @@ class Connection:
         """Payload of the server's full segments, as the handshake allows them."""
         syn, synack = self.from_client[0].tcp.options, self.from_server[0].tcp.options
         return min(syn.mss or 536, synack.mss or 536) - (12 if synack.timestamps else 0)
+
+    @property
+    def took_syn_data(self) -> bool:
+        """Whether the server acknowledged data of the SYN (Fast Open)."""
+        syn, synack = self.from_client[0], self.from_server[0]
+        return syn.skb.length > 0 and synack.tcp.ack != (syn.tcp.seq + 1) & SEQ_MASK
+
+    @property
+    def cookie(self) -> bytes | None:
+        """The client's Fast Open cookie: what the server offers, or what it took; None where it shows none."""
+        offered = self.from_server[0].tcp.options.fast_open
+        return offered or (self.from_client[0].tcp.options.fast_open if self.took_syn_data else None)
 
 
 @dataclass(slots=True)

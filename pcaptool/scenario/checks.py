@@ -102,6 +102,10 @@ def _server(server: Server) -> Iterator[_Fault]:
         yield ("server", "close_after"), 'the server ends nothing with close = "client"'
     if server.close == "server" and not server.close_after:
         yield ("server", "close"), 'close = "server" needs close_after: how many responses until then'
+    if server.connects and server.fastopen:
+        yield ("server", "fastopen"), "a server that connects listens to nobody"
+    if server.connects and server.backlog is not None:
+        yield ("server", "backlog"), "a server that connects listens to nobody"
     if server.close == "rst" and server.shutdown:
         yield ("server", "shutdown"), 'an end by shutdown excludes close = "rst"'
 
@@ -122,6 +126,11 @@ def _client(client: Client) -> Iterator[_Fault]:
             ("client", "port"),
             f"{client.connections} connections from port {client.port} on go beyond 65535",
         )
+    if client.fastopen and client.nodelay:
+        yield (
+            ("client", "nodelay"),
+            "fastopen sends the first request before there is a connection to set it on",
+        )
     if client.pause_ns and client.pipeline:
         yield ("client", "pause_ms"), "pipelined requests are sent in one call, without pauses"
 
@@ -130,6 +139,18 @@ def _both(scenario: Scenario) -> Iterator[_Fault]:
     server, client = scenario.server, scenario.client
     if not client.connections and not scenario.dns.queries:
         yield ("client", "connections"), "nothing happens: no connections, and no dns.queries"
+    if server.connects:
+        if client.port is None:
+            yield ("client", "port"), "the server connects to it, so it has to be given"
+        if client.fastopen:
+            yield ("client", "fastopen"), "both ends open the connection: no SYN has data"
+        if not scenario.link.delay_ns:
+            yield (
+                ("link", "delay_ms"),
+                "SYNs cross only on a link with a delay, else the first one is refused",
+            )
+        if not server.listen:
+            yield ("server", "listen"), "false means that no program runs, but it connects"
     for index, request in enumerate(client.requests):
         if find_route(server, request.path) is None:
             known = ", ".join(r.path for r in server.routes)

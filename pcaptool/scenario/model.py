@@ -154,6 +154,14 @@ class Server:
     accept_pause_ns: int = key(
         0, Millis(), "pause before each accept(), with a connection waiting", name="accept_pause_ms"
     )
+    fastopen: int = key(
+        0, Whole(0, 65535), "TCP_FASTOPEN: handshakes that may be pending with data in the SYN; 0: not set"
+    )
+    connects: bool = key(
+        False,
+        Flag(),
+        "it opens the connections itself, to the client's ports, while the client does: simultaneous open",
+    )
     sndbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_SNDBUF of the listening socket")
     rcvbuf: int | None = key(None, Whole(1, _TWO_GIB), "SO_RCVBUF of the listening socket")
     keepalive_timeout_ns: int | None = key(
@@ -215,6 +223,9 @@ class Client:
     read_pause_ns: int = key(0, Millis(), "pause before each read", name="read_pause_ms")
     stall_ns: int = key(0, Millis(), "pause before the first read of each response", name="stall_ms")
     nodelay: bool = key(False, Flag(), "TCP_NODELAY")
+    fastopen: bool = key(
+        False, Flag(), "connect by the first request (MSG_FASTOPEN): in the SYN where a cookie is at hand"
+    )
     port: int | None = key(
         None,
         Whole(1, 65535),
@@ -318,6 +329,11 @@ class Host:
     )
     tcp_syncookies: int = key(
         1, Whole(0, 2), "0: drop SYNs beyond the backlog; 1: answer these by cookies; 2: all"
+    )
+    tcp_fastopen: int = key(
+        1,
+        Whole(0, 0x7FF),
+        "Fast Open, a sum: 1 as client, 2 as server, 4 and 512 without cookies (client, server), 1024 on all listeners",
     )
     tcp_syn_linear_timeouts: int = key(4, Whole(0, 127), "SYN retransmissions before the timeout doubles")
 

@@ -72,6 +72,8 @@ SERVER_PROGRAMS: dict[str, ServerProgram] = {
             "more",
             "backlog",
             "accept_pause_ns",
+            "fastopen",
+            "connects",
             "tcp_keepidle_s",
             "tcp_keepintvl_s",
             "tcp_keepcnt",

@@ -65,6 +65,8 @@ class KnownSocket:
     isn, ts_offset, inet_id, flow_label : int
     recording : Recorded or None
         When the recorded host did what.
+    fast_open : bytes or None
+        The Fast Open cookie of the client.
     """
 
     isn: int
@@ -72,6 +74,7 @@ class KnownSocket:
     inet_id: int
     flow_label: int
     recording: Recorded | None = None
+    fast_open: bytes | None = None
 
 
 class Host:

@@ -97,9 +97,13 @@ class Neighbours:
                 return self._solicit(entry, now_ns)
             return now_ns
         if entry.state is NudState.STALE:
-            entry.state = NudState.DELAY
-            entry.timer.mod(self._jiffies() + DELAY_PROBE_S * self.host.jiffies.hz)
+            self._delay(entry)
         return self._finish(skb, entry, now_ns)
+
+    def _delay(self, entry: Neighbour) -> None:
+        """A stale address is used: it is asked for soon, unless TCP's progress confirms it."""
+        entry.state = NudState.DELAY
+        entry.timer.mod(self._jiffies() + DELAY_PROBE_S * self.host.jiffies.hz)
 
     def _finish(self, skb: SkBuff, entry: Neighbour, now_ns: int) -> int:
         host, costs = self.host, self.host.costs
@@ -125,18 +129,20 @@ class Neighbours:
         return host.device.queue_xmit(skb, now_ns + host.costs.net_dev_queue_ns)
 
     def receive(self, skb: SkBuff) -> Step:
-        """arp_process, ndisc_rcv: learn the sender, answer a question for our address, let go what waited."""
+        """arp_process, ndisc_rcv: learn the sender, let go what waited, answer a question for our address."""
         host = self.host
         way = RESOLUTIONS[len(host.ip.address)]
         lesson = way.read(skb.payload)
         if lesson is None:
             return
-        if lesson.question and lesson.target == host.ip.address:
+        asked = lesson.question and lesson.target == host.ip.address
+        if asked:
             entry = self._entry(lesson.address)
             entry.mac = lesson.mac
             if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
                 entry.state = NudState.STALE
-            yield self._send(way.answer(self.mac, host.ip.address, lesson), host.now_ns) - host.now_ns
+                if entry.waiting:  # what leaves makes it one that is to be proved
+                    self._delay(entry)
         elif not lesson.question and lesson.address in self._table:
             entry = self._entry(lesson.address)
             entry.mac = lesson.mac
@@ -147,6 +153,8 @@ class Neighbours:
         for held in waiting:
             end_ns = self._finish(held, entry, host.now_ns)
             yield end_ns - host.now_ns
+        if asked:
+            yield self._send(way.answer(self.mac, host.ip.address, lesson), host.now_ns) - host.now_ns
 
     def _reachable(self, entry: Neighbour) -> None:
         entry.state = NudState.REACHABLE

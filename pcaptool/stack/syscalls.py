@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pcaptool.sim.events import RESCHEDULE, Step
 from pcaptool.stack.host import Host
-from pcaptool.stack.tcp import handshake, keepalive, sendmsg
+from pcaptool.stack.tcp import fastopen, handshake, keepalive, sendmsg
+from pcaptool.stack.tcp.input import rcv_state_process
 from pcaptool.stack.tcp.lock import lock_sock, release_sock
 from pcaptool.stack.tcp.protocol import Listener
 from pcaptool.stack.tcp.sendmsg import Payload
@@ -48,11 +49,12 @@ class Socket:
         self._linger_zero = False
         self._listener: Listener | None = None
 
-    def listen(self, port: int, backlog: int | None = None) -> None:
-        """bind() and listen()."""
+    def listen(self, port: int, backlog: int | None = None, *, fastopen: int = 0) -> None:
+        """bind(), setsockopt(TCP_FASTOPEN) and listen()."""
         self.sk.local = (self.host.ip.address, port)
         tcp = self.host.tcp
         self._listener = tcp.listen(self.sk) if backlog is None else tcp.listen(self.sk, backlog)
+        self._listener.fastopen = fastopen
 
     def wait_acceptable(self) -> Step:
         """poll() of a listening socket."""
@@ -78,24 +80,56 @@ class Socket:
             ECONNREFUSED, ECONNRESET.
         """
         sk = self.sk
-        sk.remote = (address, port)
-        sk.local = (sk.local[0], local_port or self.host.tcp.free_port(sk.local[0], sk.remote))
+        self._name(address, port, local_port)
         yield from lock_sock(sk)
         yield from handshake.connect(sk)
-        yield from self._connect_backlog()
-        while sk.state is State.SYN_SENT:
-            yield sk.connected
+        yield from self._wait_for_connect()
         yield RESCHEDULE
         if sk.error:
             raise SocketError(sk.error)
 
-    def _connect_backlog(self) -> Step:
-        """release_sock of a socket whose SYN-ACK may have come while connect() held the lock."""
+    def connect_with(self, address: bytes, port: int, data: bytes, *, local_port: int = 0) -> Step:
+        """sendto(MSG_FASTOPEN): connect and send, in one where a cookie is at hand; sleeps until TCP has all bytes.
+
+        Raises
+        ------
+        SocketError
+            EOPNOTSUPP (net.ipv4.tcp_fastopen), and those of `connect` and `send`.
+        """
+        sk = self.sk
+        if not self.host.settings.tcp_fastopen & fastopen.CLIENT:
+            raise SocketError("EOPNOTSUPP")
+        self._name(address, port, local_port)
+        sk.call_began_ns = self.host.now_ns
+        yield from lock_sock(sk)
+        taken = yield from fastopen.connect(sk, memoryview(data))
+        yield from self._wait_for_connect()
+        sk.write_pending = False
+        if taken < len(data) and not sk.error:
+            yield from lock_sock(sk)
+            taken += yield from sendmsg.sendmsg_locked(sk, data[taken:], more=False)
+            yield from release_sock(sk)
+        yield RESCHEDULE
+        if taken < len(data):
+            raise SocketError(sk.error or "EPIPE")
+
+    def _name(self, address: bytes, port: int, local_port: int) -> None:
+        """Both ends of a connection to be."""
+        sk = self.sk
+        sk.remote = (address, port)
+        sk.local = (sk.local[0], local_port or self.host.tcp.free_port(sk.local[0], sk.remote))
+
+    def _wait_for_connect(self) -> Step:
+        """inet_wait_for_connect: process what came while the call held the lock, then sleep for the handshake's end."""
         sk = self.sk
         while sk.backlog:
-            yield from handshake.synsent_process(sk, sk.backlog.popleft())
+            skb = sk.backlog.popleft()
+            process = handshake.synsent_process if sk.state is State.SYN_SENT else rcv_state_process
+            yield from process(sk, skb)
         sk.owned = False
         sk.unlocked.wake()
+        while sk.state in {State.SYN_SENT, State.SYN_RECV}:
+            yield sk.connected
 
     def send(self, data: bytes | Payload, *, more: bool = False) -> Step:
         """sendall(): blocks until TCP has taken all bytes; `more` is MSG_MORE.

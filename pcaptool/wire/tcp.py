@@ -2,7 +2,7 @@
 
 Knows: the 20-byte header, the options that Linux writes and how any option list is walked.
 Must not know: state, timers, or when an option is sent.
-Options: MSS, NOP, EOL (RFC 9293 3.2), window scale and timestamps (RFC 7323), SACK (RFC 2018).
+Options: MSS, NOP, EOL (RFC 9293 3.2), window scale and timestamps (RFC 7323), SACK (RFC 2018), Fast Open (RFC 7413).
 Options of other kinds are kept as raw bytes.
 """
 
@@ -16,6 +16,7 @@ from typing import Final
 from pcaptool.wire.layout import Field, Layout
 
 __all__ = [
+    "FAST_OPEN_MAGIC",
     "SEQ_MASK",
     "TCP",
     "TcpFlag",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 SEQ_MASK = 0xFFFFFFFF
+FAST_OPEN_MAGIC = b"\xf9\x89"  # of Fast Open in an experimental option (RFC 7413 appendix A, RFC 6994)
 
 TCP = Layout(
     "tcp",
@@ -79,6 +81,7 @@ class TcpOption(IntEnum):
     TCP_AO = 29
     MPTCP = 30
     FAST_OPEN = 34
+    EXPERIMENT = 254
 
 
 def seq_add(seq: int, count: int) -> int:
@@ -118,6 +121,10 @@ class TcpOptions:
         TSval, TSecr.
     sack_blocks : tuple of (int, int)
         Left and right edge of each block, in wire order.
+    fast_open : bytes or None
+        Fast Open cookie; empty asks for one.
+    fast_open_experimental : bool
+        Whether that is in the experimental option that came before RFC 7413.
     """
 
     mss: int | None = None
@@ -125,6 +132,8 @@ class TcpOptions:
     sack_permitted: bool = False
     timestamps: tuple[int, int] | None = None
     sack_blocks: tuple[tuple[int, int], ...] = ()
+    fast_open: bytes | None = None
+    fast_open_experimental: bool = False
 
 
 def pad_options(raw: bytes) -> bytes:
@@ -165,6 +174,8 @@ def parse_options(raw: bytes) -> TcpOptions:
     permitted = False
     stamps: tuple[int, int] | None = None
     blocks: tuple[tuple[int, int], ...] = ()
+    cookie: bytes | None = None
+    experimental = False
     for kind, value in walk_options(raw):
         size = len(value)
         if kind == TcpOption.MSS and size == 2:
@@ -178,4 +189,13 @@ def parse_options(raw: bytes) -> TcpOptions:
         elif kind == TcpOption.SACK and size and size % 8 == 0:
             edges = [int.from_bytes(value[i : i + 4], "big") for i in range(0, size, 4)]
             blocks = tuple(zip(edges[::2], edges[1::2], strict=True))
-    return TcpOptions(mss, scale, permitted, stamps, blocks)
+        elif kind == TcpOption.FAST_OPEN and _is_cookie(value):
+            cookie, experimental = value, False
+        elif kind == TcpOption.EXPERIMENT and value[:2] == FAST_OPEN_MAGIC and _is_cookie(value[2:]):
+            cookie, experimental = value[2:], True
+    return TcpOptions(mss, scale, permitted, stamps, blocks, cookie, experimental)
+
+
+def _is_cookie(value: bytes) -> bool:
+    """Whether this is a Fast Open cookie, or the wish for one: 4 to 16 bytes, evenly (RFC 7413 section 4.1.1)."""
+    return not value or (4 <= len(value) <= 16 and len(value) % 2 == 0)

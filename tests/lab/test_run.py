@@ -14,7 +14,9 @@ from pathlib import Path
 import dpkt
 import pytest
 
+from pcaptool.diff import diff
 from pcaptool.errors import SystemRefusedError
+from pcaptool.generate import generate
 from pcaptool.lab import trace
 from pcaptool.lab.matrix import compare, dropped_behind_tap, lacking_queues, matrix
 from pcaptool.lab.owner import is_leftover
@@ -256,3 +258,46 @@ def test_a_missing_program_is_named_with_its_package(tmp_path, monkeypatch):
     with pytest.raises(SystemRefusedError) as raised:
         lab_run(parse_scenario(""), tmp_path)
     assert str(raised.value) == "the laboratory needs ethtool, tcpdump (apt-get install ethtool tcpdump)"
+
+
+FAST_OPEN = """
+[server]
+fastopen = 5
+[client]
+requests = ["/bytes/2000"]
+connections = 2
+stagger_ms = 200
+fastopen = true
+[host.server]
+tcp_fastopen = 3
+"""
+SIMULTANEOUS = """
+[server]
+connects = true
+[client]
+requests = ["/bytes/2000"]
+port = 4000
+[link]
+delay_ms = 10
+"""
+
+
+def flags_of(path):
+    """(server's, TCP flags, bytes) of each TCP frame."""
+    tcp = [eth.data.data for eth in frames(path) if isinstance(eth.data, dpkt.ip.IP)]
+    return [(segment.sport == 80, segment.flags, len(segment.data)) for segment in tcp]
+
+
+def test_fast_open_on_the_kernel_has_data_in_the_second_syn(tmp_path):
+    made = lab_run(parse_scenario(FAST_OPEN), tmp_path, trace=False)
+    syns = [size for leaving, flags, size in flags_of(made.server) if not leaving and flags == 2]
+    assert [size > 0 for size in syns] == [False, True]
+    model = generate(made.folder / "scenario.toml", tmp_path / "model.pcapng").capture
+    assert diff(model, made.server, relation="model", side="server").same
+
+
+def test_syns_cross_on_the_kernel(tmp_path):
+    made = lab_run(parse_scenario(SIMULTANEOUS), tmp_path, trace=False)
+    opening = [(leaving, flags) for leaving, flags, _ in flags_of(made.server)][:4]
+    assert opening == [(True, 2), (False, 2), (True, 18), (False, 18)]
+    assert len(payload(made.server, 80)) > 2000

@@ -16,6 +16,8 @@ _PYTHON = (sys.executable, "-P", "-m")
 
 
 def _serve(plan: Scenario, scenario: Path, _folder: Path) -> list[str]:
+    if plan.server.connects:
+        return [*_PYTHON, "pcaptool.lab.connecting", str(scenario)]
     return [*_PYTHON, "pcaptool.cli.main", "serve", str(scenario), "--bind", plan.server_address]
 
 

@@ -47,11 +47,18 @@ class ClientProgram:
             socket.set_receive_buffer(client.rcvbuf)
         try:
             port = client.port + index if client.port else 0
-            yield from socket.connect(self.address, self.scenario.server.port, local_port=port)
+            server_port, said = self.scenario.server.port, 0
+            if client.fastopen:
+                said = len(self.requests) if client.pipeline else 1
+                first = b"".join(self.requests[:said])
+                yield from socket.connect_with(self.address, server_port, first, local_port=port)
+            else:
+                yield from socket.connect(self.address, server_port, local_port=port)
             if client.nodelay:
                 yield from socket.set_nodelay(on=True)
-            yield self.host.costs.application_ns
-            yield from _Conversation(self.host, self.scenario, socket).run(self.requests)
+            if not said:
+                yield self.host.costs.application_ns
+            yield from _Conversation(self.host, self.scenario, socket).run(self.requests, said)
         except SocketError as error:
             self.refused += str(error) == "ECONNREFUSED"
         if client.ended_by == "rst":
@@ -72,12 +79,13 @@ class _Conversation:
         self.buffered = b""
         self.got_bytes = 0
 
-    def run(self, requests: list[bytes]) -> Step:
+    def run(self, requests: list[bytes], said: int) -> Step:
+        """All requests, of which so many have left with the connection's first call."""
         client, application_ns = self.client, self.host.costs.application_ns
-        if client.pipeline:
+        if client.pipeline and not said:
             yield from self.socket.send(b"".join(requests))
         for number, request in enumerate(requests):
-            if not client.pipeline:
+            if number >= said and not client.pipeline:
                 if number:
                     yield Sleep(client.pause_ns) if client.pause_ns else application_ns
                 yield from self.socket.send(request)

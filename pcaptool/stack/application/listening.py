@@ -14,11 +14,12 @@ __all__ = ["listen"]
 
 
 def listen(host: Host, scenario: Scenario) -> Socket:
-    """socket(), setsockopt(SO_SNDBUF, SO_RCVBUF) where the scenario says so, bind(), listen()."""
+    """socket(), setsockopt(SO_SNDBUF, SO_RCVBUF, TCP_FASTOPEN) where the scenario says so, bind(), listen()."""
     listening = Socket(host)
     if scenario.server.sndbuf:
         listening.set_send_buffer(scenario.server.sndbuf)
     if scenario.server.rcvbuf:
         listening.set_receive_buffer(scenario.server.rcvbuf)
-    listening.listen(scenario.server.port, scenario.server.backlog)
+    server = scenario.server
+    listening.listen(server.port, server.backlog, fastopen=server.fastopen)
     return listening

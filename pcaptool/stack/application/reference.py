@@ -6,6 +6,8 @@ Must not know: TCP.
 
 from __future__ import annotations
 
+import ipaddress
+
 from pcaptool.scenario import NOT_FOUND, Route, Scenario, find_route, response_head, route_body
 from pcaptool.sim.events import Sleep, Step
 from pcaptool.stack.application.content import Content
@@ -19,7 +21,11 @@ READ_BYTES = 65536
 
 
 def reference_server(host: Host, scenario: Scenario) -> Step:
-    """The main thread: accept connections for ever."""
+    """The main thread: accept connections for ever, or open them."""
+    if scenario.server.connects:
+        for index in range(scenario.client.connections):
+            host.spawn(_connect(host, scenario, index), delay_ns=index * scenario.client.stagger_ns)
+        return
     listening = listen(host, scenario)
     while True:
         if scenario.server.accept_pause_ns:
@@ -27,6 +33,23 @@ def reference_server(host: Host, scenario: Scenario) -> Step:
             yield Sleep(scenario.server.accept_pause_ns)
         connection = yield from listening.accept()
         host.spawn(_serve(connection, host, scenario))
+
+
+def _connect(host: Host, scenario: Scenario, index: int) -> Step:
+    """The thread of a connection that the server opens while the client does."""
+    server, client = scenario.server, scenario.client
+    connection = Socket(host)
+    if server.sndbuf:
+        connection.set_send_buffer(server.sndbuf)
+    if server.rcvbuf:
+        connection.set_receive_buffer(server.rcvbuf)
+    address = ipaddress.ip_address(scenario.client_address).packed
+    try:
+        yield from connection.connect(address, (client.port or 0) + index, local_port=server.port)
+    except SocketError:
+        yield from connection.close()
+        return
+    yield from _serve(connection, host, scenario)
 
 
 def _serve(connection: Socket, host: Host, scenario: Scenario) -> Step:

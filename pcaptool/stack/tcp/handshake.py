@@ -3,21 +3,22 @@
 Knows: what a SYN and a SYN-ACK offer, what a socket becomes when the handshake is over.
 Must not know: what programs do with the connection.
 Sources: RFC 9293 sections 3.5 and 3.10.7.3, RFC 7323; facts 14-19, 22, 28, 29.
-Leaves out: Fast Open, simultaneous open.
+Fast Open is in `fastopen`, the state between crossed SYNs and the third ACK in `synrecv`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcaptool.sim.events import Step
 from pcaptool.stack.skbuff import SendBuffer, SkBuff, TcpHeader
-from pcaptool.stack.tcp import ecn, output, rtt
+from pcaptool.stack.tcp import acknowledge, ecn, output, rtt
 from pcaptool.stack.tcp.ack import expand_send_buffer
 from pcaptool.stack.tcp.congestion import CONTROLS
 from pcaptool.stack.tcp.options import encode_options
-from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, wire_seq
+from pcaptool.stack.tcp.sock import State, TcpSock, Tuple4, near, wire_seq
 from pcaptool.stack.tcp.syncookies import cookie_clock_ms
 from pcaptool.stack.timers import KernelTimer
 from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
@@ -25,7 +26,16 @@ from pcaptool.wire.tcp import SEQ_MASK, TcpFlag, TcpOptions
 if TYPE_CHECKING:
     from pcaptool.stack.host import Host
 
-__all__ = ["RequestSock", "conn_request", "connect", "finish_request", "synsent_process"]
+__all__ = [
+    "RequestSock",
+    "conn_request",
+    "connect",
+    "create_child",
+    "finish_request",
+    "init_transfer",
+    "send_syn",
+    "synsent_process",
+]
 
 TIMESTAMP_BYTES = 12
 TIMEOUT_FALLBACK_S = 3  # TCP_TIMEOUT_FALLBACK: where the handshake gave no round trip
@@ -51,6 +61,10 @@ class RequestSock:
         When the first SYN-ACK was sent.
     repeats, timeouts : int
         How often it was repeated, for whatever reason; how often because the timer went off.
+    rcv_nxt : int
+        What the SYN-ACK acknowledges: the SYN, and its data where a socket took that.
+    cookie_offered : bytes or None
+        A Fast Open cookie for the client.
     """
 
     local: tuple[bytes, int]
@@ -73,6 +87,8 @@ class RequestSock:
     out_of_window_ack_jiffies: int | None = None
     timer: KernelTimer | None = None
     cookie: bool = False  # a SYN cookie: nothing of this is kept
+    rcv_nxt: int = 0
+    cookie_offered: bytes | None = None
 
 
 def initial_window(sk: TcpSock, mss: int, *, scaling: bool) -> tuple[int, int]:
@@ -118,10 +134,9 @@ def sync_mss(sk: TcpSock) -> None:
     sk.mss_cache = output.bound_to_half_window(sk, size)
 
 
-def _establish(sk: TcpSock, *, handshake_repeats: int) -> None:
+def init_transfer(sk: TcpSock, *, handshake_repeats: int) -> None:
     """tcp_init_transfer: buffers, congestion control and windows of a connection that begins."""
     settings = sk.host.settings
-    sk.state = State.ESTABLISHED
     # One SYN or SYN-ACK may be repeated; after more the path is taken to be crowded (RFC 6298 section 5.7).
     sk.snd_cwnd = 1 if handshake_repeats > 1 else settings.initial_cwnd
     sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
@@ -154,8 +169,11 @@ def _syn_header(sk: TcpSock, options: TcpOptions, window: int, flags: int, ack: 
     )
 
 
-def connect(sk: TcpSock) -> Step:
-    """tcp_v4_connect and tcp_connect: send the SYN; the caller sleeps until `sk.connected` is woken."""
+def connect(sk: TcpSock, send: Callable[[], Step] | None = None) -> Step:
+    """tcp_v4_connect and tcp_connect: send the SYN; the caller sleeps until `sk.connected` is woken.
+
+    `send` sends another first SYN than the plain one.
+    """
     host, settings = sk.host, sk.host.settings
     sk.iss = initial_seq(host, sk.key)
     sk.ts_offset = timestamp_offset(host, sk.key)
@@ -175,27 +193,41 @@ def connect(sk: TcpSock) -> Step:
     sk.rtx_queue.append(SkBuff(number, number, seq=sk.iss, flags=int(TcpFlag.SYN)))
     sk.packets_out = 1
     host.tcp.insert(sk)
-    yield from send_syn(sk)
+    yield from send_syn(sk) if send is None else send()
     host.tcp.rearm_rto(sk)
 
 
-def send_syn(sk: TcpSock) -> Step:
-    """The SYN, for the first time or again: a new stamp, and on IPv6 a new flow label (fact 12)."""
+def send_syn(sk: TcpSock, fast_open: TcpOptions | None = None, data: SkBuff | None = None) -> Step:
+    """The SYN, for the first time or again: a new stamp, and on IPv6 a new flow label (fact 12).
+
+    The first one may have a Fast Open option, and data, which is a buffer of its own in the retransmission queue.
+    """
     host = sk.host
     queued = sk.rtx_queue[0]
     if queued.sent_ns:
         queued.retransmitted = True
         sk.flow_label = host.chance.stream("flow label").getrandbits(20)
-    queued.sent_ns = host.now_ns
+    skb = SkBuff(host.buffers.take(), queued.number, seq=sk.iss, flags=int(TcpFlag.SYN))
+    if data is not None:
+        skb.length, skb.payload, skb.clone_of = data.length, sk.send_bytes.view(data.seq, data.length), data
+    flags = ecn.syn_flags(sk, repeated=queued.retransmitted)
+    yield from transmit_syn(sk, skb, flags, fast_open)
+
+
+def transmit_syn(sk: TcpSock, skb: SkBuff, flags: int, fast_open: TcpOptions | None = None) -> Step:
+    """tcp_transmit_skb of a SYN, or of the SYN-ACK of a socket that had sent one: tcp_syn_options, no scaled window."""
+    host = sk.host
+    sk.rtx_queue[0].sent_ns = host.now_ns
     options = TcpOptions(
-        mss=sk.advmss,
+        mss=sk.host.ip.mtu - sk.host.ip.header_bytes(sk.remote[0]) - 20,
         window_scale=sk.receive_wscale if sk.window_scaling else None,
         sack_permitted=host.settings.tcp_sack,
-        timestamps=(sk.ts_clock(), 0) if sk.timestamps else None,
+        timestamps=(sk.ts_clock(), sk.ts_recent) if sk.timestamps else None,
+        fast_open=None if fast_open is None else fast_open.fast_open,
+        fast_open_experimental=fast_open is not None and fast_open.fast_open_experimental,
     )
-    skb = SkBuff(host.buffers.take(), queued.number, seq=sk.iss, flags=int(TcpFlag.SYN))
-    flags = ecn.syn_flags(sk, repeated=queued.retransmitted)
-    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), flags, 0)
+    ack = wire_seq(sk.rcv_nxt) if flags & TcpFlag.ACK else 0
+    skb.tcp = _syn_header(sk, options, min(sk.rcv_wnd, 65535), flags, ack)
     end_ns = host.ip.queue_xmit(sk, skb)
     yield end_ns - host.now_ns
     if host.softirq_follows and sk.owned:
@@ -203,9 +235,15 @@ def send_syn(sk: TcpSock) -> Step:
 
 
 def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
-    """tcp_rcv_synsent_state_process: the SYN-ACK arrives, or a RST."""
+    """tcp_rcv_synsent_state_process: the SYN-ACK arrives, a RST, or a SYN that crossed ours."""
     header = skb.tcp
-    if header is None or not header.flags & TcpFlag.ACK or header.ack != wire_seq(sk.iss + 1):
+    if header is None:
+        return
+    if header.flags & (TcpFlag.ACK | TcpFlag.SYN | TcpFlag.RST) == TcpFlag.SYN:
+        yield from sk.host.tcp.crossed(sk, skb)
+        return
+    acked = near(header.ack, sk.snd_nxt)
+    if not header.flags & TcpFlag.ACK or not sk.iss < acked <= sk.snd_nxt:
         return
     if header.flags & TcpFlag.RST:
         sk.error = "ECONNREFUSED"
@@ -214,26 +252,19 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
         return
     if not header.flags & TcpFlag.SYN:
         return
-    host, settings, offered = sk.host, sk.host.settings, header.options
-    sk.irs = header.seq
-    sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = sk.irs + 1
-    sk.snd_una = sk.iss + 1
-    sk.snd_wl1 = sk.irs
+    host, offered = sk.host, header.options
+    take_peer(sk, header)
+    sk.snd_una = acked
     sent = sk.rtx_queue.popleft()
-    sk.packets_out = 0
+    if sk.rtx_queue and sk.rtx_queue[0].end_seq <= acked:
+        taken = sk.rtx_queue.popleft()  # the SYN's data
+        taken.freed = True
+        sk.wmem_queued -= taken.truesize
+        sk.send_bytes.release(acked)
+    sk.packets_out = len(sk.rtx_queue)
     timeouts, sk.retransmits = sk.retransmits, 0
     sk.pending_timer = ""
     sk.retransmit_timer.cancel()
-    sk.timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
-    sk.sack = settings.tcp_sack and offered.sack_permitted
-    sk.window_scaling = settings.tcp_window_scaling and offered.window_scale is not None
-    if sk.window_scaling and offered.window_scale is not None:
-        sk.send_wscale = min(offered.window_scale, MAX_WSCALE)
-    else:
-        sk.receive_wscale = 0
-    if sk.timestamps and offered.timestamps is not None:
-        sk.ts_recent = offered.timestamps[0]
-    sk.mss_clamp = offered.mss or 536
     sk.ecn.ok &= header.flags & (TcpFlag.ECE | TcpFlag.CWR) == TcpFlag.ECE
     sk.snd_wnd = sk.max_window = header.window
     sample_us = 0
@@ -245,14 +276,51 @@ def synsent_process(sk: TcpSock, skb: SkBuff) -> Step:
     if sample_us:
         rtt.estimate(sk, sample_us)
         rtt.update_min(sk, sample_us)
-    _establish(sk, handshake_repeats=timeouts)
+    finish_active(sk, timeouts)
+    sk.ack.last_receive_jiffies = host.jiffies.at(host.now_ns)
+    whole = True
+    if sk.snd_nxt > sk.iss + 1 or sk.fastopen_asked:
+        sk.retransmits = timeouts
+        whole = yield from host.tcp.syn_data_acknowledged(sk, offered)
+        sk.retransmits = 0
+    sk.connected.wake(host.costs.wakeup_ns)
+    if not whole:
+        return  # what was sent again acknowledges
+    if sk.write_pending:
+        # The bytes that a program is about to send carry the ACK.
+        sk.ack.scheduled = True
+        acknowledge.enter_quickack(sk)
+        sk.delack_timer.mod(host.jiffies.at(host.now_ns) + host.jiffies.hz // 5)
+        return
+    yield from output.tcp_send_ack(sk)
+
+
+def take_peer(sk: TcpSock, header: TcpHeader) -> None:
+    """What the peer's SYN, or SYN-ACK, says to a socket that has sent a SYN."""
+    settings, offered = sk.host.settings, header.options
+    sk.irs = header.seq
+    sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = sk.irs + 1
+    sk.snd_wl1 = sk.irs
+    sk.timestamps = settings.tcp_timestamps != 0 and offered.timestamps is not None
+    sk.sack = settings.tcp_sack and offered.sack_permitted
+    sk.window_scaling = settings.tcp_window_scaling and offered.window_scale is not None
+    if sk.window_scaling and offered.window_scale is not None:
+        sk.send_wscale = min(offered.window_scale, MAX_WSCALE)
+    else:
+        sk.receive_wscale = 0
+    if sk.timestamps and offered.timestamps is not None:
+        sk.ts_recent = offered.timestamps[0]
+    sk.mss_clamp = offered.mss or 536
+
+
+def finish_active(sk: TcpSock, timeouts: int) -> None:
+    """tcp_finish_connect: an active opener's connection begins."""
+    init_transfer(sk, handshake_repeats=timeouts)
+    sk.state = State.ESTABLISHED
     # The window of an active opener grows from what its SYN offered, rounded up by the scale, reserve or not
     # (lab off-100k:13-17, size-100k:9, rmem-6m:9; no growth within the reserve: busy-8s:9).
     unit = 1 << sk.receive_wscale
     sk.rcv_ssthresh = (sk.rcv_wnd + unit - 1) // unit * unit
-    sk.ack.last_receive_jiffies = host.jiffies.at(host.now_ns)
-    sk.connected.wake(host.costs.wakeup_ns)
-    yield from output.tcp_send_ack(sk)
 
 
 def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
@@ -281,6 +349,7 @@ def conn_request(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
         ts_offset=timestamp_offset(host, key) if timestamps else 0,
         flow_label=_flow_label(host, key),
         mss=mss,
+        rcv_nxt=header.seq + 1,
         ecn_ok=ecn.syn_asks(header.flags, ip.tos, settings.tcp_ecn),
     )
 
@@ -299,14 +368,17 @@ def send_synack(listener: TcpSock, request: RequestSock) -> Step:
         window_scale=request.wscale if request.window_scaling else None,
         sack_permitted=request.sack,
         timestamps=(ts_clock, peer[0]) if request.timestamps and peer is not None else None,
+        fast_open=request.cookie_offered,
+        fast_open_experimental=request.cookie_offered is not None and request.options.fast_open_experimental,
     )
+    request.cookie_offered = None  # what is repeated does not offer it again
     number = host.buffers.take()
     skb = SkBuff(number, number, seq=request.seq, flags=int(TcpFlag.SYN))
     skb.tcp = TcpHeader(
         srcport=request.local[1],
         dstport=request.remote[1],
         seq=wire_seq(request.seq),
-        ack=wire_seq(request.peer_seq + 1),
+        ack=wire_seq(request.rcv_nxt),
         flags=int(TcpFlag.SYN | TcpFlag.ACK | (TcpFlag.ECE if request.ecn_ok else 0)),
         window=min(request.window, 65535),
         options=options,
@@ -316,8 +388,8 @@ def send_synack(listener: TcpSock, request: RequestSock) -> Step:
     yield end_ns - host.now_ns
 
 
-def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpSock:
-    """tcp_create_openreq_child and what follows: the third ACK makes a socket of the request."""
+def create_child(listener: TcpSock, request: RequestSock) -> TcpSock:
+    """tcp_create_openreq_child: a socket with what the SYN said."""
     host = listener.host
     sk = TcpSock(host, request.local, request.remote)
     sk.rcvbuf, sk.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
@@ -341,25 +413,40 @@ def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpS
     sk.mss_clamp = request.options.mss or 536
     known = host.known.get(sk.key)
     sk.inet_id = known.inet_id if known else host.chance.stream("ip id").getrandbits(16)
+    sk.snd_una = sk.iss + 1
+    return sk
+
+
+def finish_request(listener: TcpSock, request: RequestSock, skb: SkBuff) -> TcpSock:
+    """tcp_v4_syn_recv_sock and what follows: the third ACK makes a socket of the request."""
+    sk = create_child(listener, request)
     header = skb.tcp
     sk.snd_wnd = sk.max_window = (header.window if header else 0) << sk.send_wscale
-    sk.snd_una = sk.iss + 1
     echoed = header.options.timestamps[1] if header and header.options.timestamps else 0
-    sample_us = 0
     if request.cookie:
         # cookie_v4_check chooses the window anew, in whole segments of the peer.
         sk.rcv_wnd, _ = initial_window(listener, sk.mss_clamp, scaling=request.window_scaling)
-    if not request.repeats and not request.cookie:
-        sample_us = max(1, (host.now_ns - request.synack_ns) // 1000)
+    if not synack_rtt(sk, request, echoed) and request.cookie:
+        sk.rto_jiffies = TIMEOUT_FALLBACK_S * sk.host.jiffies.hz
+    first_stamp = (sk.host.tcp_clock_ms(request.synack_ns) + request.ts_offset) & SEQ_MASK
+    spurious = sk.timestamps and echoed == first_stamp
+    init_transfer(sk, handshake_repeats=0 if spurious else request.repeats)
+    sk.state = State.ESTABLISHED
+    sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16
+    return sk
+
+
+def synack_rtt(sk: TcpSock, request: RequestSock | None, echoed: int) -> bool:
+    """tcp_synack_rtt_meas: the handshake's round trip as the server sees it; whether there was a sample.
+
+    Which SYN-ACK was answered, and when a cookie left, only the stamp tells (RFC 7323 section 4.3).
+    """
+    sample_us = 0
+    if request is not None and not request.repeats and not request.cookie:
+        sample_us = max(1, (sk.host.now_ns - request.synack_ns) // 1000)
     elif sk.timestamps and echoed:
-        # Which SYN-ACK was answered, and when a cookie left, only the stamp tells (tcp_synack_rtt_meas, RFC 7323 4.3).
         sample_us = max(1, (sk.ts_clock() - echoed) & 0xFFFFFFFF) * 1000
     if sample_us:
         rtt.estimate(sk, sample_us)
         rtt.update_min(sk, sample_us)
-    elif request.cookie:
-        sk.rto_jiffies = TIMEOUT_FALLBACK_S * host.jiffies.hz
-    first_stamp = (host.tcp_clock_ms(request.synack_ns) + request.ts_offset) & SEQ_MASK
-    _establish(sk, handshake_repeats=0 if sk.timestamps and echoed == first_stamp else request.repeats)
-    sk.rcv_ssthresh = min(sk.rcv_wnd, sk.window_clamp)  # lab rmem-6m:7-8, nows:16
-    return sk
+    return sample_us > 0

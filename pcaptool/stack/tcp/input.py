@@ -35,15 +35,27 @@ def rcv_state_process(sk: TcpSock, skb: SkBuff) -> Step:
     header = skb.tcp
     seq = near(header.seq, sk.rcv_nxt)
     skb.seq = seq
+    old_state = sk.state
+    opening = old_state is State.SYN_RECV or sk.fastopen is not None
+    if opening and not (yield from sk.host.tcp.check_request(sk, skb)):
+        return
     if not (yield from validate_incoming(sk, skb, seq)):
         return
     if not header.flags & TcpFlag.ACK:
         return
-    old_state = sk.state
     if not (yield from tcp_ack(sk, skb, seq)):
-        if old_state is not State.ESTABLISHED and sk.state is not State.CLOSE:
+        if old_state is State.SYN_RECV:
+            yield from sk.host.tcp.send_reset(skb)
+        elif old_state is not State.ESTABLISHED and sk.state is not State.CLOSE:
             yield from send_challenge_ack(sk)
         return
+    if opening:
+        sk.host.tcp.third_ack(sk, skb, seq)
+        if header.flags & TcpFlag.SYN:
+            # The SYN of a SYN-ACK was taken already: to the receiver it is a repeat (tcp_data_queue).
+            report_repeat(sk, seq, seq + 1)
+            enter_quickack(sk)
+            sk.ack.scheduled = True
     if sk.state is State.CLOSE:
         return
     sk.segs_in += 1

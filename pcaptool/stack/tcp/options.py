@@ -2,7 +2,7 @@
 
 Knows: which options a SYN, a SYN-ACK and every later segment carries, and how they are padded (facts 14, 15).
 Must not know: when a segment is sent.
-Sources: RFC 9293 section 3.2, RFC 7323, RFC 2018, RFC 2883.
+Sources: RFC 9293 section 3.2, RFC 7323, RFC 2018, RFC 2883, RFC 7413.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import TYPE_CHECKING
 
-from pcaptool.wire.tcp import SEQ_MASK, TcpOption, TcpOptions
+from pcaptool.wire.tcp import FAST_OPEN_MAGIC, SEQ_MASK, TcpOption, TcpOptions
 
 if TYPE_CHECKING:
     from pcaptool.stack.tcp.sock import TcpSock
@@ -27,7 +27,7 @@ def encode_options(options: TcpOptions) -> bytes:
     """Option bytes in the kernel's order and with its padding.
 
     SACK-permitted takes the place of the two NOPs in front of the timestamps; every other option is aligned by NOPs
-    in front of it.
+    in front of it, the Fast Open cookie by NOPs behind.
 
     Examples
     --------
@@ -35,6 +35,8 @@ def encode_options(options: TcpOptions) -> bytes:
     '020405b40402080a00000001000000000103030a'
     >>> encode_options(TcpOptions(timestamps=(1, 2))).hex()
     '0101080a0000000100000002'
+    >>> encode_options(TcpOptions(fast_open=b"")).hex()
+    '22020101'
     """
     out = b""
     if options.mss is not None:
@@ -49,6 +51,11 @@ def encode_options(options: TcpOptions) -> bytes:
     if options.sack_blocks:
         out += _NOP * 2 + pack("!BB", TcpOption.SACK, 2 + 8 * len(options.sack_blocks))
         out += b"".join(pack("!II", *block) for block in options.sack_blocks)
+    if options.fast_open is not None:
+        value = (FAST_OPEN_MAGIC if options.fast_open_experimental else b"") + options.fast_open
+        kind = TcpOption.EXPERIMENT if options.fast_open_experimental else TcpOption.FAST_OPEN
+        out += pack("!BB", kind, 2 + len(value)) + value
+        out += _NOP * (-len(out) % 4)
     return out
 
 

@@ -16,6 +16,7 @@ from pcaptool.sim.events import Event, Step, WaitQueue
 from pcaptool.stack.skbuff import SkBuff, TcpHeader
 from pcaptool.stack.tcp import (
     challenge,
+    fastopen,
     handshake,
     keepalive,
     notes,
@@ -24,6 +25,7 @@ from pcaptool.stack.tcp import (
     recovery,
     small_queue,
     syncookies,
+    synrecv,
     timers,
 )
 from pcaptool.stack.tcp.input import rcv_state_process
@@ -55,6 +57,9 @@ class Listener:
     accept_queue: deque[TcpSock] = field(default_factory=deque)
     acceptable: WaitQueue = field(default_factory=WaitQueue)
     cookies: dict[Tuple4, handshake.RequestSock] = field(default_factory=dict)  # what cookies would say
+    fastopen: int = 0  # TCP_FASTOPEN
+    fastopen_pending: int = 0  # sockets without their third ACK
+    somaxconn: int = SOMAXCONN
 
     @property
     def full(self) -> bool:
@@ -96,6 +101,12 @@ class TcpProtocol:
     set_reordering_timer = staticmethod(timers.set_reordering_timer)
     set_transmit_timer = staticmethod(timers.set_transmit_timer)
     send_syn = staticmethod(handshake.send_syn)
+    crossed = staticmethod(synrecv.crossed)
+    repeat_crossed = staticmethod(synrecv.repeat)
+    check_request = staticmethod(synrecv.check_request)
+    third_ack = staticmethod(synrecv.third_ack)
+    repeat_fastopen = staticmethod(fastopen.repeat_synack)
+    syn_data_acknowledged = staticmethod(fastopen.data_acknowledged)
     enter_cwr = staticmethod(recovery.enter_cwr)
     should_autocork = staticmethod(small_queue.should_autocork)
     small_queue_check = staticmethod(small_queue.small_queue_check)
@@ -108,6 +119,7 @@ class TcpProtocol:
         self.established: dict[Tuple4, TcpSock] = {}
         self.listeners: dict[int, Listener] = {}
         self.waiting: dict[Tuple4, TimeWaitSock] = {}
+        self.fastopen_peers: dict[bytes, fastopen.Remembered] = {}  # by address
 
     # --- sockets
 
@@ -141,6 +153,7 @@ class TcpProtocol:
         sk.retransmit_timer.close()
         sk.delack_timer.close()
         keepalive.stop(sk)
+        fastopen.release(sk)
         self.established.pop(sk.key, None)
         for queue in (sk.readable, sk.writable, sk.connected):
             queue.wake(self.host.costs.wakeup_ns)
@@ -239,6 +252,11 @@ class TcpProtocol:
             if (before := listener.cookies.get(key)) is not None and before.peer_seq == request.peer_seq:
                 request.seq = before.seq  # the cookie is a hash of the SYN
             listener.cookies[key] = request
+        elif (child := fastopen.try_fastopen(listener, request, skb)) is not None:
+            self.insert(child)
+            yield from handshake.send_synack(listener.sk, request)
+            self._acceptable(listener, child)
+            return
         else:
             listener.requests[key] = request
             request.timer = self._synack_timer(listener, key)
@@ -258,16 +276,20 @@ class TcpProtocol:
         """inet_csk_complete_hashdance: the child is a socket of its own, and the program may accept it."""
         sk = handshake.finish_request(listener.sk, request, skb)
         self.insert(sk)
+        self._acceptable(listener, sk)
+        yield from rcv_state_process(sk, skb)
+
+    def _acceptable(self, listener: Listener, sk: TcpSock) -> None:
+        """inet_csk_reqsk_queue_add, sk_data_ready."""
         listener.accept_queue.append(sk)
         listener.acceptable.wake(self.host.costs.wakeup_ns)
-        yield from rcv_state_process(sk, skb)
 
     def _drop_request(self, listener: Listener, key: Tuple4) -> None:
         request = listener.requests.pop(key)
         if request.timer is not None:
             request.timer.cancel()
 
-    def _repeat_synack(self, listener: Listener, request: handshake.RequestSock) -> Step:
+    def repeat_synack(self, listener: Listener, request: handshake.RequestSock) -> Step:
         """The same SYN-ACK again: same numbers, a new stamp, on IPv6 a new flow label (facts 12, 25)."""
         request.repeats += 1
         request.flow_label = self.host.chance.stream("flow label").getrandbits(20)
@@ -278,7 +300,7 @@ class TcpProtocol:
         host = self.host
         if challenge.rate_limited(host, request):
             return
-        yield from self._repeat_synack(listener, request)
+        yield from self.repeat_synack(listener, request)
         if request.timer is not None:
             request.timer.mod(host.jiffies.at(host.now_ns) + (host.jiffies.hz << request.timeouts))
 
@@ -299,7 +321,7 @@ class TcpProtocol:
         request.timeouts += 1
         now_ns = self.host.simulator.now_ns
         request.timer.mod(self.host.jiffies.at(now_ns) + (self.host.jiffies.hz << request.timeouts))
-        self.host.processor.raise_softirq(now_ns, partial(self._repeat_synack, listener, request))
+        self.host.processor.raise_softirq(now_ns, partial(self.repeat_synack, listener, request))
 
     def _time_wait_process(self, waiting: TimeWaitSock, skb: SkBuff) -> Step:
         """tcp_timewait_state_process: acknowledge a FIN, refuse data, repeat the last ACK (fact 56)."""

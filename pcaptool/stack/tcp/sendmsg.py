@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FLUSH_BUFFERS = 16  # a long call looks at its backlog whenever it has begun so many buffers
-CAN_SEND = frozenset({State.ESTABLISHED, State.CLOSE_WAIT})
+CAN_SEND = frozenset({State.SYN_RECV, State.ESTABLISHED, State.CLOSE_WAIT})  # the first: Fast Open
 
 
 class Payload(Protocol):
@@ -251,6 +251,7 @@ def set_cork(sk: TcpSock, *, on: bool) -> Step:
 # State on close() or shutdown(SHUT_WR): the next state, and whether a FIN is due (new_state[] in tcp.c).
 CLOSE_TRANSITIONS: dict[State, tuple[State, bool]] = {
     State.ESTABLISHED: (State.FIN_WAIT1, True),
+    State.SYN_RECV: (State.FIN_WAIT1, True),
     State.CLOSE_WAIT: (State.LAST_ACK, True),
     State.SYN_SENT: (State.CLOSE, False),
     State.LISTEN: (State.CLOSE, False),

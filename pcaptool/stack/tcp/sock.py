@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pcaptool.sim.events import Event, Step
     from pcaptool.stack.host import Host
     from pcaptool.stack.tcp.congestion import CongestionControl
+    from pcaptool.stack.tcp.fastopen import Pending
     from pcaptool.stack.tcp.keepalive import Keepalive
     from pcaptool.stack.tcp.recovery_state import Recovery
     from pcaptool.stack.timers import KernelTimer
@@ -261,6 +262,9 @@ class TcpSock:
     stale_clock_ns: int = 0  # tcp_mstamp where it is not refreshed; 0: it is
     mstamp_ns: int = 0  # tcp_mstamp while tcp_write_xmit runs, which refreshes it once; 0: it does not run
     call_began_ns: int = 0
+    fastopen: Pending | None = None  # fastopen_rsk: the third ACK has not come, but there is a socket
+    fastopen_asked: bool = False  # syn_fastopen: the SYN had the option
+    write_pending: bool = False  # sk_write_pending: a program waits for the connection with bytes in its hand
 
     retransmit_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__
     delack_timer: KernelTimer = None  # type: ignore[assignment] # set in __post_init__

@@ -26,6 +26,7 @@ __all__ = [
     "schedule_loss_probe",
     "send_probe",
     "set_reordering_timer",
+    "set_synack_timer",
     "set_transmit_timer",
     "stop_probe_timer",
     "write_timer",
@@ -77,6 +78,8 @@ def _rto_left_us(sk: TcpSock) -> int:
 
 def rearm_rto(sk: TcpSock) -> None:
     """tcp_rearm_rto: a full timeout from now, or what is left of it when a probe took the timer meanwhile."""
+    if sk.fastopen is not None:
+        return  # the timer is the SYN-ACK's
     if not sk.packets_out:
         sk.pending_timer = ""
         sk.retransmit_timer.cancel()
@@ -103,6 +106,11 @@ def set_reordering_timer(sk: TcpSock, delay_jiffies: int) -> None:
     _set(sk, "reo", delay_jiffies)
 
 
+def set_synack_timer(sk: TcpSock, delay_jiffies: int) -> None:
+    """The timer of a Fast Open socket until its third ACK."""
+    _set(sk, "synack", delay_jiffies)
+
+
 def set_transmit_timer(sk: TcpSock) -> None:
     """tcp_set_xmit_timer: after progress."""
     if not schedule_loss_probe(sk, after_ack=True):
@@ -112,7 +120,12 @@ def set_transmit_timer(sk: TcpSock) -> None:
 def schedule_loss_probe(sk: TcpSock, *, after_ack: bool = False) -> bool:
     """tcp_schedule_loss_probe: two round trips without ACK are enough to suspect that the tail is lost."""
     host = sk.host
-    if not sk.packets_out or not sk.sack or sk.ca_state not in {CaState.OPEN, CaState.CWR}:
+    if (
+        not sk.packets_out
+        or not sk.sack
+        or sk.fastopen is not None
+        or sk.ca_state not in {CaState.OPEN, CaState.CWR}
+    ):
         return False
     if host.settings.tcp_early_retrans not in {3, 4}:
         return False
@@ -148,7 +161,10 @@ def stop_probe_timer(sk: TcpSock) -> None:
 def _write_timer_handler(sk: TcpSock) -> Step:
     if sk.state in {State.CLOSE, State.TIME_WAIT}:
         return
-    if sk.state is State.SYN_SENT:
+    if sk.fastopen is not None:
+        yield from sk.host.tcp.repeat_fastopen(sk)
+        return
+    if sk.state in {State.SYN_SENT, State.SYN_RECV}:
         yield from _repeat_syn(sk)
         return
     what, sk.pending_timer = sk.pending_timer, ""
@@ -164,14 +180,15 @@ def _write_timer_handler(sk: TcpSock) -> Step:
 
 
 def _repeat_syn(sk: TcpSock) -> Step:
-    """tcp_retransmit_timer in SYN_SENT: linear at first, then doubling (fact 24)."""
+    """tcp_retransmit_timer in SYN_SENT: linear at first, then doubling (fact 24); in SYN_RECV doubling."""
     sk.retransmits += 1
     if sk.retransmits > SYN_RETRIES:
         sk.error = "ETIMEDOUT"
         sk.host.tcp.done(sk)
         return
-    yield from sk.host.tcp.send_syn(sk)
-    linear = sk.host.settings.tcp_syn_linear_timeouts
+    crossed = sk.state is State.SYN_RECV
+    yield from (sk.host.tcp.repeat_crossed if crossed else sk.host.tcp.send_syn)(sk)
+    linear = 0 if crossed else sk.host.settings.tcp_syn_linear_timeouts
     delay = sk.host.jiffies.hz << max(0, sk.retransmits - linear)
     _set(sk, "rto", delay)
 

@@ -39,7 +39,7 @@ def validate_incoming(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
         return False
     if reset:
         return False
-    if syn:
+    if syn and not _completes_crossed(sk, header, seq, end):
         yield from send_challenge_ack(sk)
         return False
     if stale or outside:
@@ -48,6 +48,17 @@ def validate_incoming(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
             yield from _send_dupack(sk, seq, end)
         return False
     return True
+
+
+def _completes_crossed(sk: TcpSock, header: TcpHeader, seq: int, end: int) -> bool:
+    """Whether this is the SYN-ACK that answers ours, after two SYNs crossed."""
+    return (
+        sk.state is State.SYN_RECV
+        and sk.fastopen is None
+        and bool(header.flags & TcpFlag.ACK)
+        and seq + 1 == end == sk.rcv_nxt
+        and near(header.ack, sk.snd_nxt) == sk.snd_nxt
+    )
 
 
 def _paws_discard(sk: TcpSock, header: TcpHeader, seq: int, end: int) -> bool:

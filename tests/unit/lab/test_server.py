@@ -188,3 +188,13 @@ def test_a_port_in_use_is_told(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "cannot listen on 127.0.0.1 port" in done.stderr
+
+
+def test_a_server_that_connects_is_not_served(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text("[server]\nconnects = true\n[client]\nport = 4000\n[link]\ndelay_ms = 1\n")
+    command = [sys.executable, "-m", "pcaptool.cli.main", "serve", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "server.connects" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import dpkt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +94,7 @@ OPTIONS = st.builds(
     sack_permitted=st.booleans(),
     timestamps=st.none() | st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
 )
+COOKIES = st.sampled_from((0, *range(4, 17, 2))).flatmap(lambda size: st.binary(min_size=size, max_size=size))
 
 
 @given(OPTIONS)
@@ -98,6 +102,23 @@ def test_options_survive_encoding_and_fill_words(options):
     raw = encode_options(options)
     assert len(raw) % 4 == 0
     assert parse_options(raw) == options
+
+
+@given(OPTIONS, COOKIES, st.booleans())
+def test_fast_open_options_survive_too_and_dpkt_reads_them(options, cookie, experimental):
+    options = replace(options, fast_open=cookie, fast_open_experimental=experimental)
+    raw = encode_options(options)
+    assert len(raw) % 4 == 0
+    assert parse_options(raw) == options
+    read = dict(dpkt.tcp.parse_opts(raw))
+    assert read[254 if experimental else 34] == (b"\xf9\x89" if experimental else b"") + cookie
+
+
+@pytest.mark.parametrize(
+    "raw", ["2203aa", "2205aabbcc", "2207aabbccddee", "fe04f98a", "fe06f989aabb", "fe03f9"]
+)
+def test_what_is_no_cookie_is_passed_over(raw):
+    assert parse_options(bytes.fromhex(raw)).fast_open is None
 
 
 @pytest.mark.parametrize(
