@@ -8,16 +8,12 @@ Functions get no wrappers for Python: these cost half the time of compiling, and
 
 from __future__ import annotations
 
-import gc
-import signal
 import sys
-import threading
 import types as python_types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import FrameType
 from typing import Any
 
 import numba
@@ -31,6 +27,7 @@ from numba.np import arrayobj
 from pcaptool.engine import loads, sources
 from pcaptool.engine.compiled_system import C_FUNCTIONS
 from pcaptool.engine.compiled_system import PRIMITIVES as _SYSTEM
+from pcaptool.engine.undisturbed import nothing_collected, signals_kept
 
 __all__ = ["MachineCode", "compile_kernel", "compiled_module"]
 
@@ -214,7 +211,7 @@ def compile_kernel(module: str, name: str, args: tuple[Any, ...]) -> MachineCode
     """
     dispatcher = getattr(compiled_module(module), name)
     kinds = tuple(_type(value) for value in args)
-    with _indices_from_the_front(), _nothing_collected(), _interruptible():
+    with _indices_from_the_front(), nothing_collected(), signals_kept():
         dispatcher.compile(kinds)
     made = dispatcher.overloads[kinds]
     if made.signature.return_type not in (types.none, types.boolean, types.int64):
@@ -247,54 +244,6 @@ def _indices_from_the_front() -> Iterator[None]:
                 del module.fix_integer_index
             else:
                 module.fix_integer_index = before
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Millions of small objects are made: looking for cycles among them was a tenth of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """LLVM calls Python back, and drops what is raised there: what a signal raised is raised again behind.
-
-    Signals come to the main thread only: elsewhere nothing is dropped.
-    """
-    raised: list[BaseException] = []
-
-    def kept(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
-        def handle(number: int, frame: FrameType | None) -> None:
-            try:
-                handler(number, frame)
-            except BaseException as error:
-                raised.append(error)
-                raise
-
-        return handle
-
-    before: dict[signal.Signals, tuple[Any, Any]] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if callable(handler):
-                before[number] = handler, kept(handler)
-    for number, (_, ours) in before.items():
-        signal.signal(number, ours)
-    try:
-        yield
-    finally:
-        for number, (handler, ours) in before.items():
-            if signal.getsignal(number) is ours:  # a handler may have put another one in its place
-                signal.signal(number, handler)
-    if raised:
-        raise raised[0]
 
 
 def _type(value: Any) -> Any:

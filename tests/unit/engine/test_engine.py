@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import pcaptool.engine.engine as engine_module
-from pcaptool.engine import Engine, compiled, sources
+from pcaptool.engine import Engine, sources
 from pcaptool.engine.beside import Wanted, compile_all
 from pcaptool.engine.calls import arguments_like, caller, flatten
 from pcaptool.engine.engine import COMPILE_AFTER, LOAD_AFTER, LOAD_FROM_BYTES, kernel_for
 from pcaptool.engine.machine import kernel
+from pcaptool.engine.undisturbed import signals_kept
 
 CHAIN = "pcaptool.decode.kernels.chain"
 SCRIPT = """
@@ -148,10 +149,10 @@ def test_two_processes_compile_what_one_alone_would(tmp_path, monkeypatch, kept)
 
 def test_ctrl_c_while_llvm_calls_back_is_not_lost():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), compiled._interruptible(), contextlib.suppress(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signals_kept(), contextlib.suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)  # what ctypes does with it is what `suppress` does
     assert signal.getsignal(signal.SIGINT) is before
-    with compiled._interruptible():
+    with signals_kept():
         pass
 
 
