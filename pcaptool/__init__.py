@@ -44,7 +44,7 @@ from pcaptool.errors import (
 if TYPE_CHECKING:
     from pcaptool.analyze.pipeline import analyze, frames
     from pcaptool.diff import Diff, diff
-    from pcaptool.generate import Run, generate
+    from pcaptool.generate import Run, Together, generate, generate_together
     from pcaptool.predict import Prediction, predict
     from pcaptool.replay import replay
     from pcaptool.scan import scan_pcap
@@ -67,8 +67,10 @@ _LAZY = {
     "Report": "pcaptool.tables.report",
     "Run": "pcaptool.generate",
     "Scenario": "pcaptool.scenario",
+    "Together": "pcaptool.generate",
     "dump_scenario": "pcaptool.scenario",
     "frames": "pcaptool.analyze.pipeline",
+    "generate_together": "pcaptool.generate",
     "load_scenario": "pcaptool.scenario",
     "open_report": "pcaptool.tables.report",
     "parse_scenario": "pcaptool.scenario",
@@ -87,6 +89,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "SystemRefusedError",
+    "Together",
     "UsageError",
     "__version__",
     "analyze",
@@ -94,6 +97,7 @@ __all__ = [
     "dump_scenario",
     "frames",
     "generate",
+    "generate_together",
     "load_scenario",
     "open_report",
     "parse_scenario",

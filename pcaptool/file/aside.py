@@ -14,7 +14,7 @@ from typing import Any
 
 from pcaptool.errors import OutputError
 
-__all__ = ["AsideFile"]
+__all__ = ["AsideFile", "write_whole"]
 
 _CODECS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4"}
 _BUFFER_BYTES = 1 << 20
@@ -79,3 +79,20 @@ class AsideFile:
 
 def _refused(path: Path, error: OSError) -> OutputError:
     return OutputError(f"cannot be written: {(error.strerror or str(error)).lower()}", path=path)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file with these bytes, or none.
+
+    Raises
+    ------
+    OutputError
+        The place cannot be written.
+    """
+    file = AsideFile(path)
+    try:
+        file.write(data)
+        file.commit()
+    except OutputError:
+        file.discard()
+        raise

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pcaptool._version import __version__
-from pcaptool.errors import OutputError
-from pcaptool.file.aside import AsideFile
+from pcaptool.file.aside import write_whole
 from pcaptool.generate.stages import stage_columns
 from pcaptool.scenario import Scenario, dump_scenario
 from pcaptool.stack.run import RunResult
@@ -34,7 +33,7 @@ def write_stages(path: Path, result: RunResult, plan: Scenario) -> None:
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         writer.write_batch(batch.cast(schema))
-    _write_whole(path, sink.getvalue().to_pybytes())
+    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def write_scenario(path: Path, plan: Scenario) -> None:
@@ -45,14 +44,4 @@ def write_scenario(path: Path, plan: Scenario) -> None:
     OutputError
         The place cannot be written.
     """
-    _write_whole(path, dump_scenario(plan).encode())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    file = AsideFile(path)
-    try:
-        file.write(data)
-        file.commit()
-    except OutputError:
-        file.discard()
-        raise
+    write_whole(path, dump_scenario(plan).encode())

@@ -19,11 +19,11 @@ from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
 from pcaptool.file import Interface, open_writer
 from pcaptool.generate.records import KERNEL, write_frames
-from pcaptool.scenario import Costs, Scenario, check_scenario, load_costs, load_scenario
+from pcaptool.scenario import Costs, Scenario, check_scenario, load_costs, load_scenario, parse_scenario
 from pcaptool.stack.run import TAPS, RunResult, run_scenario
 from pcaptool.wire.linktype import LinkType
 
-__all__ = ["Run", "generate"]
+__all__ = ["Run", "checked_taps", "format_of", "generate", "settled_plan", "stem_of"]
 
 COMPILE_AFTER = 500_000  # segments: compiling takes some seconds, which is what machine code saves in so many
 
@@ -111,24 +111,57 @@ def generate(
     >>> run.capture.name, run.packets, run.stages.name
     ('x.pcapng', {'server': 12}, 'x.stages.parquet')
     """
+    taps = checked_taps(taps, annotate=annotate, format=format or format_of(Path(out)))
+    plan = settled_plan(scenario, seed=seed, costs=costs)
+    say = progress or (lambda _text: None)
+    say("running the model")
+    with _no_collector():
+        # Nobody here keeps the result: it is gone before the collector comes back.
+        result = [run_scenario(plan, taps, annotate=annotate)]
+        return _write(plan, result.pop(), Path(out), format, say)
+
+
+def checked_taps(taps: Sequence[str], *, annotate: bool, format: str) -> tuple[str, ...]:  # noqa: A002 - as above
+    """The taps, each once.
+
+    Raises
+    ------
+    UsageError
+        There is none, or one is unknown; or the format has no room for what is wanted.
+    """
     if not taps or (unknown := [tap for tap in taps if tap not in TAPS]):
         what = f"unknown tap {unknown[0]!r}" if taps else "no tap is given"
         raise UsageError(what, hint=f"taps are {', '.join(TAPS)}")
-    if annotate and (format or _format_of(Path(out))) == "pcap":
+    if annotate and format == "pcap":
         raise UsageError("a pcap file holds no comments", hint="write pcapng")
-    plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    return tuple(dict.fromkeys(taps))
+
+
+def settled_plan(
+    scenario: Scenario | str | Path,
+    *,
+    seed: int | None = None,
+    costs: Costs | str | Path | None = None,
+    text: bool = False,
+) -> Scenario:
+    """A scenario as it will be run; with `text` it is what a file would hold.
+
+    Raises
+    ------
+    ScenarioError
+        It cannot be.
+    """
+    if text:
+        plan = parse_scenario(str(scenario))
+    else:
+        plan = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     if seed is not None:
         plan = replace(plan, seed=seed)
     if costs is not None:
         plan = replace(plan, costs=costs if isinstance(costs, Costs) else load_costs(costs))
     if isinstance(scenario, Scenario):
         check_scenario(plan)
-    say = progress or (lambda _text: None)
-    say("running the model")
-    with _no_collector():
-        # Nobody here keeps the result: it is gone before the collector comes back.
-        result = [run_scenario(plan, tuple(dict.fromkeys(taps)), annotate=annotate)]
-        return _write(plan, result.pop(), Path(out), format, say)
+    return plan
 
 
 @contextmanager
@@ -155,11 +188,11 @@ def _write(
     engine = Engine("auto", witness=KERNEL, compile_after=COMPILE_AFTER)
     captures: dict[str, Path] = {}
     packets: dict[str, int] = {}
-    stem = _stem(out)
+    stem = stem_of(out)
     say("writing")
     for tap, frames in result.frames.items():
         path = out if len(result.frames) == 1 else out.with_name(f"{stem}.{tap}{out.name[len(stem) :]}")
-        chosen = format or _format_of(path)
+        chosen = format or format_of(path)
         device = (plan.host.client if tap == "client" else plan.host.server).device
         interface = Interface(LinkType.ETHERNET, name=device if tap != "wire" else "wire")
         with open_writer(path, chosen, [interface]) as writer:
@@ -181,11 +214,12 @@ def _write(
     )
 
 
-def _format_of(path: Path) -> Literal["pcap", "pcapng"]:
+def format_of(path: Path) -> Literal["pcap", "pcapng"]:
+    """What a name asks for."""
     return "pcap" if ".pcap" in path.suffixes else "pcapng"
 
 
-def _stem(out: Path) -> str:
+def stem_of(out: Path) -> str:
     """The name without .pcap, .pcapng and a compression's ending."""
     name = out.name
     for ending in (".gz", ".zst", ".lz4"):

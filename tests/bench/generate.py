@@ -4,7 +4,8 @@
 
 Two workloads: one connection with a large response, and many connections with one response of 1,000 bytes each. The
 model runs each (`generate` with a wire tap, pcap and pcapng; stages are written, too). dpkt and scapy build as many
-full frames (1,448 bytes, timestamps, checksums) without any protocol behind them, and write pcap. Programs of one run
+full frames (1,448 bytes, timestamps, checksums) without any protocol behind them, and write pcap. Four pairs of hosts
+with the second workload each are run by one process and by two (`generate_together`). Programs of one run
 follow each other; ratios are medians over the runs of pairs of one run. Seconds are of processors (user and system,
 children included): on a machine that others use, the clock says more about them. The model runs on one processor alone,
 too: what the clock then says more is what the other one took over. scapy is no dependency of this
@@ -43,6 +44,20 @@ from pcaptool.generate import generate
 from pcaptool.scenario import parse_scenario
 run = generate(parse_scenario(sys.argv[1]), sys.argv[2], taps=["wire"])
 print(run.packets["wire"])
+"""
+
+TOGETHER = """
+import sys
+from pcaptool.generate import generate_together
+from pcaptool.scenario import parse_scenario
+plans = []
+for number in range(1, 5):
+    text = sys.argv[1]
+    for side, last in (("server", 1), ("client", 2)):
+        text += f'[host.{side}]\\nmac = "02:00:00:00:{number:02x}:{last:02x}"\\n'
+        text += f'ipv4 = "10.0.{number}.{last}"\\nipv6 = "2001:db8:{number}::{last}"\\n'
+    plans.append(parse_scenario(text))
+print(generate_together(plans, sys.argv[2], taps=["wire"], jobs=int(sys.argv[3])).packets["wire"])
 """
 
 DPKT = """
@@ -141,6 +156,10 @@ def measure(megabytes: int, connections: int, runs: int, scapy: str | None) -> d
             found.setdefault("short, one processor", []).append(
                 measured(sys.executable, OURS, short, str(out / "short.pcap"), "alone")
             )
+            for jobs in (1, 2):
+                found.setdefault(f"together, {jobs}", []).append(
+                    measured(sys.executable, TOGETHER, short, str(out / "together.pcap"), str(jobs))
+                )
     return found
 
 
@@ -150,6 +169,8 @@ TITLES = {
     "bulk, one processor": "**model**, one response of {megabytes} MB, pcap, on one processor",
     "short connections, pcap": "**model**, {connections} connections of 1,000 bytes, pcap",
     "short, one processor": "**model**, the same, on one processor",
+    "together, 1": "**model**, four pairs of hosts with that each, in one capture, one process",
+    "together, 2": "**model**, the same by two processes, the same bytes",
     "dpkt": "dpkt, as many full frames, no protocol",
     "scapy": "scapy, 10,000 full frames, no protocol",
 }
