@@ -87,7 +87,7 @@ def generate_together(
     annotate: bool = False,
     jobs: int | None = None,
 ) -> Together:
-    r"""Run scenarios that share no host, and write what their taps saw into one capture, by time.
+    """Run scenarios that share no host, and write what their taps saw into one capture, by time.
 
     Parameters
     ----------
@@ -108,11 +108,11 @@ def generate_together(
 
     Examples
     --------
-    >>> from pcaptool.scenario import parse_scenario
-    >>> other = 'host.server = {mac = "02:00:00:00:01:01", ipv4 = "192.0.2.11", ipv6 = "2001:db8::11"}'
-    >>> other += '\\nhost.client = {mac = "02:00:00:00:01:02", ipv4 = "192.0.2.12", ipv6 = "2001:db8::12"}'
-    >>> made = generate_together([Scenario(), parse_scenario(other)], Path(tempfile.mkdtemp()) / "x.pcapng", jobs=1)
-    >>> made.packets
+    >>> from pcaptool.scenario import Host, Hosts
+    >>> server = Host(mac="02:00:00:00:01:01", ipv4="192.0.2.11", ipv6="2001:db8::11")
+    >>> client = Host(mac="02:00:00:00:01:02", ipv4="192.0.2.12", ipv6="2001:db8::12")
+    >>> plans = [Scenario(), Scenario(host=Hosts(server=server, client=client))]
+    >>> generate_together(plans, Path(tempfile.mkdtemp()) / "x.pcapng", jobs=1).packets
     {'server': 24}
     """
     path = Path(out)
