@@ -63,6 +63,7 @@ class FlowAnalysis:
             *("n", "depth", "srcport", "dstport", "seq_raw", "ack_raw", "flags", "len"),
             *("options_mss_val", "options_wscale_shift", "options_sack_perm", "options_timestamp_tsval"),
             *("window_size_value", "options_sack_le", "options_sack_re", "options_timestamp_tsecr"),
+            "options_mptcp_subtypes",
         ),
         "udp": ("n", "depth", "srcport", "dstport", "payload_bytes"),
     }

@@ -58,6 +58,7 @@ from pcaptool.analyze.tcp_kernel import (
 from pcaptool.analyze.tcp_kernel import IN_ACK as SEG_ACK
 from pcaptool.analyze.tcp_kernel import IN_BASE as SEG_BASE
 from pcaptool.analyze.tcp_kernel import IN_FLAGS as SEG_FLAGS
+from pcaptool.analyze.tcp_kernel import IN_MPTCP as SEG_MPTCP
 from pcaptool.analyze.tcp_kernel import IN_N as SEG_N
 from pcaptool.analyze.tcp_kernel import IN_REUSED as SEG_REUSED
 from pcaptool.analyze.tcp_kernel import IN_SACK as SEG_SACK
@@ -224,7 +225,8 @@ def segments(rows: Any, found: Any, tcp_rows: Any, tcp: Any, at: Any, out: Any) 
         Input and output of `flow_kernel.track`.
     tcp_rows : int64 array
     tcp : tuple of arrays
-        Window, window scale and its validity, offsets of SACK blocks, their left and right edges.
+        Window, window scale and its validity, offsets of SACK blocks, their left and right edges, offsets of MPTCP
+        subtypes, and these.
     at : int64 array
         Written: the tcp table's row of each.
     out : (IN_WIDTH, segments) int64
@@ -235,7 +237,7 @@ def segments(rows: Any, found: Any, tcp_rows: Any, tcp: Any, at: Any, out: Any) 
     int
         Segments.
     """
-    window, wscale, wscale_known, offsets, left, right = tcp
+    window, wscale, wscale_known, offsets, left, right, subtypes_at, subtypes = tcp
     m = 0
     for k in range(len(rows)):
         t = tcp_rows[k]
@@ -263,7 +265,10 @@ def segments(rows: Any, found: Any, tcp_rows: Any, tcp: Any, at: Any, out: Any) 
         begin = offsets[t]
         for block in range(begin, min(offsets[t + 1], begin + SUMMED_BLOCKS)):
             sacked += (0 + right[block] - left[block]) & MASK32
-        out[SEG_SACK, m], out[SEG_REUSED, m] = sacked, found[k, OUT_REUSED]
+        operations = 0
+        for option in range(subtypes_at[t], subtypes_at[t + 1]):
+            operations |= 1 << subtypes[option]
+        out[SEG_SACK, m], out[SEG_REUSED, m], out[SEG_MPTCP, m] = sacked, found[k, OUT_REUSED], operations
         m += 1
     return m
 

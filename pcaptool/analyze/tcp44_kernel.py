@@ -5,7 +5,7 @@ behind a hole, fast retransmissions told by SACK, repetitions of what is still l
 segments. SACK edges are kept relative and compared with absolute numbers, as Wireshark does.
 Must not know: columns, tables, which conversation a segment belongs to (`flow_kernel`).
 The same source runs as plain Python and compiled by numba.
-Left out: MPTCP's exception for duplicate ACKs.
+Left out: as in `tcp_kernel`.
 
 Memory: EXTRA * 16 bytes (160) a TCP conversation more than `tcp_kernel`.
 Time: as `tcp_kernel`, but a repetition, and an acknowledgement of what was not captured, look at the whole list of
@@ -47,6 +47,7 @@ from pcaptool.analyze.tcp_kernel import (
     IN_WINDOW,
     INITIAL_RTT,
     KEEP_ALIVE,
+    KNOWN,
     LAST_ACK,
     LAST_FLAGS,
     LAST_TS,
@@ -58,6 +59,7 @@ from pcaptool.analyze.tcp_kernel import (
     NEXT_FRAME,
     NEXT_TS,
     NON_DUP_FRAME,
+    OPERATIONS,
     OUT_ACK_RTT,
     OUT_ACKS_FRAME,
     OUT_COMPLETENESS,
@@ -279,6 +281,7 @@ def analyze_segment(
         out[OUT_DUP_NUM], out[OUT_DUP_FRAME] = state[s, fwd + DUP_COUNT], state[s, fwd + NON_DUP_FRAME]
     if row[IN_ACK] != state[s, fwd + LAST_ACK]:
         state[s, fwd + NON_DUP_FRAME], state[s, fwd + DUP_COUNT] = row[IN_N], 0
+    state[s, fwd + KNOWN] = state[s, OPERATIONS]
     unseen = unseen_ack(state, s, fwd, rev, row, segments) if row[IN_FLAGS] & ACK else 0
     found |= unseen
     if (row[IN_SIZE] > 0 or row[IN_FLAGS] & (SYN | FIN)) and found & KEEP_ALIVE == 0:

@@ -4,7 +4,7 @@ Knows: how columns become the kernel's rows, and its output becomes columns; the
 Must not know: the rules (`analyze.tcp_kernel`, `analyze.tcp44_kernel`), which conversation a segment belongs to
 (`analyze.flows`).
 What follows from its output: `analyze.tcp_sums` (each flow's sums), `analyze.tcp_senders` (what senders did).
-Memory: 50 * 8 bytes a TCP conversation, 40 bytes a segment that is not acknowledged.
+Memory: 53 * 8 bytes a TCP conversation, 40 bytes a segment that is not acknowledged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TcpAnalyzer:
 
     needs: tuple[str, ...] = (
         *("ack_raw", "flags", "window_size_value", "options_wscale_shift"),
-        *("options_sack_le", "options_sack_re"),
+        *("options_sack_le", "options_sack_re", "options_mptcp_subtypes"),
     )
 
     def __init__(self, engine: Engine | None = None, chosen: Selection | None = None) -> None:
@@ -118,7 +118,7 @@ class TcpAnalyzer:
         offsets, left = runs(tcp, "options_sack_le")
         _, right = runs(tcp, "options_sack_re")
         window, scale = plain(tcp, "window_size_value"), masked(tcp, "options_wscale_shift")
-        fields = (window, *scale, offsets, left, right)
+        fields = (window, *scale, offsets, left, right, *runs(tcp, "options_mptcp_subtypes"))
         count = self._gather(headers, conversations, tcp_rows, fields, at, rows)
         if count < most:
             at, rows = at[:count], np.ascontiguousarray(rows[:, :count])

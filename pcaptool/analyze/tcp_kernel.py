@@ -4,9 +4,9 @@ Knows: Wireshark 4.0.17's rules with their order and quirks (values of 0 mean "n
 unscaled; a list of at most 10000 unacknowledged segments a direction). Later versions differ.
 Must not know: columns, tables, which conversation a segment belongs to (`flow_kernel`).
 The same source runs as plain Python and compiled by numba; the whole call tree stands in this file.
-Left out: MPTCP's exception for duplicate ACKs.
+Left out: subflows of one MPTCP connection share what operations they have seen in Wireshark, here each has its own.
 
-Memory: WIDTH integers a TCP conversation (50 * 8 bytes), and 40 bytes a segment that is not acknowledged.
+Memory: WIDTH integers a TCP conversation (53 * 8 bytes), and 40 bytes a segment that is not acknowledged.
 Time: O(1) a segment plus the segments that its acknowledgement walks over.
 Sequence numbers are compared modulo 2**32; at a distance of exactly 2**31 each is before the other.
 """
@@ -33,9 +33,10 @@ PROBE, PROBE_ACK, WINDOW_UPDATE, WINDOW_FULL, REUSED = 1024, 2048, 4096, 8192, 1
 # Bits of the completeness.
 DONE_SYN, DONE_SYNACK, DONE_ACK, DONE_DATA, DONE_FIN, DONE_RST = 1, 2, 4, 8, 16, 32
 
-# Input columns. Sizes and shifts are -1 where the packet has none; SACK is the sum of its first three blocks.
+# Input columns. Sizes and shifts are -1 where the packet has none; SACK is the sum of its first three blocks, MPTCP has
+# a bit for each subtype of its options.
 IN_STREAM, IN_SIDE, IN_N, IN_TS, IN_SEQ, IN_ACK, IN_FLAGS, IN_WINDOW, IN_SIZE = 0, 1, 2, 3, 4, 5, 6, 7, 8
-IN_BASE, IN_WSCALE, IN_SACK, IN_REUSED, IN_WIDTH = 9, 10, 11, 12, 13
+IN_BASE, IN_WSCALE, IN_SACK, IN_REUSED, IN_MPTCP, IN_WIDTH = 9, 10, 11, 12, 13, 14
 
 # Output columns; 0 where absent.
 OUT_FLAGS, OUT_DUP_NUM, OUT_DUP_FRAME, OUT_BIF, OUT_PUSH, OUT_ACKS_FRAME, OUT_ACK_RTT = 0, 1, 2, 3, 4, 5, 6
@@ -49,9 +50,10 @@ OUT_INITIAL_RTT, OUT_RTO, OUT_RTO_FRAME, OUT_WINDOW, OUT_SCALE, OUT_COMPLETENESS
     13,
 )
 
-# Columns of a conversation: three of its own, then each side's.
-SYN_TS, INITIAL_RTT, COMPLETENESS, SEEN = 0, 1, 2, 3
-SIDE, SIDE_WIDTH = 4, 23
+# Columns of a conversation: five of its own, then each side's. OPERATIONS are MPTCP's that either side has had so far,
+# KNOWN those at a side's last segment.
+SYN_TS, INITIAL_RTT, COMPLETENESS, SEEN, OPERATIONS = 0, 1, 2, 3, 4
+SIDE, SIDE_WIDTH = 5, 24
 WINDOW, WSCALE, FIRST_ACK, VALID_BIF, PUSH_BYTES, PUSH_LAST, LAST_FLAGS = 0, 1, 2, 3, 4, 5, 6
 NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COUNT = (
     7,
@@ -63,7 +65,7 @@ NEXT, NEXT_FRAME, NEXT_TS, MAX_TO_ACK, LAST_ACK, LAST_TS, NON_DUP_FRAME, DUP_COU
     13,
     14,
 )
-HEAD, LISTED, LOW, HIGH, SACKED, BASE, WRAPPED, TAIL = 15, 16, 17, 18, 19, 20, 21, 22
+HEAD, LISTED, LOW, HIGH, SACKED, BASE, WRAPPED, TAIL, KNOWN = 15, 16, 17, 18, 19, 20, 21, 22, 23
 WIDTH = SIDE + 2 * SIDE_WIDTH
 
 # Columns of a listed segment.
@@ -118,7 +120,9 @@ def simple_flags(state: Any, s: int, fwd: int, rev: int, row: Any) -> int:
     if window != 0:
         if state[s, rev + LAST_FLAGS] & KEEP_ALIVE:
             return found | KEEP_ALIVE_ACK
-        return found | DUPLICATE_ACK
+        # With MPTCP an acknowledgement that seems to be repeated may be one of the connection (RFC 8684 section 3.3.2).
+        new = state[s, OPERATIONS] != state[s, fwd + KNOWN]
+        return found if new else found | DUPLICATE_ACK
     if state[s, rev + LAST_FLAGS] & PROBE:
         found |= PROBE_ACK
     return found
@@ -301,6 +305,7 @@ def analyze_segment(
         out[OUT_DUP_FRAME] = state[s, fwd + NON_DUP_FRAME]
     if row[IN_ACK] != state[s, fwd + LAST_ACK]:
         state[s, fwd + NON_DUP_FRAME], state[s, fwd + DUP_COUNT] = row[IN_N], 0
+    state[s, fwd + KNOWN] = state[s, OPERATIONS]
     unseen = unseen_ack(state, s, rev, row[IN_ACK]) if row[IN_FLAGS] & ACK else 0
     if unseen == 1:
         found |= ACK_LOST
@@ -341,8 +346,9 @@ def scale_window(state: Any, s: int, fwd: int, row: Any, out: Any) -> None:
 
 @hot
 def learn(state: Any, s: int, fwd: int, rev: int, row: Any) -> None:
-    """What the options and flags teach for later segments: scale, SACK, RTT of the handshake, completeness."""
+    """What the options and flags teach for later segments: scale, SACK, MPTCP, RTT of the handshake."""
     flags = row[IN_FLAGS]
+    state[s, OPERATIONS] |= row[IN_MPTCP]
     if row[IN_WSCALE] >= 0:
         state[s, fwd + WSCALE] = min(row[IN_WSCALE], 14)
     state[s, fwd + SACKED] = row[IN_SACK]

@@ -97,6 +97,7 @@ def make_batch(segments: list[Segment], first_n: int = 1) -> Batch:
         "options_timestamp_tsecr": _masked([s.tsecr for _, s in tcp], "u4"),
         "options_sack_le": _edges([s.sack for _, s in tcp], 0),
         "options_sack_re": _edges([s.sack for _, s in tcp], 1),
+        "options_mptcp_subtypes": Lists(np.zeros(len(tcp) + 1, np.int32), np.empty(0, "u1")),
     }
     tables["udp"] = ports(udp) | {"payload_bytes": np.array([len(s.data) for _, s in udp], "u4")}
     tables["ip"] = {name: packets[name] for name in ("n", "src", "dst")} | {
