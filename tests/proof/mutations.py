@@ -251,8 +251,8 @@ NOT_ON_PATH = frozenset({"split", "merge"})
 
 def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     """The cause that the diff must name."""
-    packets = [over_ipv4(p) for p in packets]
-    change = replace(change, packets=[over_ipv4(p) for p in change.packets])
+    packets = [over_ipv4(without_pppoe(p)) for p in packets]
+    change = replace(change, packets=[over_ipv4(without_pppoe(p)) for p in change.packets])
     if relation == "path" and (name in ON_PATH or change.n_a is None or change.n_b is None):
         return ON_PATH[name] if name in ON_PATH else cause_between(name, packets, change)
     if name in CAUSES:
@@ -268,6 +268,14 @@ def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     if name == "duplicate" or again:
         return "retransmission"
     return "lost-data" if p.payload_bytes else "ending"
+
+
+def without_pppoe(p: Packet) -> Packet:
+    """A packet in a PPPoE session (RFC 2516, RFC 1661) as one right behind Ethernet: the same is asked of both."""
+    types = {b"\x00\x21": b"\x08\x00", b"\x00\x57": b"\x86\xdd"}
+    if p.raw[12:14] != b"\x88\x64" or p.raw[20:22] not in types:
+        return p
+    return replace(p, raw=p.raw[:12] + types[p.raw[20:22]] + p.raw[22:], length=p.length - 8)
 
 
 def over_ipv4(p: Packet) -> Packet:
