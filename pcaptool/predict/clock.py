@@ -9,11 +9,14 @@ A stamp is never younger than its frame's departure; frames that nothing held ba
 from __future__ import annotations
 
 from pcaptool.predict.observe import Connection
+from pcaptool.stack.tcp.syncookies import CLOCK_BITS, option_bits
+from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["clock_phase_ns", "timestamp_offset"]
+__all__ = ["clock_phase_ns", "cookie_phase_ns", "timestamp_offset"]
 
 MS_NS = 1_000_000
 MODULUS_NS = MS_NS << 32
+COOKIE_PERIOD_MS = 1 << CLOCK_BITS
 
 
 def _lead_ns(connection: Connection) -> int:
@@ -51,3 +54,22 @@ def timestamp_offset(connection: Connection, phase_ns: int) -> int:
     True
     """
     return round((_lead_ns(connection) - phase_ns) / MS_NS) & 0xFFFFFFFF
+
+
+def cookie_phase_ns(connections: list[Connection], phase_ns: int) -> int:
+    """The phase of a host whose SYN-ACKs are cookies, within 64 ms: what a cookie's stamp lags tells it.
+
+    Its low six bits hold options, so that it is as much too old as the true clock is ahead of those bits.
+    """
+    for connection in connections:
+        syn, synack = connection.from_client[0].tcp.options, connection.from_server[0]
+        if not synack.tcp.options.timestamps:
+            continue
+        scale = syn.window_scale if synack.tcp.options.window_scale is not None else None
+        bits = option_bits(
+            scale, sack=synack.tcp.options.sack_permitted, ecn=bool(synack.tcp.flags & TcpFlag.ECE)
+        )
+        clock_ms = (synack.time_ns + phase_ns) // MS_NS
+        lag_ms = clock_ms + timestamp_offset(connection, phase_ns) - synack.tcp.options.timestamps[0]
+        return phase_ns + (bits + lag_ms - clock_ms) % COOKIE_PERIOD_MS * MS_NS
+    return phase_ns

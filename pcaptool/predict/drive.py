@@ -22,10 +22,10 @@ from pcaptool.file import Interface, open_writer
 from pcaptool.generate.files import write_stages
 from pcaptool.generate.records import write_frames
 from pcaptool.predict.calls import Program, Write
-from pcaptool.predict.clock import clock_phase_ns, timestamp_offset
+from pcaptool.predict.clock import clock_phase_ns, cookie_phase_ns, timestamp_offset
 from pcaptool.predict.guesses import Assumptions, most_likely
 from pcaptool.predict.held import Held, own_copy
-from pcaptool.predict.infer import infer_assumptions, infer_program, way_down_ns
+from pcaptool.predict.infer import ALWAYS_COOKIES, infer_assumptions, infer_program, way_down_ns
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
 from pcaptool.predict.recording import Recording
@@ -211,7 +211,9 @@ class _DrivenRun:
             buffers=SkBuffIds(),
             tick_phase_ns=tick_phase_ns(seen.connections, settings.hz),
         )
-        self.host.clock_phase_ns = clock_phase_ns(seen.connections)
+        phase_ns = clock_phase_ns(seen.connections)
+        cookies = settings.tcp_syncookies == ALWAYS_COOKIES
+        self.host.clock_phase_ns = cookie_phase_ns(seen.connections, phase_ns) if cookies else phase_ns
         self.tap = Tap("server", snaplen=seen.snaplen)
         self.host.device.taps.append(self.tap)
         scales = {(*c.server, *c.client): _window_scale(c) for c in seen.connections}

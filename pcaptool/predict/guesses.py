@@ -38,6 +38,8 @@ class Assumptions:
         Whether the program set TCP_CORK around each answer.
     lone_calls : bool
         Whether full segments that left one by one are calls of their own; with a small window they are not.
+    frame_calls : bool
+        Whether each frame that no ACK let go is a call of its own.
     nodelay : bool
         Whether the program set TCP_NODELAY though no lone short segment shows it.
     """
@@ -47,6 +49,7 @@ class Assumptions:
     sndbuf: int | None = None
     corked: bool = False
     lone_calls: bool = True
+    frame_calls: bool = False
     nodelay: bool = False
 
 
@@ -70,6 +73,7 @@ def guesses(seen: Observation) -> Iterator[tuple[str, Callable[[Assumptions], As
             lambda known, small=small: replace(small(known), lone_calls=False),  # type: ignore[misc]
         )
     yield "the program sets TCP_NODELAY", lambda known: replace(known, nodelay=True)
+    yield "each frame that no ACK let go is a call", lambda known: replace(known, frame_calls=True)
     yield "the program corks", lambda known: replace(known, corked=True, lone_calls=False)
     yield "SYN-ACKs are cookies", host(tcp_syncookies=2)
     for name in CONTROLS:
@@ -79,7 +83,7 @@ def guesses(seen: Observation) -> Iterator[tuple[str, Callable[[Assumptions], As
 
 
 def first_flight(connection: Connection) -> int:
-    """Full segments that the server sent before any of its data was acknowledged; 0 where a window shows nothing.
+    """Segments that the server sent before any of its data was acknowledged; 0 where nothing followed them.
 
     Examples
     --------
@@ -99,8 +103,7 @@ def first_flight(connection: Connection) -> int:
     before = [end for end, f in zip(ends, data, strict=True) if f.time_ns < acks[0].time_ns]
     if not before or max(ends) <= max(before):
         return 0
-    segments, rest = divmod(max(before), connection.segment_bytes)
-    return 0 if rest else segments
+    return sum(-(-f.skb.length // connection.segment_bytes) for f in data[: len(before)])
 
 
 def most_likely(

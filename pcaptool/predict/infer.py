@@ -21,6 +21,7 @@ from pcaptool.predict.guesses import Assumptions
 from pcaptool.predict.observe import Connection, Frame, Observation
 from pcaptool.predict.probes import infer_watch
 from pcaptool.predict.queue import infer_qdisc, waits_ms
+from pcaptool.predict.recording import refused
 from pcaptool.scenario import Costs, Host
 from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.ethernet import mac_text
@@ -32,6 +33,7 @@ AFTER_ACK_NS = 300_000  # a frame this soon behind an ACK was let go by it
 NEXT_CALL_NS = 5_000  # from one call of a program to its next, when nothing tells
 ROUND_SIZES = (*(1 << n for n in range(11, 16)), *range(1000, 66_000, 1000))  # that people ask for
 FAST_OPEN_SERVER, FAST_OPEN_WITHOUT_COOKIE = 2 | 0x400, 0x200  # of sysctl tcp_fastopen
+ALWAYS_COOKIES = 2  # of sysctl tcp_syncookies
 UNSEEN_BYTES = 65536  # what a program wrote and nobody saw, as the connection ended before
 
 
@@ -95,6 +97,7 @@ def infer_host(seen: Observation, base: Host) -> Host:
         tcp_window_scaling=scale is not None or syn.options.window_scale is None,
         tcp_rmem=rmem,
         tcp_fastopen=fast_open,
+        tcp_abort_on_overflow=base.tcp_abort_on_overflow or any(map(refused, seen.connections)),
         rmem_max=rmem[2],
         qdisc=infer_qdisc(seen.connections, full) or base.qdisc,
         offload=replace(base.offload, tso=tso or not segments, tx_checksum=first.from_server[0].partial),
@@ -134,7 +137,13 @@ def infer_program(
     assumed : Assumptions, optional
         Without: the program does not cork, and full segments that left one by one are calls.
     """
-    stream = _Stream(connection, lone_calls=assumed is None or assumed.lone_calls)
+    cookies = assumed is not None and assumed.settings.tcp_syncookies == ALWAYS_COOKIES
+    stream = _Stream(
+        connection,
+        lone_calls=assumed is None or assumed.lone_calls,
+        frame_calls=assumed is not None and assumed.frame_calls,
+        cookies=cookies,
+    )
     corked = assumed is not None and assumed.corked
     if queued:
         stream.waits_ms = {id(frame): wait for frame, wait in waits_ms(connection)}
@@ -190,10 +199,18 @@ _Piece = tuple[int, int, Frame]
 class _Stream:
     """The server's bytes of one connection, in sequence space, with the frames that first carried them."""
 
-    def __init__(self, connection: Connection, *, lone_calls: bool = True) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        lone_calls: bool = True,
+        frame_calls: bool = False,
+        cookies: bool = False,
+    ) -> None:
         self.connection = connection
+        self._frame_calls = frame_calls
         self._lone_calls = lone_calls
-        self._segment = connection.segment_bytes
+        self._segment = connection.segment_bytes_by_cookie if cookies else connection.segment_bytes
         base = connection.from_server[0].tcp.seq + 1
         client_base = connection.from_client[0].tcp.seq + 1
         self._pieces: list[_Piece] = []
@@ -250,13 +267,18 @@ class _Stream:
             if head_alone or (short and phase not in anchors and not self._cut_by_window(end)):
                 borders.append(end)
                 anchors = {phase}
-            elif index in lone:
+            elif index in lone or (self._frame_calls and self._unasked(frame, group[index][2])):
                 # More than this segment had been written, but not a second one, or both had left at once.
                 borders.append(end + 1)
                 anchors = {(end + 1) % self._segment}
             elif short:
                 anchors.add(phase)
         return [*borders, group[-1][1]]
+
+    def _unasked(self, frame: Frame, following: Frame) -> bool:
+        """Whether no ACK came between a frame of whole segments and the next one."""
+        whole = frame.skb.length % self._segment == 0
+        return whole and bisect_left(self._acks, frame.time_ns) == bisect_left(self._acks, following.time_ns)
 
     def _lone_segments(self, group: list[_Piece]) -> set[int]:
         """Indices behind full segments that left one by one, though no ACK let the next one go.

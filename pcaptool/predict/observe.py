@@ -16,6 +16,7 @@ from pathlib import Path
 from pcaptool.errors import CaptureError
 from pcaptool.file import Record, open_capture
 from pcaptool.stack.skbuff import Datagram, SkBuff, TcpHeader
+from pcaptool.stack.tcp.syncookies import remembered_mss
 from pcaptool.wire.checksum import partial_checksum
 from pcaptool.wire.ethernet import ETHERNET, EtherType
 from pcaptool.wire.ip import IPV4, IPV6, IpProtocol
@@ -78,8 +79,16 @@ class Connection:
     @property
     def segment_bytes(self) -> int:
         """Payload of the server's full segments, as the handshake allows them."""
-        syn, synack = self.from_client[0].tcp.options, self.from_server[0].tcp.options
-        return min(syn.mss or 536, synack.mss or 536) - (12 if synack.timestamps else 0)
+        return self._segment_bytes(self.from_client[0].tcp.options.mss or 536)
+
+    @property
+    def segment_bytes_by_cookie(self) -> int:
+        """The same where the SYN-ACK is a cookie, which remembers one of four sizes."""
+        return self._segment_bytes(remembered_mss(self.client[0], self.from_client[0].tcp.options.mss or 536))
+
+    def _segment_bytes(self, offered: int) -> int:
+        synack = self.from_server[0].tcp.options
+        return min(offered, synack.mss or 536) - (12 if synack.timestamps else 0)
 
     @property
     def took_syn_data(self) -> bool:

@@ -17,7 +17,7 @@ from pcaptool.predict.schedule import Schedule
 from pcaptool.stack.tcp.sock import near
 from pcaptool.wire.tcp import TcpFlag
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "refused"]
 
 ONE_MACHINE_NS = 300_000  # a handshake that is faster is between two namespaces of a machine
 ANSWER_NS = 100_000  # a softirq that answers does so within this time; later ACKs come from elsewhere
@@ -77,6 +77,11 @@ class Recording:
                 self._acked_times.append(f.time_ns)
         third: Frame | None = next((f for f in acks if f.time_ns > synack.time_ns), None)
         self.one_machine = third is not None and third.time_ns - synack.time_ns <= ONE_MACHINE_NS
+        self._taken_ns, self._synack_ns, self._admitted_ns = _admission(connection)
+
+    def queue_full(self, now_ns: int) -> bool:
+        """Whether too many connections waited for accept(), as this one was not let in."""
+        return now_ns < self._taken_ns or self._synack_ns <= now_ns < self._admitted_ns
 
     def fired_ns(self, seq: int, due_ns: int) -> int:
         """When a timer that was due then let this byte go."""
@@ -169,3 +174,32 @@ class Recording:
 
     def _offset(self, seq: int) -> int:
         return near(seq, self._base + self._end // 2) - self._base
+
+
+def _admission(connection: Connection) -> tuple[int, int, int]:
+    """When the SYN came that was answered, when it was, and when the first segment came that was not ignored.
+
+    A listening socket that has no room drops SYNs, and segments behind a SYN-ACK; their sender repeats them.
+    """
+    synack = connection.from_server[0]
+    asked = [f for f in connection.from_client if f.tcp.flags & TcpFlag.SYN and f.time_ns <= synack.time_ns]
+    acts = next((f for f in connection.from_server if not f.tcp.flags & TcpFlag.SYN), None)
+    if acts is not None and refused(connection):
+        return asked[-1].time_ns, synack.time_ns, acts.time_ns + 1
+    before = [f for f in connection.from_client if acts is None or f.time_ns < acts.time_ns]
+    data = [f for f in before if f.skb.length and not f.tcp.flags & TcpFlag.SYN]
+    again = [f.time_ns for f in data[1:] if f.tcp.seq == data[0].tcp.seq]
+    return asked[-1].time_ns, synack.time_ns, again[-1] if again else 0
+
+
+def refused(connection: Connection) -> bool:
+    """Whether the server answered the third ACK by a reset (sysctl tcp_abort_on_overflow)."""
+    reset = next((f for f in connection.from_server if not f.tcp.flags & TcpFlag.SYN), None)
+    before = [f for f in connection.from_client if reset is not None and f.time_ns < reset.time_ns]
+    return (
+        reset is not None
+        and reset.tcp.flags & (TcpFlag.RST | TcpFlag.ACK) == TcpFlag.RST
+        and bool(before)
+        and before[-1].tcp.flags == TcpFlag.ACK
+        and not any(f.skb.length or f.tcp.flags & TcpFlag.FIN for f in before)
+    )

@@ -35,6 +35,10 @@ class Recorded(Protocol):
 
     one_machine: bool
 
+    def queue_full(self, now_ns: int) -> bool:
+        """Whether too many connections waited for accept() to let this one in."""
+        ...
+
     def left_ns(self, seq: int, now_ns: int) -> int:
         """When the frame that begins with this byte could be sent; not before `now_ns`."""
         ...

@@ -187,6 +187,8 @@ class SkBuff:
         The buffer of a retransmission queue that shares its payload.
     freed : bool
         Whether the retransmission queue has let go of it.
+    unread : bool
+        Whether a clone of it lies in the peer's receive queue.
     owner : Owner or None
         The socket it is charged to while it is below that socket.
     departure_ns : int
@@ -226,6 +228,7 @@ class SkBuff:
     confirms_neighbour: bool = False
     clone_of: SkBuff | None = None
     freed: bool = False
+    unread: bool = False
     udp: UdpHeader | None = None
     owner: Owner | None = None
     departure_ns: int = 0
@@ -303,6 +306,7 @@ class SkBuff:
             self.confirms_neighbour,
             self.clone_of,
             self.freed,
+            self.unread,
             self.udp,
             refused=self.refused,
             lost_whole=self.lost_whole,

@@ -229,7 +229,7 @@ class TcpProtocol:
             yield from self.send_reset(skb)
         elif header.flags & TcpFlag.RST:
             self._drop_request(listener, key)
-        elif listener.full:
+        elif self._queue_full(listener, key):
             # The peer believes that it is connected, and will say more; or it is told that it is not.
             if self.host.settings.tcp_abort_on_overflow:
                 self._drop_request(listener, key)
@@ -238,11 +238,18 @@ class TcpProtocol:
             self._drop_request(listener, key)
             yield from self._new_socket(listener, request, skb)
 
+    def _queue_full(self, listener: Listener, key: Tuple4) -> bool:
+        """sk_acceptq_is_full; in a driven run the recording tells."""
+        known = self.host.known.get(key)
+        if known is not None and known.recording is not None:
+            return known.recording.queue_full(self.host.now_ns)
+        return listener.full
+
     def _new_request(self, listener: Listener, key: Tuple4, skb: SkBuff) -> Step:
         """tcp_conn_request: remember a SYN, or answer with a cookie, or drop it."""
         cookies = self.host.settings.tcp_syncookies
         cookie = cookies == ALWAYS_COOKIES or len(listener.requests) > listener.backlog
-        if listener.full or (cookie and not cookies):
+        if self._queue_full(listener, key) or (cookie and not cookies):
             return
         request = handshake.conn_request(listener.sk, skb)
         if request is None:
@@ -267,7 +274,7 @@ class TcpProtocol:
         request, header = listener.cookies[key], skb.tcp
         if header is None or header.ack != wire_seq(request.seq + 1):
             yield from self.send_reset(skb)
-        elif not listener.full:
+        elif not self._queue_full(listener, key):
             del listener.cookies[key]
             label = self.host.chance.stream("flow label").getrandbits(20)
             yield from self._new_socket(listener, syncookies.remember(request, label), skb)

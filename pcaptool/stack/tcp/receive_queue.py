@@ -31,6 +31,11 @@ class _Held:
         """Whether the sender still holds the buffer that this one is a clone of."""
         return self.clone_of is not None and not self.clone_of.freed
 
+    def let_go(self) -> None:
+        """It leaves the queue."""
+        if self.clone_of is not None:
+            self.clone_of.unread = False
+
 
 class ReceiveQueue:
     """Bytes that wait for a reader.
@@ -60,6 +65,8 @@ class ReceiveQueue:
         last = self._held[-1] if self._held else None
         if last is None or last.shared:
             last = _Held(skb.clone_of, 0)
+            if skb.clone_of is not None:
+                skb.clone_of.unread = True
             self._held.append(last)
             charge = skb.truesize
         else:
@@ -84,11 +91,13 @@ class ReceiveQueue:
                 break
             held.parts.popleft()
             if not held.parts:
-                self._held.popleft()
+                self._held.popleft().let_go()
                 self.charged -= held.charge
         return out
 
     def clear(self) -> None:
         """Forget everything: the socket is closed."""
+        for held in self._held:
+            held.let_go()
         self._held.clear()
         self._size = self.charged = 0

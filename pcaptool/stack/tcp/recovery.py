@@ -4,7 +4,7 @@ Knows: the states and their exits, NewReno without SACK, F-RTO, the order of ret
 Must not know: how marks are set (`scoreboard`, `rack`), how the window follows (`reduction`, `congestion`), how a
 mistake is proved (`undo`), or how an ACK is parsed (`ack`).
 Sources: RFC 6582, RFC 6675, RFC 8985, RFC 5682 (F-RTO); facts 61-70.
-Leaves out: MTU probing, collapsing of small buffers before they are sent again.
+Leaves out: MTU probing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pcaptool.stack.tcp.reduction import (
     set_ca_state,
 )
 from pcaptool.stack.tcp.rtt import update_pacing_rate
-from pcaptool.stack.tcp.scoreboard import AckEvent, mark_lost, split
+from pcaptool.stack.tcp.scoreboard import AckEvent, collapse, mark_lost, split
 from pcaptool.stack.tcp.sock import CaState, TcpSock
 from pcaptool.stack.tcp.undo import (
     any_retransmitted,
@@ -332,6 +332,8 @@ def retransmit(sk: TcpSock, skb: SkBuff, segments: int) -> Step:
     if skb.length > segments * mss:
         index = list(sk.rtx_queue).index(skb)
         sk.rtx_queue.insert(index + 1, output.fragment(sk, skb, segments * mss, mss))
+    else:
+        collapse(sk, skb, min(mss, sk.window_end - skb.seq))
     if not sk.recovery.retrans_stamp_ms:
         # In a driven run the peer echoes the real server's stamps, whose ticks may lie a little earlier.
         slack_ms = DRIVEN_SLACK_MS if sk.key in sk.host.known else 0

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pcaptool.stack.skbuff import SkBuff
+from pcaptool.stack.skbuff import TRUESIZE_OVERHEAD, SkBuff
 from pcaptool.stack.tcp import output, rate
 from pcaptool.stack.tcp.rate import RateSample
 from pcaptool.stack.tcp.sock import TcpSock, near
 
-__all__ = ["AckEvent", "mark_lost", "mark_sacked", "tag_sack_blocks"]
+__all__ = ["AckEvent", "collapse", "mark_lost", "mark_sacked", "tag_sack_blocks"]
 
 
 @dataclass(slots=True)
@@ -184,3 +184,33 @@ def _cut(skb: SkBuff, left: int, right: int, mss: int) -> int | None:
 def split(sk: TcpSock, skb: SkBuff, size: int) -> SkBuff:
     """tcp_fragment of a buffer in flight at a segment's border: both parts keep the marks."""
     return output.fragment(sk, skb, size, skb.gso_size or sk.mss_cache)
+
+
+def collapse(sk: TcpSock, skb: SkBuff, room: int) -> None:
+    """tcp_retrans_try_collapse: small buffers behind one that is sent again join it, up to a segment.
+
+    Not what the receiver has SACKed, nor what lies unread in its queue, where it is a clone of ours (veth).
+    """
+    queue = sk.rtx_queue
+    if skb.length >= room or not _may_collapse(sk, skb):
+        return
+    room -= skb.length
+    index = queue.index(skb)
+    while index + 1 < len(queue):
+        following = queue[index + 1]
+        room -= following.length
+        if not _may_collapse(sk, following) or room < 0 or following.end_seq > sk.window_end:
+            return
+        clear_marks(sk, following)
+        skb.length += following.length
+        skb.flags |= following.flags
+        skb.retransmitted |= following.retransmitted
+        sk.packets_out -= following.gso_segs
+        sk.wmem_queued -= TRUESIZE_OVERHEAD
+        following.freed = True
+        del queue[index + 1]
+
+
+def _may_collapse(sk: TcpSock, skb: SkBuff) -> bool:
+    """tcp_can_collapse."""
+    return skb.gso_segs == 1 and not skb.sacked and not (skb.unread and sk.host.softirq_follows)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pcaptool.stack.tcp.handshake import RequestSock
 
-__all__ = ["cookie_clock_ms", "forget", "remember"]
+__all__ = ["CLOCK_BITS", "cookie_clock_ms", "forget", "option_bits", "remember", "remembered_mss"]
 
 MSS_TABLE = {4: (536, 1300, 1440, 1460), 16: (1220, 1420, 1440, 8940)}  # by bytes of an address
 CLOCK_BITS = 6  # TSBITS
@@ -43,10 +43,20 @@ def remember(request: RequestSock, flow_label: int) -> RequestSock:
     >>> [max(size for size in MSS_TABLE[4] if size <= mss) for mss in (1460, 1459, 1360)]
     [1460, 1440, 1300]
     """
-    table = MSS_TABLE[len(request.remote[0])]
-    offered = request.options.mss or 536
-    mss = max((size for size in table if size <= offered), default=table[0])
+    mss = remembered_mss(request.remote[0], request.options.mss or 536)
     return replace(request, options=replace(request.options, mss=mss), flow_label=flow_label)
+
+
+def remembered_mss(address: bytes, offered: int) -> int:
+    """What a cookie keeps of a peer's MSS."""
+    table = MSS_TABLE[len(address)]
+    return max((size for size in table if size <= offered), default=table[0])
+
+
+def option_bits(scale: int | None, *, sack: bool, ecn: bool) -> int:
+    """What the low bits of a cookie's stamp say: the peer's window scale, SACK, ECN."""
+    bits = NO_SCALE if scale is None else min(scale, 14)
+    return bits | (SACK_BIT if sack else 0) | (ECN_BIT if ecn else 0)
 
 
 def cookie_clock_ms(request: RequestSock, clock_ms: int) -> int:
@@ -59,7 +69,6 @@ def cookie_clock_ms(request: RequestSock, clock_ms: int) -> int:
         The true one.
     """
     scale = request.options.window_scale if request.window_scaling else None
-    bits = NO_SCALE if scale is None else min(scale, 14)
-    bits |= (SACK_BIT if request.sack else 0) | (ECN_BIT if request.ecn_ok else 0)
+    bits = option_bits(scale, sack=request.sack, ecn=request.ecn_ok)
     coded = clock_ms >> CLOCK_BITS << CLOCK_BITS | bits
     return coded if coded <= clock_ms else coded - (1 << CLOCK_BITS)
