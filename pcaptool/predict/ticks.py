@@ -76,6 +76,7 @@ def timer_frames(connection: Connection) -> list[tuple[Frame, int]]:
     sent = connection.from_server[0].tcp.seq
     before_ns: int | None = None
     repeated = False
+    synack_ns = connection.from_server[0].time_ns
     for frame in connection.from_server:
         end = (
             near(frame.tcp.seq, sent) + frame.skb.length + bool(frame.tcp.flags & (TcpFlag.SYN | TcpFlag.FIN))
@@ -91,7 +92,11 @@ def timer_frames(connection: Connection) -> list[tuple[Frame, int]]:
                 or index == 0
                 or arrivals[index - 1] < (before_ns or 0)
             )
-            out.append((frame, quiet_ns if own else 0))
+            waited_ns = quiet_ns if own else 0
+            if connection.took_syn_data and frame.tcp.flags & TcpFlag.SYN:
+                # A Fast Open socket's timer is not put off by a SYN that comes again.
+                waited_ns, synack_ns = frame.time_ns - synack_ns, frame.time_ns
+            out.append((frame, waited_ns))
         repeated = old
         sent, before_ns = max(sent, end), frame.time_ns
     return out
