@@ -7,9 +7,10 @@ Memory: at most one unfinished message of 65,537 bytes a direction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from pcaptool.analyze.streams import Event, Piece, StreamReassembler
+from pcaptool.analyze.streams import Event, Part, Piece, StreamReassembler
 
 __all__ = ["DnsConnection", "StreamMessage"]
 
@@ -68,6 +69,10 @@ class DnsConnection:
 
     def skip_body(self, side: int, seq: int, size: int, n: int, ts: int, *, missing: int = 0) -> bool:  # noqa: ARG002
         """Nothing is skipped."""
+        return False
+
+    def hold_body(self, side: int, seq: int, parts: Sequence[Part]) -> bool:  # noqa: ARG002
+        """Segments are taken one by one."""
         return False
 
     def end(self, why: str) -> None:  # noqa: ARG002 - unfinished messages are not rows

@@ -12,6 +12,7 @@ Memory: the heads of exchanges that are not finished, at most PENDING of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pcaptool.analyze.bodies import Bodies, Body
@@ -27,7 +28,7 @@ from pcaptool.analyze.http_head import (
     response_body,
 )
 from pcaptool.analyze.http_reader import MessageReader
-from pcaptool.analyze.streams import Piece, StreamReassembler
+from pcaptool.analyze.streams import Part, Piece, StreamReassembler
 
 __all__ = ["PENDING", "Exchange", "HttpConnection", "Message"]
 
@@ -152,6 +153,15 @@ class HttpConnection:
         here.reader.skip(size)
         here.on_body_gap(missing)
         here.on_body(size, n, ts)
+        return True
+
+    def hold_body(self, side: int, seq: int, parts: Sequence[Part]) -> bool:
+        """Take contiguous segments that wait behind a hole: the same as `segment` of each."""
+        stream, room = self.streams[side], self.body_room(side)
+        if not stream.hold_run(seq, parts):
+            return False
+        if any(len(part.data) + part.missing <= room for part in parts):
+            stream.forget()
         return True
 
     def note_end(self) -> None:

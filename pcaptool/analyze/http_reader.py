@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Protocol
 
 from pcaptool.analyze.http_head import Framing
-from pcaptool.analyze.streams import Gap, Piece, StreamEnd
+from pcaptool.analyze.streams import Gap, Piece, Run, StreamEnd
 
 __all__ = ["HEAD_BYTES", "Listener", "MessageReader"]
 
@@ -136,7 +136,7 @@ class MessageReader:
         self._break("the connection changed its protocol first")
         self._state = _State.OPAQUE
 
-    def feed(self, event: Piece | Gap | StreamEnd) -> None:
+    def feed(self, event: Piece | Gap | StreamEnd | Run) -> None:
         """Take the next event of the stream."""
         if self._state is _State.OPAQUE:
             return
@@ -144,6 +144,8 @@ class MessageReader:
             self._piece(event)
         elif isinstance(event, Gap):
             self._gap(event)
+        elif isinstance(event, Run):
+            self._run(event)
         else:
             self.end("closed before the message was complete", closed=True)
 
@@ -167,6 +169,16 @@ class MessageReader:
         self._break(why)
         self._state = _State.LOST
         self._listener.on_lost()
+
+    def _run(self, run: Run) -> None:
+        """Of a run that is the middle of a body only the size is of interest."""
+        if run.size <= self.room:
+            self.skip(run.size)
+            self._listener.on_body_gap(run.missing)
+            self._listener.on_body(run.size, run.n, run.ts)
+            return
+        for event in run.events():
+            self.feed(event)
 
     def _gap(self, gap: Gap) -> None:
         if self._state is _State.CLOSE:

@@ -9,13 +9,14 @@ Memory: 1 byte a flow; what a `Connection` holds for those that are read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pcaptool.analyze.segments import FIN, RST, Bools, Row, SegmentAnalysis, Segments, Start, segments_of
-from pcaptool.analyze.streams import StreamReassembler
+from pcaptool.analyze.streams import Part, StreamReassembler
 from pcaptool.analyze.take import Ints
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
@@ -53,6 +54,10 @@ class Connection(Protocol):
 
     def skip_body(self, side: int, seq: int, size: int, n: int, ts: int, *, missing: int = 0) -> bool:
         """Take contiguous segments without looking at their bytes; False: `segment` must be called."""
+        ...
+
+    def hold_body(self, side: int, seq: int, parts: Sequence[Part]) -> bool:
+        """Take contiguous segments that must wait behind a hole; False: `segment` must be called."""
         ...
 
     def end(self, why: str) -> None:
@@ -141,7 +146,9 @@ class StreamAnalysis:
             if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
                 connection = self._begin(row, start, bool(start.first[wanted[at]]))
                 self._segment(connection, row, data, found)
-            elif connection is not None and not runs.skip(connection, row, at, marks):
+            elif connection is not None and not (
+                runs.skip(connection, row, at, marks) or runs.hold(connection, row, at, data, marks)
+            ):
                 self._segment(connection, row, data, found)
             at = done.find(0, at + 1)
         return found
@@ -211,7 +218,8 @@ class StreamAnalysis:
 class _Runs:
     """Segments of a conversation that follow each other without a hole, and no other one of it between them.
 
-    The bodies of messages are such runs: their middle is taken in one step, whatever its number of segments.
+    The bodies of messages are such runs: their middle is taken in one step, whatever its number of segments. So is what
+    waits behind a lost segment.
     """
 
     def __init__(self, rows: Segments) -> None:
@@ -244,4 +252,25 @@ class _Runs:
         if not connection.skip_body(row.side, row.seq, size, n, ts, missing=missing):
             return False
         done[self._order[place:end]] = 1
+        return True
+
+    def hold(
+        self, connection: Connection, row: Row, at: int, data: memoryview, done: npt.NDArray[np.uint8]
+    ) -> bool:
+        """Take row `at` and what follows it if all of it waits behind a hole; marks what it took."""
+        if not connection.streams[row.side].has_hole or connection.streams[1 - row.side].has_hole:
+            return False
+        place = int(self._place[at])
+        end = int(self._last[place]) + 1
+        if end - place < 2:
+            return False
+        which, rows = self._order[place:end], self._rows
+        columns = (rows.start, rows.captured, rows.size, rows.n, rows.ts, rows.ack)
+        parts = [
+            Part(bytes(data[start : start + captured]), size - captured, n, ts, ack)
+            for start, captured, size, n, ts, ack in zip(*(c[which].tolist() for c in columns), strict=True)
+        ]
+        if not connection.hold_body(row.side, row.seq, parts):
+            return False
+        done[which] = 1
         return True

@@ -10,30 +10,36 @@ waited behind a hole. If that hole is given up it was the capture's, not the rec
 when it came.
 
 Choices: the bytes that came first are kept where segments overlap. A hole is given up, and comes out as a
-`Gap`, when the other side has acknowledged beyond it, when more than HOLD_BYTES or HOLD_SEGMENTS wait behind
-it, or when the stream ends. Bytes cut off by the snap length are a Gap at once. A stream that was joined in
-the middle begins with the first data segment that is seen.
+`Gap`, when the other side has acknowledged beyond it, when more waits behind it than may (`waiting`), or when the
+stream ends. Bytes cut off by the snap length are a Gap at once. A stream that was joined in the middle begins with the
+first data segment that is seen.
 Bytes that come again are compared (`conflicting_bytes`) while the first ones still wait behind a hole, or are among
 the RECENT_BYTES that were handed on last.
 Left out: of what was handed on longer ago, and of bytes that nobody looked at (`skip`), nothing is kept, so a
 repetition with other content is not noticed.
 
-Memory: at most HOLD_BYTES and HOLD_SEGMENTS waiting in a direction, and RECENT_BYTES that were handed on.
-Time: O(1) a segment in order; a segment behind a hole costs a binary search and a list insertion.
+Memory: what waits behind a hole (`waiting`: bounded), and RECENT_BYTES that were handed on.
+Time: O(1) a segment in order; one behind a hole: `waiting`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pcaptool.analyze.waiting import Held, HeldRun, Part, Waiting, differing_bytes
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
 
-__all__ = ["HOLD_BYTES", "HOLD_SEGMENTS", "RECENT_BYTES", "Gap", "Piece", "StreamEnd", "StreamReassembler"]
+__all__ = [
+    "RECENT_BYTES",
+    "Gap",
+    "Part",
+    "Piece",
+    "Run",
+    "StreamEnd",
+    "StreamReassembler",
+]
 
-HOLD_BYTES = 4 << 20  # a 1 Gbit/s path of 20 ms has 2.5 MB in flight while a loss is repaired
-HOLD_SEGMENTS = 4096
 RECENT_BYTES = 2048  # more than an Ethernet segment holds
 
 
@@ -91,21 +97,46 @@ class StreamEnd(NamedTuple):
     ts: int
 
 
-Event = Piece | Gap | StreamEnd
+class Run(NamedTuple):
+    """Contiguous pieces and gaps at once; only of what was held by `StreamReassembler.hold_run`.
 
+    Parameters
+    ----------
+    size, missing : int
+        Bytes, and how many of them the capture lacks.
+    n, ts : int
+        Packet that completed the last of them, and its time in nanoseconds.
+    parts : sequence of Part
+    at : int
+        Position of the first byte in the stream.
+    by : (int, int) or None
+        Packet, and its time, that completed all of them; None: each was complete when it came.
+    before : (int, int)
+        Packet, and its time, that completed what stands before.
+    """
 
-@dataclass(slots=True)
-class _Held:
-    data: bytes
-    missing: int  # bytes of the segment behind `data` that the capture cut off
-    fin: bool
-    carrier: int
+    size: int
+    missing: int
+    n: int
     ts: int
-    ack: int
+    parts: Sequence[Part]
+    at: int
+    by: tuple[int, int] | None
+    before: tuple[int, int]
 
-    @property
-    def size(self) -> int:
-        return len(self.data) + self.missing
+    def events(self) -> Iterator[Piece | Gap]:
+        """The same one by one."""
+        at, latest = self.at, self.before
+        for data, missing, carrier, ts, ack in self.parts:
+            latest = self.by or max(latest, (carrier, ts))
+            if data:
+                yield Piece(data, *latest, carrier, ack, at)
+            if missing:
+                yield Gap(missing, *latest)
+            at += len(data) + missing
+
+
+Event = Piece | Gap | StreamEnd | Run
 
 
 class StreamReassembler:
@@ -126,34 +157,38 @@ class StreamReassembler:
     """
 
     __slots__ = (
-        "_held",
-        "_held_bytes",
-        "_keys",
+        "_conflicting_bytes",
         "_latest",
         "_next_seq",
         "_recent",
+        "_repeated_bytes",
         "_started",
-        "conflicting_bytes",
+        "_waiting",
         "ended",
         "gap_bytes",
         "position",
-        "repeated_bytes",
     )
 
     def __init__(self) -> None:
         self.position = 0
-        self.repeated_bytes = 0
         self.gap_bytes = 0
-        self.conflicting_bytes = 0
+        self._repeated_bytes = self._conflicting_bytes = 0
         self.ended = False
         self._started = False
         self._next_seq = 0
         self._latest = (0, 0)  # packet and time of what was handed on last
         self._recent = b""  # what was handed on last, up to `position`
-        # Positions of held segments in order, and the segments; disjoint.
-        self._keys: list[int] = []
-        self._held: list[_Held] = []
-        self._held_bytes = 0
+        self._waiting = Waiting()
+
+    @property
+    def repeated_bytes(self) -> int:
+        """Bytes that came again."""
+        return self._repeated_bytes + self._waiting.repeated_bytes
+
+    @property
+    def conflicting_bytes(self) -> int:
+        """Of those how many are known to differ from the first ones."""
+        return self._conflicting_bytes + self._waiting.conflicting_bytes
 
     @property
     def started(self) -> bool:
@@ -163,7 +198,7 @@ class StreamReassembler:
     @property
     def has_hole(self) -> bool:
         """Whether bytes wait behind missing ones."""
-        return bool(self._keys)
+        return bool(self._waiting)
 
     def begin(self, seq: int) -> None:
         """The first data byte has sequence number `seq` (SYN + 1); without it the first segment begins."""
@@ -176,7 +211,7 @@ class StreamReassembler:
 
         `missing` bytes of its `size` are not in the capture.
         """
-        if seq != self._next_seq or self._keys or self.ended or not self._started:
+        if seq != self._next_seq or self._waiting or self.ended or not self._started:
             return False
         self.position += size
         self.gap_bytes += missing
@@ -221,7 +256,7 @@ class StreamReassembler:
             Its acknowledgement number.
         """
         if self.ended:
-            self.repeated_bytes += len(data) + missing
+            self._repeated_bytes += len(data) + missing
             self._compare_recent(seq, data)
             return []
         if not self._started:
@@ -231,35 +266,50 @@ class StreamReassembler:
             late = min(-ahead, len(data))
             self._compare_recent(seq, data)
             lost = min(-ahead - late, missing)
-            self.repeated_bytes += late + lost
+            self._repeated_bytes += late + lost
             if -ahead > late + lost:
                 return []  # wholly old, and so is its FIN
             data, missing, ahead = data[late:], missing - lost, 0
             if not data and not missing and not fin:
                 return []
-        if ahead == 0 and not self._keys:
-            return self._deliver(_Held(b"", missing, fin, n, ts, ack), data, n, ts)
-        self._hold(self.position + ahead, _Held(bytes(data), missing, fin, n, ts, ack))
+        if ahead == 0 and not self._waiting:
+            return self._deliver(Held(b"", missing, fin, n, ts, ack), data, n, ts)
+        self._waiting.hold(self.position + ahead, Held(bytes(data), missing, fin, n, ts, ack))
         events = self._drain((n, ts))
-        while self._held_bytes > HOLD_BYTES or len(self._keys) > HOLD_SEGMENTS:
+        while self._waiting.too_much:
             events += self._skip_hole()
         return events
+
+    def hold_run(self, seq: int, parts: Sequence[Part]) -> bool:
+        """Take segments that follow each other and must wait behind a hole, as `push` of each would.
+
+        Returns
+        -------
+        bool
+            False: `push` must be called for each.
+        """
+        ahead = seq_diff(seq, self._next_seq)
+        if not self._waiting or self.ended or ahead <= 0:
+            return False
+        missing = sum(part.missing for part in parts)
+        size = sum(len(part.data) for part in parts) + missing
+        return self._waiting.hold_run(self.position + ahead, HeldRun(parts, size, missing))
 
     def acknowledged(self, ack: int) -> list[Event]:
         """The other side has everything before `ack`: holes before it will not be filled."""
         events: list[Event] = []
-        while self._keys and self.offset_of(ack) >= self._keys[0]:
+        while self._waiting and self.offset_of(ack) >= self._waiting.first:
             events += self._skip_hole()
         return events
 
     def flush(self) -> list[Event]:
         """No more segments will come: all holes become gaps."""
         events: list[Event] = []
-        while self._keys:
+        while self._waiting:
             events += self._skip_hole()
         return events
 
-    def _deliver(self, segment: _Held, data: memoryview | bytes, n: int, ts: int) -> list[Event]:
+    def _deliver(self, segment: Held, data: memoryview | bytes, n: int, ts: int) -> list[Event]:
         events: list[Event] = []
         self._latest = (n, ts)
         if data:
@@ -275,44 +325,26 @@ class StreamReassembler:
         if segment.fin:
             self.ended = True
             events.append(StreamEnd(n, ts))
-            self._drop_held()
+            self._repeated_bytes += self._waiting.data_bytes
+            self._waiting.clear()
         return events
 
-    def _drop_held(self) -> None:
-        self.repeated_bytes += self._held_bytes
-        self._keys.clear()
-        self._held.clear()
-        self._held_bytes = 0
-
-    def _hold(self, at: int, new: _Held) -> None:
-        """Keep the parts of a segment that no held one covers."""
-        where = bisect_left(self._keys, at)
-        if where and at < (end := self._keys[where - 1] + self._held[where - 1].size):
-            self._compare(self._held[where - 1].data[at - self._keys[where - 1] :], new.data)
-            at, new = self._cut_front(new, at, end - at)
-        while where < len(self._keys) and new.size:
-            room = self._keys[where] - at
-            if new.size <= room:
+    def _deliver_run(self, run: HeldRun, by: tuple[int, int] | None) -> Run:
+        before, last = self._latest, run.parts[-1]
+        self._latest = by or max(before, (last.carrier, last.ts))
+        out = Run(run.size, run.missing, *self._latest, run.parts, self.position, by, before)
+        self.gap_bytes += run.missing
+        self.position += run.size
+        self._next_seq = (self._next_seq + run.size) & SEQ_MASK
+        recent = b""
+        for part in reversed(run.parts):
+            if part.missing or len(recent) >= RECENT_BYTES:
                 break
-            if room > 0:
-                beyond = max(room - len(new.data), 0)
-                self._insert(where, at, replace(new, data=new.data[:room], missing=beyond, fin=False))
-                where += 1
-            self._compare(self._held[where].data, new.data[max(room, 0) :])
-            at, new = self._cut_front(new, at, room + self._held[where].size, counted=max(room, 0))
-            where += 1
-        if new.size:
-            self._insert(where, at, new)
-        elif new.fin:
-            self._mark_fin(where, at, new)
-
-    def _cut_front(self, segment: _Held, at: int, size: int, counted: int = 0) -> tuple[int, _Held]:
-        """The segment without its first bytes, of which `counted` were put elsewhere and the rest repeats."""
-        cut = min(size, segment.size)
-        self.repeated_bytes += cut - counted
-        data = segment.data[cut:]
-        missing = segment.missing - max(cut - len(segment.data), 0)
-        return at + cut, _Held(data, missing, segment.fin, segment.carrier, segment.ts, segment.ack)
+            recent = part.data + recent
+        else:
+            recent = self._recent + recent
+        self._recent = recent[-RECENT_BYTES:]
+        return out
 
     def _compare_recent(self, seq: int, data: memoryview | bytes) -> None:
         """Compare what of a segment was handed on a short while ago; a single byte may be a keep-alive's."""
@@ -320,48 +352,26 @@ class StreamReassembler:
             return
         here = seq_diff(seq, self._next_seq) + len(self._recent)  # its place in what is kept
         again = data[max(-here, 0) :][:RECENT_BYTES]
-        self._compare(self._recent[max(here, 0) :], bytes(again))
-
-    def _compare(self, kept: bytes, again: bytes) -> None:
-        """Count the bytes in which two pieces from the same position differ."""
-        size = min(len(kept), len(again))
-        if kept[:size] != again[:size]:
-            self.conflicting_bytes += sum(a != b for a, b in zip(kept[:size], again[:size], strict=True))
-
-    def _insert(self, where: int, at: int, segment: _Held) -> None:
-        self._keys.insert(where, at)
-        self._held.insert(where, segment)
-        self._held_bytes += len(segment.data)
-
-    def _mark_fin(self, where: int, at: int, new: _Held) -> None:
-        """A FIN without bytes: on the segment before it, or by itself; inside another segment it is a lie."""
-        before = self._keys[where - 1] + self._held[where - 1].size if where else at - 1
-        if before == at:
-            self._held[where - 1].fin = True
-        elif before < at and not (where < len(self._keys) and self._keys[where] == at):
-            self._insert(where, at, new)
+        self._conflicting_bytes += differing_bytes(self._recent[max(here, 0) :], bytes(again))
 
     def _drain(self, by: tuple[int, int] | None = None) -> list[Event]:
         """Hand out what a packet (number, time) made contiguous; without one, what was so when it came."""
         events: list[Event] = []
-        ready = 0
-        while ready < len(self._keys) and self._keys[ready] == self.position:
-            segment = self._held[ready]
-            self._held_bytes -= len(segment.data)
-            ready += 1
-            completed = by or max(self._latest, (segment.carrier, segment.ts))
-            events += self._deliver(segment, segment.data, *completed)
-            if self.ended:
-                return events
-        del self._keys[:ready]
-        del self._held[:ready]
+        while self._waiting and self._waiting.first == self.position and not self.ended:
+            segment = self._waiting.pop()
+            if isinstance(segment, HeldRun):
+                events.append(self._deliver_run(segment, by))
+            else:
+                completed = by or max(self._latest, (segment.carrier, segment.ts))
+                events += self._deliver(segment, segment.data, *completed)
         return events
 
     def _skip_hole(self) -> list[Event]:
-        size = self._keys[0] - self.position
+        size = self._waiting.first - self.position
         self.gap_bytes += size
         self.position += size
         self._next_seq = (self._next_seq + size) & SEQ_MASK
         self._recent = b""
-        self._latest = max(self._latest, (self._held[0].carrier, self._held[0].ts))
+        first = self._waiting.first_held
+        self._latest = max(self._latest, (first.carrier, first.ts))
         return [Gap(size, *self._latest), *self._drain()]

@@ -9,9 +9,10 @@ Memory: the unfinished record and handshake message, at most HANDSHAKE_BYTES a d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pcaptool.analyze.streams import Event, Piece, StreamEnd, StreamReassembler
+from pcaptool.analyze.streams import Event, Part, Piece, StreamEnd, StreamReassembler
 from pcaptool.analyze.tls_hello import ClientHello, ServerHello, parse_client, parse_server
 
 __all__ = ["Handshake", "Side", "TlsConnection"]
@@ -101,6 +102,10 @@ class TlsConnection:
     ) -> bool:
         """Take contiguous segments without looking at their bytes."""
         return self.streams[side].skip(seq, size, missing)
+
+    def hold_body(self, side: int, seq: int, parts: Sequence[Part]) -> bool:  # noqa: ARG002
+        """Segments are taken one by one."""
+        return False
 
     def end(self, why: str) -> None:
         """Nothing more will come."""

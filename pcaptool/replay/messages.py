@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pcaptool.analyze.http_head import RequestHead, ResponseHead
 from pcaptool.analyze.http_pairing import Exchange, HttpConnection, Message
-from pcaptool.analyze.streams import Event, Gap, Piece, StreamReassembler
+from pcaptool.analyze.streams import Event, Gap, Part, Piece, StreamReassembler
 
 __all__ = ["STREAM_BYTES", "Answer", "RecordingConnection", "answer_of", "dechunk", "request_bytes"]
 
@@ -85,6 +86,10 @@ class RecordingConnection(HttpConnection):
     def body_room(self, side: int) -> int:  # noqa: ARG002 - every byte is wanted
         """Nothing may be skipped."""
         return 0
+
+    def hold_body(self, side: int, seq: int, parts: Sequence[Part]) -> bool:  # noqa: ARG002 - as above
+        """Segments are taken one by one."""
+        return False
 
     def _new(self, request: Message | None = None) -> Exchange:
         made = super()._new(request)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pcaptool.analyze import streams
-from pcaptool.analyze.streams import Gap, Piece, StreamEnd, StreamReassembler
+from pcaptool.analyze import waiting
+from pcaptool.analyze.streams import RECENT_BYTES, Gap, Piece, StreamEnd, StreamReassembler
 
 
 def said(events):
@@ -65,12 +65,12 @@ def test_what_comes_again_is_compared_with_what_was_read_last():
 
 def test_what_was_read_long_ago_or_skipped_is_not_compared():
     s = stream()
-    s.push(1, b"ab" + bytes(streams.RECENT_BYTES), 1, 0)
+    s.push(1, b"ab" + bytes(RECENT_BYTES), 1, 0)
     s.push(1, b"XY", 2, 0)
     s.push(2, b"Y\1", 3, 0)
     assert s.conflicting_bytes == 1
-    assert s.skip(3 + streams.RECENT_BYTES, 10)
-    s.push(2 + streams.RECENT_BYTES, b"zzz", 4, 0)
+    assert s.skip(3 + RECENT_BYTES, 10)
+    s.push(2 + RECENT_BYTES, b"zzz", 4, 0)
     assert s.conflicting_bytes == 1
 
 
@@ -86,7 +86,7 @@ def test_a_hole_is_given_up_when_it_was_acknowledged():
 
 
 def test_a_hole_is_given_up_when_too_much_waits(monkeypatch):
-    monkeypatch.setattr(streams, "HOLD_BYTES", 8)
+    monkeypatch.setattr(waiting, "HOLD_BYTES", 8)
     s = stream()
     s.push(2, b"12345", 1, 0)
     assert said(s.push(7, b"6789", 2, 0)) == [(1, 1), (b"12345", 1, 1, 1), (b"6789", 2, 2, 6)]
