@@ -173,7 +173,9 @@
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 } }, layout);
     whole.xaxis = Object.assign({}, axis, layout.xaxis);
     whole.yaxis = Object.assign({}, axis, layout.yaxis);
-    Plotly.newPlot(node, traces, whole, { responsive: true, displaylogo: false });
+    Plotly.newPlot(node, traces, whole, {
+      responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"],
+    });
   }
 
   function timing() {

@@ -48,7 +48,9 @@ const page = (() => {
     for (const name of ["xaxis", "yaxis", "yaxis2"]) {
       if (whole[name]) whole[name] = Object.assign({}, axis, whole[name]);
     }
-    Plotly.newPlot(node, traces, whole, { responsive: true, displaylogo: false, scrollZoom: true });
+    Plotly.newPlot(node, traces, whole, {
+      responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"],
+    });
     return node;
   }
 
