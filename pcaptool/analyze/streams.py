@@ -157,11 +157,9 @@ class StreamReassembler:
     """
 
     __slots__ = (
-        "_conflicting_bytes",
         "_latest",
         "_next_seq",
         "_recent",
-        "_repeated_bytes",
         "_started",
         "_waiting",
         "ended",
@@ -172,7 +170,6 @@ class StreamReassembler:
     def __init__(self) -> None:
         self.position = 0
         self.gap_bytes = 0
-        self._repeated_bytes = self._conflicting_bytes = 0
         self.ended = False
         self._started = False
         self._next_seq = 0
@@ -183,12 +180,12 @@ class StreamReassembler:
     @property
     def repeated_bytes(self) -> int:
         """Bytes that came again."""
-        return self._repeated_bytes + self._waiting.repeated_bytes
+        return self._waiting.repeated_bytes
 
     @property
     def conflicting_bytes(self) -> int:
         """Of those how many are known to differ from the first ones."""
-        return self._conflicting_bytes + self._waiting.conflicting_bytes
+        return self._waiting.conflicting_bytes
 
     @property
     def started(self) -> bool:
@@ -198,7 +195,7 @@ class StreamReassembler:
     @property
     def has_hole(self) -> bool:
         """Whether bytes wait behind missing ones."""
-        return bool(self._waiting)
+        return bool(self._waiting.positions)
 
     def begin(self, seq: int) -> None:
         """The first data byte has sequence number `seq` (SYN + 1); without it the first segment begins."""
@@ -211,7 +208,7 @@ class StreamReassembler:
 
         `missing` bytes of its `size` are not in the capture.
         """
-        if seq != self._next_seq or self._waiting or self.ended or not self._started:
+        if seq != self._next_seq or self._waiting.positions or self.ended or not self._started:
             return False
         self.position += size
         self.gap_bytes += missing
@@ -256,7 +253,7 @@ class StreamReassembler:
             Its acknowledgement number.
         """
         if self.ended:
-            self._repeated_bytes += len(data) + missing
+            self._waiting.repeated_bytes += len(data) + missing
             self._compare_recent(seq, data)
             return []
         if not self._started:
@@ -266,13 +263,13 @@ class StreamReassembler:
             late = min(-ahead, len(data))
             self._compare_recent(seq, data)
             lost = min(-ahead - late, missing)
-            self._repeated_bytes += late + lost
+            self._waiting.repeated_bytes += late + lost
             if -ahead > late + lost:
                 return []  # wholly old, and so is its FIN
             data, missing, ahead = data[late:], missing - lost, 0
             if not data and not missing and not fin:
                 return []
-        if ahead == 0 and not self._waiting:
+        if ahead == 0 and not self._waiting.positions:
             return self._deliver(Held(b"", missing, fin, n, ts, ack), data, n, ts)
         self._waiting.hold(self.position + ahead, Held(bytes(data), missing, fin, n, ts, ack))
         events = self._drain((n, ts))
@@ -289,7 +286,7 @@ class StreamReassembler:
             False: `push` must be called for each.
         """
         ahead = seq_diff(seq, self._next_seq)
-        if not self._waiting or self.ended or ahead <= 0:
+        if not self._waiting.positions or self.ended or ahead <= 0:
             return False
         missing = sum(part.missing for part in parts)
         size = sum(len(part.data) for part in parts) + missing
@@ -298,14 +295,15 @@ class StreamReassembler:
     def acknowledged(self, ack: int) -> list[Event]:
         """The other side has everything before `ack`: holes before it will not be filled."""
         events: list[Event] = []
-        while self._waiting and self.offset_of(ack) >= self._waiting.first:
+        positions = self._waiting.positions
+        while positions and self.offset_of(ack) >= positions[0]:
             events += self._skip_hole()
         return events
 
     def flush(self) -> list[Event]:
         """No more segments will come: all holes become gaps."""
         events: list[Event] = []
-        while self._waiting:
+        while self._waiting.positions:
             events += self._skip_hole()
         return events
 
@@ -325,7 +323,7 @@ class StreamReassembler:
         if segment.fin:
             self.ended = True
             events.append(StreamEnd(n, ts))
-            self._repeated_bytes += self._waiting.data_bytes
+            self._waiting.repeated_bytes += self._waiting.data_bytes
             self._waiting.clear()
         return events
 
@@ -352,12 +350,13 @@ class StreamReassembler:
             return
         here = seq_diff(seq, self._next_seq) + len(self._recent)  # its place in what is kept
         again = data[max(-here, 0) :][:RECENT_BYTES]
-        self._conflicting_bytes += differing_bytes(self._recent[max(here, 0) :], bytes(again))
+        self._waiting.conflicting_bytes += differing_bytes(self._recent[max(here, 0) :], bytes(again))
 
     def _drain(self, by: tuple[int, int] | None = None) -> list[Event]:
         """Hand out what a packet (number, time) made contiguous; without one, what was so when it came."""
         events: list[Event] = []
-        while self._waiting and self._waiting.first == self.position and not self.ended:
+        positions = self._waiting.positions
+        while positions and positions[0] == self.position and not self.ended:
             segment = self._waiting.pop()
             if isinstance(segment, HeldRun):
                 events.append(self._deliver_run(segment, by))
@@ -367,7 +366,7 @@ class StreamReassembler:
         return events
 
     def _skip_hole(self) -> list[Event]:
-        size = self._waiting.first - self.position
+        size = self._waiting.positions[0] - self.position
         self.gap_bytes += size
         self.position += size
         self._next_seq = (self._next_seq + size) & SEQ_MASK

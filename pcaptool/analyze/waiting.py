@@ -103,6 +103,8 @@ class Waiting:
         Of what came again while the first still waited: all, and those that differ.
     data_bytes, segments : int
         What waits now.
+    positions : list of int
+        Where each begins, rising.
 
     Examples
     --------
@@ -119,19 +121,11 @@ class Waiting:
     conflicting_bytes: int = 0
     data_bytes: int = 0
     segments: int = 0
-    _keys: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     _held: list[Held | HeldRun] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
-
     def __iter__(self) -> Iterator[tuple[int, Held | HeldRun]]:
-        return iter(zip(self._keys, self._held, strict=True))
-
-    @property
-    def first(self) -> int:
-        """Position of the first one."""
-        return self._keys[0]
+        return iter(zip(self.positions, self._held, strict=True))
 
     @property
     def first_held(self) -> Held | HeldRun:
@@ -145,23 +139,23 @@ class Waiting:
 
     def pop(self) -> Held | HeldRun:
         """Take the first one out."""
-        self._keys.pop(0)
+        self.positions.pop(0)
         held = self._held.pop(0)
         self._count(held, -1)
         return held
 
     def clear(self) -> None:
         """Take all out."""
-        self._keys.clear()
+        self.positions.clear()
         self._held.clear()
         self.data_bytes = self.segments = 0
 
     def hold_run(self, at: int, run: HeldRun) -> bool:
         """Keep a run, if it overlaps nothing and there is room for all of it."""
-        where = bisect_left(self._keys, at)
+        where = bisect_left(self.positions, at)
         if where and at < self._end(where - 1):
             return False
-        if where < len(self._keys) and self._keys[where] < at + run.size:
+        if where < len(self.positions) and self.positions[where] < at + run.size:
             return False
         data_bytes = self.data_bytes + run.size - run.missing
         if data_bytes > HOLD_BYTES or self.segments + len(run.parts) > HOLD_SEGMENTS:
@@ -174,12 +168,12 @@ class Waiting:
         self._take_apart(
             at if new.size else at - 1, at + new.size
         )  # a FIN alone belongs to what is before it
-        where = bisect_left(self._keys, at)
+        where = bisect_left(self.positions, at)
         if where and at < (end := self._end(where - 1)):
-            self._compare(self._held[where - 1], at - self._keys[where - 1], new.data)
+            self._compare(self._held[where - 1], at - self.positions[where - 1], new.data)
             at, new = self._cut_front(new, at, end - at)
-        while where < len(self._keys) and new.size:
-            room = self._keys[where] - at
+        while where < len(self.positions) and new.size:
+            room = self.positions[where] - at
             if new.size <= room:
                 break
             if room > 0:
@@ -195,7 +189,7 @@ class Waiting:
             self._mark_fin(where, at, new)
 
     def _end(self, where: int) -> int:
-        return self._keys[where] + self._held[where].size
+        return self.positions[where] + self._held[where].size
 
     def _count(self, held: Held | HeldRun, sign: int) -> None:
         if isinstance(held, HeldRun):
@@ -206,21 +200,21 @@ class Waiting:
             self.segments += sign
 
     def _insert(self, where: int, at: int, held: Held | HeldRun) -> None:
-        self._keys.insert(where, at)
+        self.positions.insert(where, at)
         self._held.insert(where, held)
         self._count(held, 1)
 
     def _take_apart(self, begin: int, end: int) -> None:
         """Runs that overlap these positions become segments again."""
-        where = max(bisect_left(self._keys, begin) - 1, 0)
-        while where < len(self._keys) and self._keys[where] < end:
+        where = max(bisect_left(self.positions, begin) - 1, 0)
+        while where < len(self.positions) and self.positions[where] < end:
             run = self._held[where]
             if isinstance(run, HeldRun) and begin < self._end(where):
-                keys, at = [], self._keys[where]
+                keys, at = [], self.positions[where]
                 for part in run.parts:
                     keys.append(at)
                     at += len(part.data) + part.missing
-                self._keys[where : where + 1] = keys
+                self.positions[where : where + 1] = keys
                 self._held[where : where + 1] = [
                     Held(p.data, p.missing, fin=False, carrier=p.carrier, ts=p.ts, ack=p.ack)
                     for p in run.parts
@@ -247,5 +241,5 @@ class Waiting:
         last = self._held[where - 1] if where else None
         if before == at and isinstance(last, Held):
             last.fin = True
-        elif before < at and not (where < len(self._keys) and self._keys[where] == at):
+        elif before < at and not (where < len(self.positions) and self.positions[where] == at):
             self._insert(where, at, new)
