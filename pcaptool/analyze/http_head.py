@@ -12,6 +12,7 @@ A head is handed over whole, from its first byte to its empty line; finding that
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -53,6 +54,44 @@ _REMEMBERED_BYTES = 2048
 
 Field = tuple[bytes, bytes]
 
+# Request lines that llhttp takes in any case: what it thinks of such a head depends on what stands behind the line.
+_PLAIN_LINE = re.compile(rb"[A-Z]+ /[\w./~%&=+,;:@!-]*(?:\?[\w./~%&=+,;:@!-]*)? HTTP/1\.[01]\r")
+
+
+class Fields(list[Field]):
+    """Header fields as they were sent, and what is asked of them again and again. Not changed once made.
+
+    Attributes
+    ----------
+    firsts : dict
+        First value of each name, in lower case.
+
+    Examples
+    --------
+    >>> fields = Fields([(b"Host", b"x"), (b"A", b"1"), (b"a", b"2")])
+    >>> fields.firsts[b"a"], fields.repeat, fields.texts[0]
+    (b'1', True, ['Host', 'A', 'a'])
+    """
+
+    __slots__ = ("_texts", "firsts")
+
+    def __init__(self, fields: Iterable[Field] = ()) -> None:
+        super().__init__(fields)
+        self.firsts = {key.lower(): value for key, value in reversed(self)}
+        self._texts: tuple[list[str], list[str]] | None = None
+
+    @property
+    def repeat(self) -> bool:
+        """Whether a name comes twice."""
+        return len(self.firsts) < len(self)
+
+    @property
+    def texts(self) -> tuple[list[str], list[str]]:
+        """Names and values as text; not to be changed."""
+        if self._texts is None:
+            self._texts = [text(key) for key, _ in self], [text(value) for _, value in self]
+        return self._texts
+
 
 class Framing(Enum):
     """How a body ends (RFC 9112 section 6.3)."""
@@ -70,33 +109,23 @@ class _Head:
     """What both kinds of heads have. Not changed once it is parsed: equal heads may be one object."""
 
     version: str
-    fields: list[Field] = field(default_factory=list)
+    fields: Fields = field(default_factory=Fields)
     size: int = 0
     trouble: str | None = None
-    # What is asked of heads again and again: the first value of each name in lower case; names and values as text.
-    _firsts: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
-    _texts: tuple[list[str], list[str]] | None = field(default=None, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self._firsts = {key.lower(): value for key, value in reversed(self.fields)}
 
     def values(self, name: bytes) -> list[bytes]:
         """Values of all fields of a name, given in lower case."""
-        if name not in self._firsts:
+        first = self.fields.firsts.get(name)
+        if first is None:
             return []
+        if not self.fields.repeat:
+            return [first]
         return [value for key, value in self.fields if key.lower() == name]
 
     def first(self, name: bytes) -> str | None:
         """First value of a field, as text."""
-        value = self._firsts.get(name)
+        value = self.fields.firsts.get(name)
         return None if value is None else text(value)
-
-    @property
-    def names_and_values(self) -> tuple[list[str], list[str]]:
-        """All fields as text; not to be changed."""
-        if self._texts is None:
-            self._texts = [text(key) for key, _ in self.fields], [text(value) for _, value in self.fields]
-        return self._texts
 
 
 @dataclass(slots=True)
@@ -107,7 +136,7 @@ class RequestHead(_Head):
     ----------
     version : str
         As in "1.1".
-    fields : list of (bytes, bytes)
+    fields : Fields
         Names as sent, values without the white space around them.
     size : int
         Bytes, from the first of the request line to the last of the empty line.
@@ -194,7 +223,7 @@ class _Collector:
         self.fields.append((name, value.rstrip(b" \t")))
 
 
-def _fields(parser_class: Any, raw: bytes) -> tuple[list[Field], str | None]:
+def _fields(parser_class: Any, raw: bytes) -> tuple[Fields, str | None]:
     """Header fields by llhttp: strictly, then leniently, then by lines; and why not strictly."""
     trouble: str | None = None
     for lenient in (False, True):
@@ -209,8 +238,13 @@ def _fields(parser_class: Any, raw: bytes) -> tuple[list[Field], str | None]:
         except httptools.HttpParserError as error:
             trouble = trouble or str(error)
             continue
-        return seen.fields, trouble
-    return _fields_by_line(raw), trouble
+        return Fields(seen.fields), trouble
+    return Fields(_fields_by_line(raw)), trouble
+
+
+@lru_cache(1024)
+def _fields_behind(line: bytes, rest: bytes) -> tuple[Fields, str | None]:
+    return _fields(httptools.HttpRequestParser, line + rest)
 
 
 def _fields_by_line(raw: bytes) -> list[Field]:
@@ -238,13 +272,17 @@ def parse_request(raw: bytes) -> RequestHead | None:
 
 
 def _request(raw: bytes) -> RequestHead | None:
-    line = _request_line(raw.partition(b"\n")[0])
+    first, _, rest = raw.partition(b"\n")
+    line = _request_line(first)
     if line is None:
         return None
     method, target, version = line
-    # llhttp knows a fixed list of methods; any token is one (RFC 9110 section 9.1). CONNECT alone has another target.
-    known = raw if method == b"CONNECT" else b"GET" + raw[len(method) :]
-    fields, trouble = _fields(httptools.HttpRequestParser, known)
+    if method != b"CONNECT" and len(rest) <= _REMEMBERED_BYTES and _PLAIN_LINE.fullmatch(first):
+        fields, trouble = _fields_behind(b"GET / HTTP/%s\r\n" % version.encode(), rest)
+    else:
+        # llhttp knows a fixed list of methods; any token is one (RFC 9110 section 9.1). CONNECT has another target.
+        known = raw if method == b"CONNECT" else b"GET" + raw[len(method) :]
+        fields, trouble = _fields(httptools.HttpRequestParser, known)
     return RequestHead(version, fields, len(raw), trouble, text(method), text(target))
 
 
@@ -269,11 +307,14 @@ def _response(raw: bytes) -> ResponseHead | None:
     return ResponseHead(version.decode(), fields, len(raw), trouble, int(status))
 
 
-# Heads repeat: clients ask with the same fields again and again, servers answer within the same second.
+# Heads repeat, and so does what stands behind request lines: clients ask with the same fields again and again, servers
+# answer within the same second.
 _request_again, _response_again = lru_cache(1024)(_request), lru_cache(1024)(_response)
 
 
 def _codings(head: _Head) -> list[bytes]:
+    if b"transfer-encoding" not in head.fields.firsts:
+        return []
     return [
         c.strip().lower()
         for value in head.values(b"transfer-encoding")
@@ -284,6 +325,11 @@ def _codings(head: _Head) -> list[bytes]:
 
 def _length(head: _Head) -> int | None:
     """Content-Length, None where there is none, -1 where it cannot be trusted."""
+    value = head.fields.firsts.get(b"content-length")
+    if value is None:
+        return None
+    if value.isdigit() and len(value) <= 18 and not head.fields.repeat:
+        return int(value)
     given = {part.strip() for value in head.values(b"content-length") for part in value.split(b",")}
     if not given:
         return None

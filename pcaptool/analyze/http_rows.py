@@ -23,8 +23,8 @@ _NO_HEAD = RequestHead("")
 
 # Values of requests or of responses: column's suffix to how they are found in messages.
 _OF_MESSAGES: dict[str, Callable[[list[Message]], list[Any]]] = {
-    "header_names": lambda all_: [m.head.names_and_values[0] if m.head else [] for m in all_],
-    "header_values": lambda all_: [m.head.names_and_values[1] if m.head else [] for m in all_],
+    "header_names": lambda all_: [m.head.fields.texts[0] if m.head else [] for m in all_],
+    "header_values": lambda all_: [m.head.fields.texts[1] if m.head else [] for m in all_],
     "trailer_names": lambda all_: [[text(key) for key, _ in m.trailers] for m in all_],
     "trailer_values": lambda all_: [[text(value) for _, value in m.trailers] for m in all_],
     "head_bytes": lambda all_: [m.head.size if m.head else 0 for m in all_],

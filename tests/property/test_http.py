@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import httptools
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pcaptool.analyze.http_head import _fields, parse_request
 from pcaptool.analyze.http_pairing import HttpConnection
 from pcaptool.analyze.http_rows import exchange_columns
 
@@ -183,3 +185,38 @@ def test_garbage_never_raises(moves):
     found += connection.take_all()
     exchange_columns([(0, exchange) for exchange in found])
     assert len({exchange.number for exchange in found}) == len(found)
+
+
+LINES = st.one_of(
+    st.builds(
+        "{} {} HTTP/1.{}{}".format,
+        st.sampled_from(["GET", "POST", "PROPFIND", "A", "CONNECT", "OPTIONS"]),
+        st.one_of(
+            st.text("/aZ0._~%&=+,;:@!-?", max_size=12).map(lambda path: "/" + path),
+            st.sampled_from(["*", "http://h/a?b=c", "/a b", "/?a?b", "/#", "h:443", "/\u00e4", "/[x]"]),
+        ),
+        st.sampled_from("01"),
+        st.sampled_from(["\r", "", " \r"]),
+    )
+)
+BLOCKS = st.lists(
+    st.sampled_from(
+        ["Host: x", "host: y", "Content-Length: 3", "Content-Length: 03, 3", "Transfer-Encoding: chunked",
+         "Bad name: 1", "A:\tb ", " folded", "Upgrade: h2c", "Connection: Upgrade", "nothing", "X: \u00e4\x01"]
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(LINES, BLOCKS, st.sampled_from(["\r\n", "\n"]))
+@settings(max_examples=600)
+def test_what_stands_behind_a_plain_request_line_is_read_as_with_it(line, block, end):
+    """Fields that are remembered without their request line are those that llhttp finds with it."""
+    raw = (line + "\n" + "".join(field + end for field in block) + end).encode()
+    head = parse_request(raw)
+    if head is None:
+        return
+    method = head.method.encode()
+    known = raw if method == b"CONNECT" else b"GET" + raw[len(method) :]
+    assert (head.fields, head.trouble) == _fields(httptools.HttpRequestParser, known)
+    assert head.values(b"host") == [value for name, value in head.fields if name.lower() == b"host"]
