@@ -54,7 +54,6 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
     sk.snd_una = ack
     if event.advanced:
         sk.retransmits = 0
-        sk.neighbour_confirmed = True
     sk.probes_out = 0
     sk.last_ack_jiffies = sk.host.jiffies.at(sk.host.now_ns)
     if header.flags & TcpFlag.CWR:
@@ -84,6 +83,8 @@ def tcp_ack(sk: TcpSock, skb: SkBuff, seq: int) -> Step:
             resend = recovery.alert(sk, event, count, _echoed(skb))
     if event.rearm:
         sk.host.tcp.set_transmit_timer(sk)
+    # sk_dst_confirm: whoever makes progress, or sends duplicates, is there.
+    sk.neighbour_confirmed |= event.data_acked or event.data_sacked or not event.not_dup
     rate.finish(sk, event.rate, sk.delivered - delivered, sk.lost - lost, reneged=reneged)
     recovery.cong_control(sk, event)
     if resend:

@@ -137,6 +137,7 @@ def sync_mss(sk: TcpSock) -> None:
 def init_transfer(sk: TcpSock, *, handshake_repeats: int) -> None:
     """tcp_init_transfer: buffers, congestion control and windows of a connection that begins."""
     settings = sk.host.settings
+    sk.neighbour_confirmed = True  # tcp_init_metrics
     # One SYN or SYN-ACK may be repeated; after more the path is taken to be crowded (RFC 6298 section 5.7).
     sk.snd_cwnd = 1 if handshake_repeats > 1 else settings.initial_cwnd
     sk.snd_cwnd_stamp_jiffies = sk.host.jiffies.at(sk.host.now_ns)
