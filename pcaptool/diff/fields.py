@@ -2,7 +2,8 @@
 
 Knows: which column of which report table is a field of which layer.
 Must not know: how rules decide, or how packets were aligned.
-Names are `table.column`, with `#2` and `#3` those of the second and third IP header; `tcp.seq`, `tcp.ack` and the SACK
+Names are `table.column`, with `#2` and `#3` those of the second and third IP header, and `#2` those of the link header
+inside a tunnel; `tcp.seq`, `tcp.ack` and the SACK
 edges are the relative numbers that `units` adds.
 """
 
@@ -56,6 +57,7 @@ _PSEUDO = (
     "ip.src",
     "ip.dst",
     *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")),
+    *(f"link.{c}{LATER[0]}" for c in ("src", "dst", "type", "vlan_id")),
     "payload",
     "payload.bytes",
 )
@@ -153,7 +155,24 @@ def _of_later(number: str) -> tuple[ComparedField, ...]:
     )  # fmt: skip
 
 
-FIELDS = (*_fields(), *(item for number in LATER for item in _of_later(number)))
+def _of_inner_link() -> tuple[ComparedField, ...]:
+    """What the link header inside a tunnel says.
+
+    Where the frame in front has no tag, `link.vlan_id` is the inner one already (the outermost there is).
+    """
+    wanted = {
+        "link.src": (),
+        "link.dst": (),
+        "link.type": ("ip.version#2",),
+        "link.vlan_id": ("link.vlan_id",),
+    }
+    return tuple(
+        replace(item, name=item.name + LATER[0], follows=wanted[item.name])
+        for item in _fields() if item.name in wanted
+    )  # fmt: skip
+
+
+FIELDS = (*_fields(), *_of_inner_link(), *(item for number in LATER for item in _of_later(number)))
 
 
 def _turn(item: ComparedField) -> int:

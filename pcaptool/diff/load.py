@@ -21,6 +21,7 @@ from pcaptool.decode.decoder import Decoder
 from pcaptool.diff import print_kernel
 from pcaptool.diff.arrays import Ints
 from pcaptool.diff.fingerprint import UDP_HEADER_BYTES, fingerprint, mask_udp_header, masked_prints
+from pcaptool.diff.inner_link import inner_links
 from pcaptool.diff.side import EXCHANGES, PRINTS_SCHEMA, TABLES_READ, Side
 from pcaptool.diff.stage_times import COLUMNS
 from pcaptool.diff.units import columns_read
@@ -108,12 +109,14 @@ def _capture(path: Path, engine: Engine) -> Side:
     analyses: list[Analysis] = [entry.make(engine) for entry in wanted(select((*TABLES_READ, EXCHANGES)))]
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in (*TABLES_READ, EXCHANGES)}
     prints: list[pl.DataFrame] = []
+    inner: list[pl.DataFrame] = []
     kernel = engine.flat(print_kernel.__name__, "prints")
     with open_capture(path, engine) as capture:
         for batch in Decoder(engine).batches(capture):
             done = [analysis.feed(batch) for analysis in analyses]
             kept(parts, [batch.tables, *done])
             prints.append(prints_of(batch, kernel))
+            inner.append(inner_links(batch))
         kept(parts, [analysis.finish() for analysis in analyses])
         notes = [str(capture.cut)] if capture.cut is not None else []
     frames = {name: pl.concat(found) for name, found in parts.items() if found}
@@ -126,7 +129,13 @@ def _capture(path: Path, engine: Engine) -> Side:
 
     known = path.is_file()
     return Side(
-        str(path), frames, whole, notes, reread if known else None, stages_beside(path) if known else None
+        str(path),
+        frames,
+        whole,
+        notes,
+        reread if known else None,
+        stages_beside(path) if known else None,
+        pl.concat(inner) if inner else None,
     )
 
 

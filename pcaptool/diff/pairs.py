@@ -28,7 +28,7 @@ KNOWN_LINKS: dict[str, type[pl.DataType]] = {
     "len": pl.Int64,
 }
 
-_MACS = ("link.src", "link.dst", "arp.src_hw_mac", "arp.dst_hw_mac")
+_MACS = ("link.src", "link.dst", "link.src#2", "link.dst#2", "arp.src_hw_mac", "arp.dst_hw_mac")
 _ADDRESSES = (
     "ip.src", "ip.dst", *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")), "arp.src_proto_ipv4",
     "arp.dst_proto_ipv4",

@@ -47,6 +47,8 @@ class Side:
         Captured bytes of some packets by number; None where the capture cannot be read once more.
     stages : polars.DataFrame or None
         The `stages` table of the run that it was captured in, where there is one.
+    inner : polars.DataFrame or None
+        Link headers inside tunnels, as `inner_link` finds them; None where the bytes are not at hand.
     """
 
     name: str
@@ -55,13 +57,14 @@ class Side:
     notes: list[str] = field(default_factory=list)
     reread: Callable[[list[int]], dict[int, bytes]] | None = None
     stages: pl.DataFrame | None = None
+    inner: pl.DataFrame | None = None
 
     def lean(self) -> Side:
         """The same without its tables: what is still asked once units are made."""
         kept = {"packets": self.frames["packets"].select("n")}
         if EXCHANGES in self.frames:
             kept[EXCHANGES] = self.frames[EXCHANGES]
-        return replace(self, frames=kept, prints=None)
+        return replace(self, frames=kept, prints=None, inner=None)
 
     @property
     def packets(self) -> int:

@@ -3,7 +3,7 @@
 Knows: how the report's tables join by packet number; sequence arithmetic over a whole direction (RFC 9293
 3.4). Must not know: the other side.
 Leaves out: headers behind the third IP header of a packet (the three outermost `ip` rows and the packet's first
-`tcp` or `udp` row are compared).
+`tcp` or `udp` row are compared), link headers behind the second (the one in front, and the one inside a tunnel).
 Complexity: a few sorted joins and cumulative sums, O(n log n) in packets.
 """
 
@@ -38,8 +38,9 @@ _READ = _ALSO | {f.name for f in FIELDS} | {f.column for f in FIELDS}
 # Texts of few different values that are only compared: held as numbers. `pairs.View` makes texts
 # of them again.
 _NUMBERED = (
-    "link.kind", "link.src", "link.dst", "arp.src_hw_mac", "arp.src_proto_ipv4", "arp.dst_hw_mac",
-    "arp.dst_proto_ipv4", "ip.src", "ip.dst", *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")),
+    "link.kind", "link.src", "link.dst", "link.src#2", "link.dst#2", "arp.src_hw_mac", "arp.src_proto_ipv4",
+    "arp.dst_hw_mac", "arp.dst_proto_ipv4", "ip.src", "ip.dst",
+    *(f"ip.{end}{n}" for n in LATER for end in ("src", "dst")),
 )  # fmt: skip
 _FIN, _SYN, _RST, _ACK = 0x001, 0x002, 0x004, 0x010
 _EMPTY: dict[str, Any] = {
@@ -76,6 +77,9 @@ def units_of(side: Side) -> pl.DataFrame:
     for table in (LINK, ARP, IP, TCP, UDP):
         units = units.join(_one_row_a_packet(side, table), on="n", how="left", maintain_order="left")
     units = _with_later(units, side)
+    if side.inner is not None and side.inner.height:
+        named = side.inner.rename({c: f"link.{c}#2" for c in side.inner.columns if c != "n"})
+        units = units.join(named, on="n", how="left", maintain_order="left")
     prints = side.prints if side.prints is not None else pl.DataFrame(schema=PRINTS_SCHEMA)
     units = units.join(prints, on="n", how="left", maintain_order="left")
     in_flow = pl.col("flow").is_not_null()
@@ -157,7 +161,7 @@ def _with_later(units: pl.DataFrame, side: Side) -> pl.DataFrame:
         later = _one_row_a_packet(replace(side, frames={IP.name: some}), IP).with_columns(
             _checksum_state(IP.name)
         )
-        wanted = [f.column or f.name for f in FIELDS if f.name.endswith(number)]
+        wanted = [f.column or f.name for f in FIELDS if f.name.startswith("ip.") and f.name.endswith(number)]
         named = later.select("n", **{column: pl.col(plain_name(column)) for column in wanted})
         units = units.join(named, on="n", how="left", maintain_order="left")
     return units

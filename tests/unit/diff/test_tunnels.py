@@ -1,4 +1,4 @@
-"""Tunnels: the inner IP headers are compared like the first, each known change at its packet and nothing else."""
+"""Tunnels: the inner IP and link headers are compared like the first, each known change at its packet, nothing else."""
 
 from __future__ import annotations
 
@@ -126,3 +126,104 @@ def test_a_tunnel_against_none_has_the_columns_of_both(tmp_path):
     assert found.differences.filter(field="ip.ttl#2").select("value_a", "value_b").unique().rows() == [
         ("64", "-")
     ]
+
+
+INNER = bytes.fromhex("0200000000aa0200000000bb")
+OUTER = {0: (NEAR, FAR), 1: (FAR, NEAR)}
+
+
+def turned(link, way):
+    return link if way == 0 else link[6:] + link[:6]
+
+
+def datagram(way, port, data):
+    udp = struct.pack(">HHHH", 40000, port, 8 + len(data), 0) + data
+    return ip(*OUTER[way], 17, udp, ident=100)
+
+
+def bridged_vxlan(way, frame):
+    return datagram(way, 4789, bytes.fromhex("0800000000000700") + frame)
+
+
+def bridged_geneve(way, frame):
+    return datagram(way, 6081, bytes.fromhex("0240655800000700") + b"\x01\x02\x03\x01abcd" + frame)
+
+
+def bridged_gre(way, frame):
+    return ip(*OUTER[way], 47, bytes.fromhex("2000655800000007") + frame, ident=100)
+
+
+def bridged_gre_in_udp(way, frame):
+    return datagram(way, 4754, bytes.fromhex("00006558") + frame)
+
+
+BRIDGES = [bridged_vxlan, bridged_geneve, bridged_gre, bridged_gre_in_udp]
+LINKS = {
+    "link.src#2": (INNER[:6] + bytes.fromhex("0200000000cc"), b"", "rewritten"),
+    "link.dst#2": (bytes.fromhex("0200000000cc") + INNER[6:], b"", "rewritten"),
+    # The column of the outermost tag: where there is none in front, it is the inner one.
+    "link.vlan_id": (INNER, bytes.fromhex("81000005"), "other-link"),
+}
+
+
+def bridge(path, tunnel, link=INNER, tag=b"", *, everywhere=False):
+    """One conversation whose frames are in a tunnel; of packet `CHANGED`, or all, the inner link header is another."""
+
+    def framed(way, inner):
+        nonlocal n
+        n += 1
+        mine, mark = (link, tag) if everywhere or n == CHANGED else (INNER, b"")
+        return tunnel(way, turned(mine, way) + mark + b"\x08\0" + inner)
+
+    n = 0
+    return capture(path, framed)
+
+
+@pytest.mark.parametrize("tunnel", BRIDGES)
+@pytest.mark.parametrize("relation", ["model", "path", "exact"])
+@pytest.mark.parametrize("field", LINKS)
+def test_a_change_of_the_inner_link_header_is_found(tmp_path, tunnel, relation, field):
+    link, tag, cause = LINKS[field]
+    a, b = bridge(tmp_path / "a.pcap", tunnel), bridge(tmp_path / "b.pcap", tunnel, link, tag)
+    assert diff(a, a, relation=relation).exit_code == 0
+    found = diff(a, b, relation=relation).differences.filter(layer="link")
+    assert found.select("field", "n_a", "n_b", "cause").rows() == [(field, CHANGED, CHANGED, cause)]
+
+
+@pytest.mark.parametrize("relation", ["model", "path", "exact"])
+def test_an_inner_vlan_behind_an_outer_one(tmp_path, monkeypatch, relation):
+    monkeypatch.setitem(globals(), "LINK", LINK + bytes.fromhex("81000009"))
+    a = bridge(tmp_path / "a.pcap", bridged_vxlan, tag=bytes.fromhex("81000004"))
+    b = bridge(tmp_path / "b.pcap", bridged_vxlan, tag=bytes.fromhex("81000005"))
+    found = diff(a, b, relation=relation).differences
+    assert found.select("field", "n_a", "n_b", "value_a", "value_b").rows() == [
+        ("link.vlan_id#2", CHANGED, CHANGED, "4", "5")
+    ]
+
+
+@pytest.mark.parametrize("tunnel", BRIDGES)
+def test_inner_link_addresses_may_stand_for_others_throughout(tmp_path, tunnel):
+    a = bridge(tmp_path / "a.pcap", tunnel)
+    b = bridge(tmp_path / "b.pcap", tunnel, bytes.fromhex("0200000000dd0200000000ee"), everywhere=True)
+    assert diff(a, b, relation="path").exit_code == 0
+    raw = diff(a, b, relation="exact")
+    assert set(raw.differences["field"]) == {"link.src#2", "link.dst#2"}
+    assert raw.differences.filter(field="link.src#2", n_a=1).select("value_a", "value_b").rows() == [
+        ("02:00:00:00:00:bb", "02:00:00:00:00:ee")
+    ]
+
+
+def test_a_frame_that_was_cut_inside_its_inner_link_header_has_none(tmp_path):
+    a = bridge(tmp_path / "a.pcap", bridged_vxlan)
+    data = a.read_bytes()
+    out, at = [data[:24]], 24
+    while at < len(data):
+        sec, frac, size, length = struct.unpack_from("<IIII", data, at)
+        out.append(
+            struct.pack("<IIII", sec, frac, 14 + 20 + 8 + 8 + 13, length) + data[at + 16 : at + 16 + 63]
+        )
+        at += 16 + size
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(b"".join(out))
+    assert diff(cut, cut, relation="exact").exit_code == 0
+    assert "link.src#2" not in {f.name for layer in diff(cut, cut).layers for f in layer.fields}
