@@ -12,6 +12,7 @@ import polars as pl
 from pcaptool.diff.align import HOW, Alignment
 from pcaptool.diff.flows import WEAK
 from pcaptool.diff.prepare import Prepared
+from pcaptool.diff.recognise import count_text
 from pcaptool.diff.result import Diff
 from pcaptool.diff.segments import Run
 from pcaptool.diff.side import Side
@@ -79,8 +80,9 @@ def strangers(a: Side, b: Side, relation: str, ready: Prepared) -> Diff:
     """The answer where nothing is in common."""
     matched, lone = ready.flows.matched.height, ready.flows.lone
     flows = [matched + one.height for one in lone]
+    first = f"{count_text(ready.whole_a.height, 'packet')} in {count_text(flows[0], 'flow')}"
     verdict = (
-        f"Nothing in common: A has {ready.whole_a.height} packets in {flows[0]} flows, B has"
+        f"Nothing in common: A has {first}, B has"
         f" {ready.whole_b.height} in {flows[1]}, and no flow of one says what a flow of the other says."
     )
     return Diff(relation, 1, verdict, a.name, b.name, differing=1)

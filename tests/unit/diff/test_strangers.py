@@ -45,3 +45,9 @@ def test_no_packets(capture):
     empty, full = capture("a.pcap", USB, []), capture("b.pcap", USB, [b"abcd"])
     assert diff(empty, empty).exit_code == 2
     assert diff(empty, full).exit_code == 1
+
+
+def test_one_packet_is_one_packet(capture):
+    a = capture("a.pcap", RADIO, [b"\x80" + bytes(40)])
+    b = capture("b.pcap", USB, [bytes([i]) * 40 for i in range(9)])
+    assert diff(a, b).verdict.startswith("Nothing in common: A has 1 packet in 0 flows, B has 9 in 0,")
