@@ -5,9 +5,10 @@ and what TCP analysis costs beside decoding.
 
 On the benchmark's full-size capture (`analyze.make_capture`: downloads of 1 MiB over HTTP, one a connection). Programs
 take turns, a ratio is the median over the runs of (their time / ours) of one run; one run of ours before them warms
-the caches. What the capture does not have (DNS, TLS) costs what finding that out costs. What an analysis costs is the
-processor time of one thread in this process, batch by batch, decoding and analysis in turns: other programs on the
-machine make it less exact, not longer. Writes the section `streams` of reports/benchmarks.md.
+the caches. What the capture does not have (DNS, TLS) costs what finding that out costs. A second capture holds nothing
+but small exchanges. What an analysis costs is the processor time of one thread in this process, batch by batch,
+decoding and analysis in turns: other programs on the machine make it less exact, not longer. Writes the section
+`streams` of reports/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pcaptool.decode.decoder import DECODED, Decoder
 from pcaptool.engine import Engine
 from pcaptool.file.reader import open_capture
 from tests.bench.analyze import REPORT, make_capture, run, warm, write_sections
+from tests.bench.small_exchanges import make_small_exchanges
 
 FIELDS = [
     "frame.number",
@@ -39,6 +41,7 @@ FIELDS = [
 ]
 GOALS = {("http", "tshark -Y http -T fields"): "20", ("http", "tcpflow"): "1"}
 
+SMALL = 30_000  # exchanges
 
 # What the flow analysis is asked for: column by column more of it runs.
 ANALYSED = {
@@ -95,42 +98,42 @@ def analysis_costs(capture: Path, runs: int) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Time all programs, write the section."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--runs", type=int, default=3)
-    options.add_argument("--packets", type=int, default=1_000_000)
-    options.add_argument("--report", type=Path, default=REPORT)
-    chosen = options.parse_args()
-    ours = {
-        "http": "http", "http and timings": "http,timings", "dns": "dns", "tls": "tls", "flows": "flows",
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
-        capture = str(Path(folder) / "bench.pcap")
-        make_capture(Path(capture), chosen.packets, 262_144)
+def timed(
+    capture: Path, tables: dict[str, str], runs: int, folder: Path, goals: dict[tuple[str, str], str]
+) -> list[str]:
+    """Rows of a table: analyze's tables of a capture against tshark and tcpflow, in turns."""
 
-        def analyze(tables: str) -> list[str]:
-            program = [sys.executable, "-m", "pcaptool.cli.main", "analyze", capture, "-q"]
-            return [*program, "-o", f"{folder}/report", "--tables", tables]
+    def analyze(names: str) -> list[str]:
+        program = [sys.executable, "-m", "pcaptool.cli.main", "analyze", str(capture), "-q"]
+        return [*program, "-o", f"{folder}/report", "--tables", names]
 
-        fields = [word for name in FIELDS for word in ("-e", name)]
-        commands = {name: analyze(tables) for name, tables in ours.items()}
-        theirs = {
-            "tshark -Y http -T fields": ["tshark", "-n", "-r", capture, "-Y", "http", "-T", "fields", *fields]
-        }
-        if shutil.which("tcpflow"):
-            theirs["tcpflow"] = ["tcpflow", "-q", "-r", capture, "-o", f"{folder}/flows"]
-        costs = analysis_costs(Path(capture), max(chosen.runs, 3))
-        run(commands["http and timings"])
-        seconds: dict[str, list[float]] = {name: [] for name in (*commands, *theirs)}
-        cpu: dict[str, list[float]] = {name: [] for name in seconds}
-        for _ in range(chosen.runs):
-            for name, command in (commands | theirs).items():
-                warm(Path(capture))
-                before = cpu_seconds()
-                seconds[name].append(run(command)[0])
-                cpu[name].append(cpu_seconds() - before)
-                shutil.rmtree(f"{folder}/flows", ignore_errors=True)
+    fields = [word for name in FIELDS for word in ("-e", name)]
+    commands = {name: analyze(names) for name, names in tables.items()}
+    theirs = {
+        "tshark -Y http -T fields": [
+            "tshark",
+            "-n",
+            "-r",
+            str(capture),
+            "-Y",
+            "http",
+            "-T",
+            "fields",
+            *fields,
+        ]
+    }
+    if shutil.which("tcpflow"):
+        theirs["tcpflow"] = ["tcpflow", "-q", "-r", str(capture), "-o", f"{folder}/flows"]
+    run(next(iter(commands.values())))
+    seconds: dict[str, list[float]] = {name: [] for name in (*commands, *theirs)}
+    cpu: dict[str, list[float]] = {name: [] for name in seconds}
+    for _ in range(runs):
+        for name, command in (commands | theirs).items():
+            warm(capture)
+            before = cpu_seconds()
+            seconds[name].append(run(command)[0])
+            cpu[name].append(cpu_seconds() - before)
+            shutil.rmtree(f"{folder}/flows", ignore_errors=True)
     lines = [
         "| ours | seconds | processor | against | seconds | processor | theirs / ours | of processor time | goal |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -148,7 +151,27 @@ def main() -> None:
             against = (
                 f"{other} | {statistics.median(seconds[other]):.2f} | {statistics.median(cpu[other]):.2f}"
             )
-            lines.append(f"{start} {against} | {wall:.1f} | {busy:.1f} | {GOALS.get((mine, other), '')} |")
+            lines.append(f"{start} {against} | {wall:.1f} | {busy:.1f} | {goals.get((mine, other), '')} |")
+    return lines
+
+
+def main() -> None:
+    """Time all programs, write the section."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--packets", type=int, default=1_000_000)
+    options.add_argument("--report", type=Path, default=REPORT)
+    chosen = options.parse_args()
+    ours = {
+        "http": "http", "http and timings": "http,timings", "dns": "dns", "tls": "tls", "flows": "flows",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="pcaptool-bench-") as folder:
+        capture, small = (Path(folder) / name for name in ("bench.pcap", "small.pcap"))
+        make_capture(capture, chosen.packets, 262_144)
+        make_small_exchanges(small, SMALL)
+        costs = analysis_costs(capture, max(chosen.runs, 3))
+        lines = timed(capture, ours, chosen.runs, Path(folder), GOALS)
+        small_lines = timed(small, {"http": "http"}, chosen.runs, Path(folder), {})
     command = shlex.join(["tests/bench/streams.py", *sys.argv[1:]])
     how = (
         f"`python {command}`: `pcaptool analyze --tables`, {chosen.packets:,} full-size packets of HTTP downloads;"
@@ -157,7 +180,8 @@ def main() -> None:
     inside = (
         "What TCP analysis costs beside decoding all layers, processor seconds of one thread in one process:"
     )
-    text = "\n".join([how, "", *lines, "", inside, "", *costs])
+    few = f"{SMALL:,} exchanges of 100 bytes, ten a connection, and nothing else (no goal is set for it):"
+    text = "\n".join([how, "", *lines, "", few, "", *small_lines, "", inside, "", *costs])
     write_sections(chosen.report, {"streams": text})
     print(text)
 
