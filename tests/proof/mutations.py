@@ -251,8 +251,8 @@ NOT_ON_PATH = frozenset({"split", "merge"})
 
 def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     """The cause that the diff must name."""
-    packets = [over_ipv4(without_pppoe(p)) for p in packets]
-    change = replace(change, packets=[over_ipv4(without_pppoe(p)) for p in change.packets])
+    packets = [bare(p) for p in packets]
+    change = replace(change, packets=[bare(p) for p in change.packets])
     if relation == "path" and (name in ON_PATH or change.n_a is None or change.n_b is None):
         return ON_PATH[name] if name in ON_PATH else cause_between(name, packets, change)
     if name in CAUSES:
@@ -268,6 +268,22 @@ def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
     if name == "duplicate" or again:
         return "retransmission"
     return "lost-data" if p.payload_bytes else "ending"
+
+
+def bare(p: Packet) -> Packet:
+    """What stands between Ethernet and IPv4 left out: labels, a PPPoE session; TCP over IPv6 as over IPv4."""
+    return over_ipv4(without_pppoe(without_labels(p)))
+
+
+def without_labels(p: Packet) -> Packet:
+    """An IP packet behind MPLS labels (RFC 3032: the last one has its S bit set) as one right behind Ethernet."""
+    at = 14
+    while p.raw[12:14] == b"\x88\x47" and at + 5 <= len(p.raw):
+        at += 4
+        if p.raw[at - 2] & 1:
+            kind = {4: b"\x08\x00", 6: b"\x86\xdd"}.get(p.raw[at] >> 4)
+            return replace(p, raw=p.raw[:12] + kind + p.raw[at:], length=p.length - at + 14) if kind else p
+    return p
 
 
 def without_pppoe(p: Packet) -> Packet:
