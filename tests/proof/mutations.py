@@ -271,13 +271,15 @@ def cause_of(name: str, packets: Packets, change: Change, relation: str) -> str:
 
 
 def bare(p: Packet) -> Packet:
-    """What stands between Ethernet and IPv4 left out: labels, a PPPoE session; TCP over IPv6 as over IPv4."""
+    """What stands between Ethernet and IPv4 left out: tags, labels, a PPPoE session; TCP over IPv6 as over IPv4."""
     return over_ipv4(without_pppoe(without_labels(p)))
 
 
 def without_labels(p: Packet) -> Packet:
-    """An IP packet behind MPLS labels (RFC 3032: the last one has its S bit set) as one right behind Ethernet."""
+    """An IP packet behind VLAN tags and MPLS labels (RFC 3032: the last has its S bit set) as one behind Ethernet."""
     at = 14
+    while p.raw[12:14] in (b"\x81\x00", b"\x88\xa8") and len(p.raw) >= 18:
+        p = replace(p, raw=p.raw[:12] + p.raw[16:], length=p.length - 4)
     while p.raw[12:14] == b"\x88\x47" and at + 5 <= len(p.raw):
         at += 4
         if p.raw[at - 2] & 1:
