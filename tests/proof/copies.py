@@ -51,10 +51,12 @@ def readdressed(packets: Packets) -> Packets:
 
 
 def reported(packets: Packets) -> Packets:
-    """Another port for each client."""
+    """Another port for each client; where both ends open the connection, neither port is one that nobody chose."""
     out = []
+    opened = {p.raw[26:34] for p in packets if p.is_tcp and p.flags & 0x12 == 0x02}
+    together = any(ends[4:] + ends[:4] in opened for ends in opened)
     for p in packets:
-        if not p.is_tcp:
+        if not p.is_tcp or together:
             out.append(p)
             continue
         raw, partial = bytearray(p.raw), is_partial(p)

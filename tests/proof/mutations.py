@@ -360,10 +360,15 @@ def from_client(packets: Packets, p: Packet) -> bool:
 
 
 def acknowledged(p: Packet, packets: Packets) -> bool:
-    """Whether its data, in sequence space, is acknowledged by the peer although no packet brings any of it."""
+    """Whether its data, in sequence space, is acknowledged by the peer although no packet brings any of it.
+
+    Of a pure ACK the timestamp is looked for instead.
+    """
     space = p.payload_bytes + bool(p.flags & 2) + bool(p.flags & 1)
-    if not space or p.flags & 4:
+    if p.flags & 4:
         return False
+    if not space:
+        return echoed(p, packets)
     start = int.from_bytes(p.raw[p.tcp_at + 4 : p.tcp_at + 8], "big")
     src, dst = ends_of(p)
     reach, acked = 0, 0
@@ -377,6 +382,20 @@ def acknowledged(p: Packet, packets: Packets) -> bool:
             ack = int.from_bytes(q.raw[q.tcp_at + 8 : q.tcp_at + 12], "big") - start
             acked = max(acked, (ack + 2**31) % 2**32 - 2**31)
     return reach <= 0 and acked >= space
+
+
+def echoed(p: Packet, packets: Packets) -> bool:
+    """Whether the peer has echoed its timestamp (RFC 7323), which no packet brings: it arrived."""
+    if p.option(8) is None:
+        return False
+    src, dst = ends_of(p)
+
+    def stamps(end: tuple[bytes, bytes], offset: int) -> set[bytes]:
+        mine = [q for q in packets if q.is_tcp and ends_of(q) == end and q.option(8) is not None]
+        return {q.raw[(q.option(8) or 0) + offset :][:4] for q in mine}
+
+    stamp = p.raw[(p.option(8) or 0) + 2 :][:4]
+    return stamp in stamps((dst, src), 6) and stamp not in stamps((src, dst), 2)
 
 
 def mistakes(name: str, packets: Packets, change: Change, found, relation: str) -> Iterator[str]:
