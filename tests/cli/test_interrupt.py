@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -13,22 +15,27 @@ import pytest
 from tests.bench.analyze import make_capture
 
 
+def without_end(pipe, capture):
+    """Write a capture's packets again and again, until nobody reads them any more."""
+    with contextlib.suppress(OSError), pipe:
+        pipe.write(capture[:24])
+        while True:
+            pipe.write(capture[24:])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
-    make_capture(tmp_path / "long.pcap", 100_000, snaplen=65535)
+    make_capture(tmp_path / "some.pcap", 20_000, snaplen=65535)
     out = tmp_path / "out"
     out.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "pcaptool.cli.main",
-        "analyze",
-        str(tmp_path / "long.pcap"),
-        "-o",
-        str(out / "r"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    command = [sys.executable, "-m", "pcaptool.cli.main", "analyze", "-", "-o", str(out / "r")]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as child:
+        writer = threading.Thread(
+            target=without_end, args=(child.stdin, (tmp_path / "some.pcap").read_bytes()), daemon=True
+        )
+        writer.start()
         deadline = time.monotonic() + 60
         while not list(out.iterdir()):
             assert time.monotonic() < deadline
@@ -36,9 +43,10 @@ def test_an_interrupted_analyze_leaves_nothing(number, code, tmp_path):
             time.sleep(0.01)
         time.sleep(0.3)
         child.send_signal(number)
-        _, error = child.communicate(timeout=60)
+        error = child.stderr.read().decode()
+        child.wait(60)
+        writer.join(60)
     assert child.returncode == code
-    assert "Traceback" not in error
     assert error == ("\npcaptool: interrupted\n" if number == signal.SIGINT else "")
     assert not list(out.iterdir())
 
