@@ -248,6 +248,18 @@ def mark_places(chosen: Any, packets: Any, marks: Any, keys: Any) -> None:
         marks[keys[k] & mask] = 1
 
 
+def where_is(keys: Any, key: int) -> int:
+    """Where a key stands among rising ones, -1 where it does not."""
+    low, high = 0, len(keys)
+    while low < high:
+        middle = (low + high) // 2
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(keys) and keys[low] == key else -1
+
+
 def marked_places(packets: Any, marks: Any, keys: Any, found: Any) -> None:
     """Which packets stand at a place whose key is among the (sorted) keys; marks only save looking there."""
     group, kind, start, end, ack = packets
@@ -258,14 +270,7 @@ def marked_places(packets: Any, marks: Any, keys: Any, found: Any) -> None:
         key = place_key(group[i], kind[i], start[i], end[i], ack[i])
         if not marks[key & mask]:
             continue
-        low, high = 0, len(keys)
-        while low < high:
-            middle = (low + high) // 2
-            if keys[middle] < key:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(keys) and keys[low] == key:
+        if where_is(keys, key) >= 0:
             found[i] = 1
 
 
@@ -337,16 +342,9 @@ def carried(packets: Any, asked: Any, keys: Any, out: Any) -> None:
             g = group[i] ^ k
             if value < 0 or not asked[g]:
                 continue
-            key = (g << 32) | value
-            low, high = 0, len(keys)
-            while low < high:
-                middle = (low + high) // 2
-                if keys[middle] < key:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < len(keys) and keys[low] == key:
-                out[k][low] += 1
+            at = where_is(keys, (g << 32) | value)
+            if at >= 0:
+                out[k][at] += 1
 
 
 def lowest(x: Any, y: Any, scale: Any, found: Any) -> None:
