@@ -32,7 +32,7 @@ class Wanted:
     ----------
     module, name : str
     kinds : str
-        What its arguments are (`engine.calls.flatten`).
+        What its arguments are (`engine.calls.kinds_of`).
     """
 
     module: str

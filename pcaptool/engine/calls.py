@@ -1,59 +1,56 @@
 """Calling a compiled kernel by its address, without numba.
 
-Knows: numba's native calling convention (`numba.core.callconv.CPUCallConv`) and how its array model is laid out:
-a function gets a place for its result, a place for its exception, and every argument taken apart into integers,
-and returns a status that is 0 or, for None, -2. Must not know: where machine code comes from.
+Knows: numba's native calling convention (`numba.core.callconv.CPUCallConv`): a function gets a place for its result, a
+place for its exception and its arguments, and returns a status that is 0 or, for None, -2. How numpy's arrays begin
+(PyArrayObject_fields, part of its binary interface). Must not know: where machine code comes from.
 
-An array becomes: memory information (none: kernels do not count references), owner (none), elements, item size,
-address, shape, strides. A tuple becomes its members, one behind the other.
+Machine code of a kernel has one argument: the address of a block of words. Of an integer the word is its value, of an
+array the address of its object, whose fields the machine code reads itself: taking a hundred arrays apart in Python,
+and handing over seven numbers of each, took longer than many a kernel did. A tuple becomes its members, one behind the
+other.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-import sys
+from array import array
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Flat", "arguments_like", "caller", "flatten"]
+__all__ = ["DATA", "DIMENSIONS", "STRIDES", "arguments_like", "caller", "flatten", "kinds_of"]
 
-# What arguments are, as text, and the integers they become.
-Flat = tuple[str, list[int]]
+# Where an array's object says where its elements, shape and strides are.
+_HEADER = object.__basicsize__
+DATA, DIMENSIONS, STRIDES = _HEADER, _HEADER + 16, _HEADER + 24
 
 _OK = (0, -2)  # RETCODE_OK, RETCODE_NONE
-_MOST_ARGUMENTS = 1_020  # ctypes' limit is 1,024
+_CONTIGUOUS, _WRITEABLE = 0x0001, 0x0400  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE
 
 
-def _address_of(array: np.ndarray[Any, Any]) -> int:
-    return int(array.__array_interface__["data"][0])
+def _check_layout() -> None:
+    probe = np.zeros((2, 3), np.int16)
+    words = [ctypes.c_void_p.from_address(id(probe) + at).value for at in (DATA, DIMENSIONS, STRIDES)]
+    shape, strides = ((ctypes.c_ssize_t * 2).from_address(word or id(probe)) for word in words[1:])
+    found = (words[0], tuple(shape), tuple(strides))
+    if found != (probe.__array_interface__["data"][0], probe.shape, probe.strides):
+        raise RuntimeError("numpy's arrays are not laid out as known: set NUMBA_DISABLE_JIT=1")
 
 
-def _address_behind_header(array: np.ndarray[Any, Any]) -> int:
-    """The first member behind the object's header (PyArrayObject_fields): six times as fast to ask for."""
-    return _ADDRESS.from_address(id(array) + object.__basicsize__).value or 0
+_check_layout()
 
 
-_ADDRESS = ctypes.c_void_p
-_PROBE = np.zeros(1)
-_address = (
-    _address_behind_header
-    if sys.implementation.name == "cpython" and _address_behind_header(_PROBE) == _address_of(_PROBE)
-    else _address_of
-)
-
-
-def flatten(args: tuple[Any, ...]) -> Flat:
+def flatten(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:
     """Take arguments apart.
 
     Returns
     -------
-    kinds : str
+    key : tuple
         Equal for arguments that the same machine code takes.
-    values : list of int
+    words : list of int
+        Valid as long as the arguments are there.
 
     Raises
     ------
@@ -62,44 +59,58 @@ def flatten(args: tuple[Any, ...]) -> Flat:
 
     Examples
     --------
-    >>> kinds, values = flatten((7, (np.zeros((2, 3), "u2"),)))
-    >>> kinds, values[:1] + values[3:5] + values[6:]
-    ('i(u2Cw2)', [7, 6, 2, 2, 3, 6, 2])
+    >>> numbers = np.zeros((2, 3), "u2")
+    >>> key, words = flatten((7, (numbers,)))
+    >>> words == [7, id(numbers)], key == flatten((8, (numbers[:1],)))[0], key == flatten((7, numbers))[0]
+    (True, True, False)
     """
-    kinds: list[str] = []
-    values: list[int] = []
-    _flatten(args, kinds, values)
-    return "".join(kinds), values
+    key: list[Any] = []
+    words: list[int] = []
+    _flatten(args, key, words)
+    return tuple(key), words
 
 
-def _flatten(args: tuple[Any, ...], kinds: list[str], values: list[int]) -> None:
+def _flatten(args: tuple[Any, ...], key: list[Any], words: list[int]) -> None:
     for value in args:
         if isinstance(value, np.ndarray):
-            flags, shape, dtype = value.flags, value.shape, value.dtype
-            kinds.append(_array_kind(dtype, flags.c_contiguous, flags.writeable, len(shape)))
-            values += (
-                0,
-                0,
-                value.size,
-                dtype.itemsize,
-                _address(value),
-                *shape,
-                *value.strides,
-            )
+            key += (value.dtype, value.flags.num & (_CONTIGUOUS | _WRITEABLE), value.ndim)
+            words.append(id(value))
         elif isinstance(value, tuple):
-            kinds.append("(")
-            _flatten(value, kinds, values)
-            kinds.append(")")
+            key.append("(")
+            _flatten(value, key, words)
+            key.append(")")
         elif isinstance(value, (int, np.integer)):
-            kinds.append("i")
-            values.append(int(value))
+            key.append("i")
+            words.append(int(value))
         else:
             raise TypeError(f"a kernel takes no {type(value).__name__}")
 
 
-@cache
-def _array_kind(dtype: np.dtype[Any], contiguous: bool, writeable: bool, axes: int) -> str:
-    return f"{dtype.str[1:]}{'C' if contiguous else 'A'}{'w' if writeable else 'r'}{axes}"
+def kinds_of(args: tuple[Any, ...]) -> str:
+    """What arguments are, as text: equal where `flatten` gives equal keys.
+
+    Raises
+    ------
+    TypeError
+        As there.
+
+    Examples
+    --------
+    >>> kinds_of((7, (np.zeros((2, 3), "u2"),)))
+    'i(u2Cw2)'
+    """
+    return "".join(map(_kind, args))
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        order = "C" if value.flags.c_contiguous else "A"
+        return f"{value.dtype.str[1:]}{order}{'w' if value.flags.writeable else 'r'}{value.ndim}"
+    if isinstance(value, tuple):
+        return f"({kinds_of(value)})"
+    if isinstance(value, (int, np.integer)):
+        return "i"
+    raise TypeError(f"a kernel takes no {type(value).__name__}")
 
 
 # A letter for an integer, a parenthesis, or an array: kind and size of its elements, order, access, axes.
@@ -154,33 +165,24 @@ def _empty(dtype: str, order: str, access: str, axes: int) -> np.ndarray[Any, An
     return array
 
 
-def caller(address: int, count: int, owner: Any) -> Callable[[list[int]], int]:
+def caller(address: int, owner: Any) -> Callable[[list[int]], int]:
     """A function of flattened arguments.
 
     Parameters
     ----------
     address : int
         Of the machine code.
-    count : int
-        Flattened arguments it takes.
     owner : object
         Kept as long as the function: what holds the machine code in memory.
-
-    Raises
-    ------
-    ValueError
-        More arguments than can be passed.
     """
-    if count > _MOST_ARGUMENTS:
-        raise ValueError(f"{count} arguments")
-    pointers = (ctypes.c_void_p, ctypes.c_void_p)
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *[ctypes.c_int64] * count)(address)
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(address)
 
-    def call(values: list[int], _owner: Any = owner) -> int:
-        result, fault = ctypes.c_int64(0), ctypes.c_void_p()  # of its own: kernels run in several threads
-        status = function(ctypes.addressof(result), ctypes.addressof(fault), *values)
+    def call(words: list[int], _owner: Any = owner) -> int:
+        block = array("q", (0, 0, *words))  # of its own: kernels run in several threads
+        here = block.buffer_info()[0]
+        status = function(here, here + 8, here + 16)
         if status not in _OK:
             raise ArithmeticError(f"a kernel failed with status {status}")
-        return result.value
+        return block[0]
 
     return call

@@ -3,7 +3,8 @@
 Knows: numba. Imported only when something is to be compiled. Must not know: where machine code is kept.
 A kernel module is executed a second time under another name; its functions are compiled, and names that it
 imported from other kernel modules are replaced by their compiled forms.
-Functions get no wrappers for Python: these cost half the time of compiling, and `engine.calls` needs none.
+Functions get no wrappers for Python: these cost half the time of compiling. What calls them from outside, as
+`engine.calls` does, is made by `engine.compiled_entry`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from functools import cache
 from typing import Any
 
 import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.compiler_lock import global_compiler_lock
@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from pcaptool.engine import loads, sources
+from pcaptool.engine.compiled_entry import entry
 from pcaptool.engine.compiled_system import C_FUNCTIONS
 from pcaptool.engine.compiled_system import PRIMITIVES as _SYSTEM
 from pcaptool.engine.undisturbed import nothing_collected, signals_kept
@@ -209,8 +210,8 @@ def compile_kernel(module: str, name: str, args: tuple[Any, ...]) -> MachineCode
     TypeError
         It returns something else than an integer or nothing.
     """
-    dispatcher = getattr(compiled_module(module), name)
-    kinds = tuple(_type(value) for value in args)
+    dispatcher = numba.njit(**_OPTIONS)(entry(getattr(compiled_module(module), name), args))
+    kinds = (types.int64,)
     with _indices_from_the_front(), nothing_collected(), signals_kept():
         dispatcher.compile(kinds)
     made = dispatcher.overloads[kinds]
@@ -244,17 +245,6 @@ def _indices_from_the_front() -> Iterator[None]:
                 del module.fix_integer_index
             else:
                 module.fix_integer_index = before
-
-
-def _type(value: Any) -> Any:
-    """As `engine.calls.flatten` takes it apart."""
-    if isinstance(value, np.ndarray):
-        order = "C" if value.flags.c_contiguous else "A"
-        readonly = not value.flags.writeable
-        return _numba.Array(numba.from_dtype(value.dtype), value.ndim, order, readonly=readonly)
-    if isinstance(value, tuple):
-        return _numba.BaseTuple.from_types(tuple(_type(member) for member in value))
-    return types.int64
 
 
 def _object(library: Any) -> bytes | None:

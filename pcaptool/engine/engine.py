@@ -146,9 +146,9 @@ class Engine:
     def _see(self, module: str, name: str, args: tuple[Any, ...]) -> None:
         """Which kernels a long capture needs, while it is not known yet to be long enough."""
         if self._switch_at > LOAD_AFTER and (module, name) not in self._seen:
-            from pcaptool.engine.calls import flatten  # noqa: PLC0415 - not for small captures
+            from pcaptool.engine.calls import kinds_of  # noqa: PLC0415 - not for small captures
 
-            self._seen[module, name] = flatten(args)[0]
+            self._seen[module, name] = kinds_of(args)
 
 
 def kernel_for(module: str, name: str, packets: int, compile_from: int = COMPILE_AFTER) -> Callable[..., Any]:

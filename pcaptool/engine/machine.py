@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pcaptool.engine import image, sources
-from pcaptool.engine.calls import arguments_like, caller, flatten
+from pcaptool.engine.calls import arguments_like, caller, flatten, kinds_of
 
 __all__ = ["Kernel", "kernel"]
 
@@ -66,13 +66,16 @@ class Kernel:
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
         self._made: dict[str, Callable[[list[int]], int]] = {}
+        self._known: dict[tuple[Any, ...], Callable[[list[int]], int]] = {}
         self._making = threading.Lock()
 
     def __call__(self, *args: Any) -> int:
         """Run it: integers and arrays in, an integer out (0 if it returns nothing)."""
-        kinds, values = flatten(args)
-        made = self._made.get(kinds)
-        return made(values) if made is not None else self._ready(kinds, len(values), args)(values)
+        key, words = flatten(args)
+        made = self._known.get(key)
+        if made is None:
+            made = self._known[key] = self._ready(kinds_of(args), args)
+        return made(words)
 
     def prepare(self, kinds: str) -> bool:
         """Have machine code for such arguments at hand.
@@ -83,31 +86,31 @@ class Kernel:
             Whether other processes have it now, too.
         """
         args = arguments_like(kinds)
-        self._ready(kinds, len(flatten(args)[1]), args)
+        self._ready(kinds, args)
         place = self._place(kinds)
         return place is not None and place.is_file()
 
-    def _ready(self, kinds: str, count: int, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
+    def _ready(self, kinds: str, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
         """Made once, also where two threads ask for it at the same time."""
         with self._making:
             made = self._made.get(kinds)
             if made is None:
-                made = self._made[kinds] = self._make(kinds, count, args)
+                made = self._made[kinds] = self._make(kinds, args)
             return made
 
-    def _make(self, kinds: str, count: int, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
+    def _make(self, kinds: str, args: tuple[Any, ...]) -> Callable[[list[int]], int]:
         place = self._place(kinds)
         kept = None if place is None else _read(place)
         if kept is not None:
             address, owner = _load(kept)
-            return caller(address, count, owner)
+            return caller(address, owner)
         from pcaptool.engine.compiled import compile_kernel  # noqa: PLC0415 - numba only when needed
 
         fresh = compile_kernel(self._module, self._name, args)
         if place is not None and fresh.code is not None:
             linked = image.make(fresh.code, fresh.symbol)
             _write_whole(place, image.pack(linked) if linked else fresh.symbol.encode() + b"\n" + fresh.code)
-        return caller(fresh.address, count, fresh.owner)
+        return caller(fresh.address, fresh.owner)
 
     def _place(self, kinds: str) -> Path | None:
         versions = sources.compiler()

@@ -75,7 +75,7 @@ def compiler() -> str | None:
 
     Their `_version.py` are read, not their metadata: importing `importlib.metadata` takes longer than the rest.
     """
-    digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    digest = hashlib.sha256(repr((sys.version_info[:2], object.__basicsize__)).encode())
     for package in ("numba", "llvmlite"):
         spec = find_spec(package)
         if spec is None or spec.origin is None:
@@ -96,7 +96,7 @@ def cache_folder(name: str, versions: str) -> Path | None:
     if not base:
         return None
     digest = hashlib.sha256(versions.encode())
-    names = ("compiled", "compiled_system", "image", "loads")
+    names = ("calls", "compiled", "compiled_entry", "compiled_system", "image", "loads")
     engine = (f"pcaptool.engine.{name}" for name in names)
     for module in (*engine, *closure(name)):
         digest.update(b"\0" + _content(source_path(module)))

@@ -33,9 +33,9 @@ def test_an_image_does_what_the_object_file_does(compiled):
     loaded = image.load(linked)
     kept = compiled.symbol.encode() + b"\n" + compiled.code
     assert image.unpack(kept) is None
-    of_image = caller(loaded.address, 1, loaded.owner)
+    of_image = caller(loaded.address, loaded.owner)
     of_object, of_kept = (
-        caller(address, 1, owner) for address, owner in map(machine._load, (kept, image.pack(linked)))
+        caller(address, owner) for address, owner in map(machine._load, (kept, image.pack(linked)))
     )
     for linktype in (*range(300), 65_535):
         assert of_image([linktype]) == of_object([linktype]) == of_kept([linktype]) == first_layer(linktype)
