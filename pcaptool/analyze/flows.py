@@ -35,6 +35,7 @@ END_WORDS = ("open", "half", "fin", "rst", "timeout")
 OPEN, HALF, FINISHED, RESET, TIMED_OUT = range(5)
 # Without a packet for so long a conversation is over: Zeek's tcp_inactivity_timeout and udp_inactivity_timeout.
 TCP_TIMEOUT_NS, UDP_TIMEOUT_NS = 300 * 10**9, 60 * 10**9
+_PREPARED = "headers"  # in a batch's notes
 # What `gather_kernel.spread` adds to tables.
 _SPREAD = {"packets": ("flow",), "tcp": ("flow", "stream", "fwd", "seq", "ack"), "udp": ("flow",)}
 
@@ -95,10 +96,14 @@ class FlowAnalysis:
         """Conversations seen so far."""
         return int(self._counts[0])
 
+    def prepare(self, batch: Batch) -> None:
+        """What of `feed` does not need the batch before: another thread may do it beforehand, batch after batch."""
+        batch.notes[_PREPARED] = self._rows(batch)
+
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Adds the columns `flow` (packets, tcp, udp) and all that tcp has beyond its header."""
         self._last_ts = max(self._last_ts, int(plain(batch.tables["packets"], "ts").max()))
-        rows, tcp_rows, udp_rows = self._rows(batch)
+        rows, tcp_rows, udp_rows = batch.notes.pop(_PREPARED, None) or self._rows(batch)
         rules = self._rules
         out = np.empty((len(rows), 6), np.int64)
         done = self._track(rows, 0, self._flows, self._slots, self._counts, rules, out)

@@ -18,7 +18,7 @@ from pcaptool.analyze.ahead import ahead
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import TCP_RULES, Selection, select
-from pcaptool.decode.batch import Analysis
+from pcaptool.decode.batch import Analysis, Batch
 from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
@@ -306,7 +306,7 @@ class _Line:
                 engine.expect(capture.size_bytes)
                 batches = decoder.batches(capture, packets)
                 if running and not any(analysis.reads_bytes for analysis in running):
-                    batches = ahead(batches)
+                    batches = ahead(_prepared(batches, running))
                 for batch in batches:
                     finished = [analysis.feed(batch) for analysis in running]
                     yield batch.tables
@@ -348,6 +348,15 @@ class _Line:
             for table, names in analysis.needs.items():
                 columns.setdefault(table, set()).update(names)
         return columns
+
+
+def _prepared(batches: Iterable[Batch], running: Sequence[Analysis]) -> Iterator[Batch]:
+    """Batches with what analyses can do of them in the thread that decodes."""
+    for batch in batches:
+        for analysis in running:
+            if isinstance(analysis, FlowAnalysis):
+                analysis.prepare(batch)
+        yield batch
 
 
 class _Digest:

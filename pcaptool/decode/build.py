@@ -29,6 +29,7 @@ from pcaptool.engine import Engine
 from pcaptool.tables.columns import ColumnData, Columns, Lists, Masked, Texts
 
 __all__ = [
+    "RECORDED",
     "arp",
     "icmp",
     "igmp",
@@ -41,6 +42,7 @@ __all__ = [
     "records",
     "tcp",
     "udp",
+    "walked",
 ]
 
 _MAX_OPTIONS = 40  # bytes of TCP options: at most one option a byte
@@ -110,6 +112,22 @@ _LAYERS = LAYER_NAMES[1:]
 _KINDS = ERROR_KINDS[1:]
 
 
+# Of the packet list, what the file says of each packet, and what every table has.
+RECORDED = frozenset({"n", "ts", "interface", "linktype", "cap_len", "len", "flags", "comment"})
+_ALWAYS = frozenset({"n", "depth", "quoted"})
+
+
+def walked(wanted: Mapping[str, frozenset[str]]) -> bool:
+    """Whether columns of the packet list are wanted for which its headers are read.
+
+    Examples
+    --------
+    >>> walked({"packets": frozenset({"n", "ts"})}), walked({"packets": frozenset({"protocol"})})
+    (False, True)
+    """
+    return not wanted.get("packets", frozenset()) <= RECORDED | _ALWAYS
+
+
 def records(step: Step) -> Columns:
     """Of the packet list what the file says of each packet: nothing was walked for it."""
     run, part = step.run, slice(step.first, step.end)
@@ -130,6 +148,8 @@ def records(step: Step) -> Columns:
 
 def packets(step: Step) -> Columns:
     """The packet list."""
+    if not walked(step.wanted):
+        return records(step)
     path, src, dst, srcport, dstport, payload_offset, payload, layer, kind, need, have = step.packets
     protocols = step.paths.refresh()
     words = step.names.words

@@ -94,7 +94,7 @@ class Datagrams:
             if name in tables and name in found:
                 rows = _rows(found[name], name, target)
                 tables[name] = _merge(tables[name], rows)
-        if "packets" in tables:
+        if len(step.packets[0]):
             _describe(step, inner, tables["packets"], found["packets"], target)
         udp = found.get("udp", {})
         return _payloads(whole, udp, target) if udp.keys() >= set(_PLACE) else {}

@@ -25,7 +25,7 @@ from pcaptool.file.reader import CaptureReader
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import Columns
 
-__all__ = ["BATCH_PACKETS", "DECODED", "RECORDED", "Decoder", "decoded_columns"]
+__all__ = ["BATCH_PACKETS", "DECODED", "Decoder", "decoded_columns"]
 
 # Not a power of two: columns of a power of two of elements would all lie in the same few lines of the cache.
 BATCH_PACKETS = 16_160
@@ -44,10 +44,6 @@ _BUILDERS: dict[str, Callable[[Step], Columns]] = {
 
 # Tables that decoding fills, in the order of the layers.
 DECODED: tuple[str, ...] = tuple(_BUILDERS)
-
-
-# Of the packet list, what the file says of each packet.
-RECORDED = ("n", "ts", "interface", "linktype", "cap_len", "len", "flags", "comment")
 
 
 # Columns of every table that has them: what finds a header's packet and the headers around it.
@@ -118,10 +114,7 @@ class Decoder:
     ) -> None:
         self._engine = engine
         self._wanted = _every(DECODED if wanted is None else wanted)
-        self._records = self._wanted.keys() == {"packets"} and self._wanted["packets"] <= {
-            *RECORDED,
-            *_ALWAYS,
-        }
+        self._records = self._wanted.keys() == {"packets"} and not build.walked(self._wanted)
         self._builders = {name: make for name, make in _BUILDERS.items() if name in self._wanted}
         self._chain = engine.flat("pcaptool.decode.kernels.chain", "chain")
         self._kernels = build.kernels(engine)
@@ -169,7 +162,9 @@ class Decoder:
 
     def _walk(self, run: Run, first: int, rows: tuple[Any, ...]) -> Step:
         sizes = np.zeros(TABLE_COUNT, np.int64)
-        packets, links = build.packet_arrays(len(run)), build.link_arrays(len(run))
+        walked = build.walked(self._wanted)
+        packets = build.packet_arrays(len(run) if walked else 0)
+        links = build.link_arrays(len(run) if "link" in self._wanted else 0)
         arrays = (run.offsets, run.cap_len, run.orig_len, run.linktype)
         done = self._chain(
             run.data,

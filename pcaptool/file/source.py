@@ -2,8 +2,8 @@
 
 Knows: compression by content (gzip, zstd, lz4), pipes, a sliding window over the stream.
 Must not know: records.
-Bounded: the window holds one block and at most one record; a compressed stream is expanded block by block, so
-a decompression bomb costs time, not memory.
+Bounded: the window holds one block and at most one record, and the next block is read while it is used; a compressed
+stream is expanded block by block, so a decompression bomb costs time, not memory.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from pcaptool.errors import CaptureError
+from pcaptool.file.read_ahead import ReadAhead
 
 __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 
 # Reading some MiB at a time was as fast as mmap in measurements, and does not count the file as memory used. 12 MiB of
 # full-size packets make batches of 12,000: what each batch costs beside its packets is a tenth less than with 8.
 BLOCK_BYTES = 12 << 20
+
+# Of a long file the next block is read into a second window, behind room for what is left of the first.
+_ROOM_BYTES = 512 << 10
+_AHEAD_FROM_BYTES = 4 * BLOCK_BYTES
 
 _WAIT_S = 0.1  # between looks at a file that may grow
 
@@ -84,6 +90,8 @@ class ByteSource:
         self.start = 0
         self.end = 0
         self._base = 0  # stream position of data[0]
+        self._ahead: ReadAhead | None = None
+        self._alone = self._drained = False  # nothing is read ahead; all that was read ahead is in the window
         self._fill()
         self._decompress()
 
@@ -109,6 +117,11 @@ class ByteSource:
         bool
             Whether any byte was added.
         """
+        if self._ahead is None and self._worth_reading_ahead():
+            self._ahead = ReadAhead(self._read)
+            self._ahead.order(np.empty(_ROOM_BYTES + BLOCK_BYTES, np.uint8), _ROOM_BYTES)
+        if self._ahead is not None:
+            return self._turn(self._ahead, need)
         left = self.end - self.start
         if need > len(self.data):
             grown = np.empty(need + BLOCK_BYTES, np.uint8)
@@ -136,23 +149,67 @@ class ByteSource:
 
     def close(self) -> None:
         """Close what was opened."""
+        if self._ahead is not None:
+            self._ahead.stop()
         if self._owned:
             self._stream.close()
 
     def _fill(self) -> bool:
-        view = self.data.data
         before = self.end
-        while self.end < len(view) and not self.ended:
+        self.end = self._read(self.data, before)
+        return self.end > before
+
+    def _read(self, window: npt.NDArray[np.uint8], at: int) -> int:
+        """Fill a window from some place on; the place behind what was read."""
+        view = window.data
+        while at < len(view) and not self.ended:
             try:
-                count = self._stream.readinto(view[self.end :])
+                count = self._stream.readinto(view[at:])
             except (OSError, EOFError) as error:
                 self.fault = str(error).strip().splitlines()[0] if str(error) else "read error"
                 count = 0
             if not count:
                 self.ended = True
             else:
-                self.end += count
-        return self.end > before
+                at += count
+        return at
+
+    def _worth_reading_ahead(self) -> bool:
+        """A long file, or one that is expanded: what comes through a pipe comes when it comes."""
+        if not self._owned or self._alone or self.ended:
+            return False
+        return bool(self.compression) or (self.size_bytes or 0) >= _AHEAD_FROM_BYTES
+
+    def _turn(self, ahead: ReadAhead, need: int) -> bool:
+        """What was read ahead becomes the window, with what is left of this one before it."""
+        if self._drained:
+            return False
+        rest = self.data[self.start : self.end]
+        window, end = ahead.result()
+        self._drained = end < len(window)
+        begin = _ROOM_BYTES - len(rest)
+        if begin < 0 or (need > end - begin and not self._drained):
+            self._stay(ahead, rest, window[_ROOM_BYTES:end], need)
+            return True
+        window[begin:_ROOM_BYTES] = rest
+        spare, self.data = self.data, window
+        self._base += self.start - begin
+        self.start, self.end = begin, end
+        if not self._drained:
+            ahead.order(spare, _ROOM_BYTES)
+        return end > _ROOM_BYTES
+
+    def _stay(
+        self, ahead: ReadAhead, rest: npt.NDArray[np.uint8], more: npt.NDArray[np.uint8], need: int
+    ) -> None:
+        """A record longer than the room for it: from now on in one window that grows."""
+        ahead.stop()
+        self._ahead, self._alone = None, True
+        self._base += self.start
+        self.start, self.end = 0, len(rest) + len(more)
+        self.data = np.empty(max(need, self.end) + BLOCK_BYTES, np.uint8)
+        self.data[: self.end] = np.concatenate([rest, more])
+        self._fill()
 
     def _decompress(self) -> None:
         head = self.data[:4].tobytes() if self.end >= 4 else b""

@@ -141,7 +141,7 @@ def chain(
     memo : (MEMO_SIZE,) int64 array
         Scratch of `common_segment`.
     packets, links : tuple of arrays
-        Columns, one element a packet.
+        Columns, one element a packet; without elements where they are not wanted.
 
     Returns
     -------
@@ -177,9 +177,13 @@ def chain(
             s[NEXT] = first_layer(linktype[i])
             kind = s[NEXT]
             layers(data, s, tables, both, sizes, names)
-            write_packet(s, i, begin, packets)
-            write_link(s, i, begin, kind, captured, links)
+            if len(path_column) > 0:
+                write_packet(s, i, begin, packets)
+            if len(links[0]) > 0:
+                write_link(s, i, begin, kind, captured, links)
             high, low = s[PATH_HIGH], s[PATH_LOW]
+        if len(path_column) == 0:
+            continue
         if high != last_high or low != last_low:
             keys, slots, counts = paths
             last_path = number_of(high, low, F_PATH, keys, slots, counts)

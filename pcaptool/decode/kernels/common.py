@@ -129,11 +129,6 @@ def common_segment(
     if head < 20 or behind + head > end:
         return 0
 
-    macs = place_of(be64(data, begin), be32(data, begin + 8))
-    if memo[macs + M_KEY] != be64(data, begin) or memo[macs + M_MORE] != be32(data, begin + 8):
-        note_macs(data, begin, memo, macs, names)
-    mac_src = memo[macs + M_SRC]
-    mac_dst = memo[macs + M_DST]
     if path == PATH_IP:
         pair = place_of(be64(data, at + 12), -1)
         if memo[pair + M_KEY] != be64(data, at + 12) or memo[pair + M_MORE] != -1:
@@ -172,25 +167,40 @@ def common_segment(
     tcp_rows[segment, R_IP] = row
     tcp_rows[segment, R_QUOTED] = 0
 
-    _path, src_column, dst_column, srcport, dstport, offset, payload, err_layer, err_kind, need, have = (
-        packets
-    )
-    src_column[i] = src
-    dst_column[i] = dst
-    srcport[i] = be16(data, behind)
-    dstport[i] = be16(data, behind + 2)
-    offset[i] = behind + head - begin
-    payload[i] = wire - behind - head
-    err_layer[i] = 0
-    err_kind[i] = 0
-    need[i] = 0
-    have[i] = 0
+    (
+        path_column,
+        src_column,
+        dst_column,
+        srcport,
+        dstport,
+        offset,
+        payload,
+        err_layer,
+        err_kind,
+        need,
+        have,
+    ) = packets
+    if len(path_column) > 0:
+        src_column[i] = src
+        dst_column[i] = dst
+        srcport[i] = be16(data, behind)
+        dstport[i] = be16(data, behind + 2)
+        offset[i] = behind + head - begin
+        payload[i] = wire - behind - head
+        err_layer[i] = 0
+        err_kind[i] = 0
+        need[i] = 0
+        have[i] = 0
     kind_column, link_src, link_dst, type_column, vlan_column, hdr_bytes, padding = links
-    kind_column[i] = ETH
-    link_src[i] = mac_src
-    link_dst[i] = mac_dst
-    type_column[i] = kind
-    vlan_column[i] = -1
-    hdr_bytes[i] = 14
-    padding[i] = last - wire if last > wire else 0
+    if len(kind_column) > 0:
+        macs = place_of(be64(data, begin), be32(data, begin + 8))
+        if memo[macs + M_KEY] != be64(data, begin) or memo[macs + M_MORE] != be32(data, begin + 8):
+            note_macs(data, begin, memo, macs, names)
+        kind_column[i] = ETH
+        link_src[i] = memo[macs + M_SRC]
+        link_dst[i] = memo[macs + M_DST]
+        type_column[i] = kind
+        vlan_column[i] = -1
+        hdr_bytes[i] = 14
+        padding[i] = last - wire if last > wire else 0
     return path
