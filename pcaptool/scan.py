@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 from polars.io.plugins import register_io_source
 
-from pcaptool.analyze.pipeline import rows_of
+from pcaptool.analyze.pipeline import columns_of
 from pcaptool.errors import UsageError
 from pcaptool.file.reader import open_capture
 from pcaptool.tables import OF_NO_CAPTURE, TABLES
+from pcaptool.tables.polars_frames import frame_of, polars_schema
 
 __all__ = ["scan_pcap"]
 
@@ -62,8 +62,8 @@ def scan_pcap(path: str | Path, table: str = "packets") -> pl.LazyFrame:
     ) -> Iterator[pl.DataFrame]:
         names = definition.names if with_columns is None else tuple(with_columns)
         left = n_rows
-        for batch in rows_of(path, table, names):
-            frame = pl.DataFrame(batch)
+        for of_names, columns in columns_of(path, table, names):
+            frame = frame_of(of_names, columns)
             if left is not None:
                 if left <= 0:
                     return
@@ -73,10 +73,9 @@ def scan_pcap(path: str | Path, table: str = "packets") -> pl.LazyFrame:
                 frame = frame.filter(predicate)
             yield frame.select(names)
 
-    schema = pl.DataFrame(pa.Table.from_batches([], definition.arrow_schema)).schema
     return register_io_source(
         source,
-        schema=schema,
+        schema=polars_schema(definition),
         validate_schema=True,
         is_pure=True,
         explain_name="PCAP",

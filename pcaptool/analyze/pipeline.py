@@ -25,6 +25,7 @@ from pcaptool.errors import UsageError
 from pcaptool.file.reader import CaptureReader, open_capture
 from pcaptool.tables import STAGES, TABLES, TIMINGS
 from pcaptool.tables.columns import Columns, row_count, to_arrow
+from pcaptool.tables.definition import Table
 from pcaptool.tables.parquet import ReportWriter
 from pcaptool.tables.recorded import read_stages
 from pcaptool.tables.report import Report, open_report
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pcaptool.analyze.stage_layers import StageLayers
     from pcaptool.file.packet_filter import PacketFilter
 
-__all__ = ["Pass", "analyze", "frames", "rows_of"]
+__all__ = ["Pass", "analyze", "columns_of", "frames"]
 
 Source = str | Path | BinaryIO
 
@@ -180,13 +181,13 @@ def frames(
     return out
 
 
-def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
+def columns_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[tuple[Table, Columns]]:
     """Some columns of one table, batch by batch; what they do not need is not computed.
 
     Returns
     -------
-    iterator of pyarrow.RecordBatch
-        Columns in the table's order.
+    iterator of (Table, Columns)
+        The table with these columns only, in its order.
     """
     chosen = select(columns=[f"{table}.{name}" for name in columns])
     if not columns:
@@ -196,7 +197,7 @@ def rows_of(path: Source, table: str, columns: Sequence[str]) -> Iterator[Any]:
     for part in line.parts():
         found = part.get(table)
         if found:
-            yield to_arrow(definition, chosen.pick(table, found), complete=True)
+            yield definition, chosen.pick(table, found)
 
 
 class Pass:

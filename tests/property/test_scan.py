@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from pcaptool.analyze.pipeline import frames
 from pcaptool.errors import CaptureError, UsageError
 from pcaptool.scan import scan_pcap
+from pcaptool.tables import TABLES
+from pcaptool.tables.polars_frames import polars_schema
 
 CAPTURE = Path(__file__).resolve().parents[2] / "fixtures" / "captures" / "lab" / "concurrent-4.server.pcap"
 EAGER = frames(CAPTURE, ["packets", "tcp"])
@@ -42,6 +45,14 @@ def is_empty_by_plan(steps):
     for step in steps:
         rows = AT_MOST.get(step, lambda rows: rows)(rows)
     return rows == 0
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_types_are_those_that_polars_makes_of_arrow(name):
+    """Frames that do without Arrow have its types."""
+    table = TABLES[name]
+    empty = pa.Table.from_batches([], table.arrow_schema)
+    assert polars_schema(table) == pl.DataFrame(empty).schema
 
 
 @given(
