@@ -16,7 +16,7 @@ from pcaptool.decode import build
 from pcaptool.decode.batch import Batch
 from pcaptool.decode.datagrams import Datagrams
 from pcaptool.decode.dictionary import Dictionary, address_text, path_text
-from pcaptool.decode.kernels.codes import CURSOR_SIZE, MEMO_SIZE, ROW_SIZE, T_FRAGMENT, TABLE_COUNT
+from pcaptool.decode.kernels.codes import CURSOR_SIZE, MEMO_SIZE, ROW_SIZES, T_FRAGMENT, TABLE_COUNT
 from pcaptool.decode.layers import MAX_LAYERS
 from pcaptool.decode.step import Step
 from pcaptool.engine import Engine
@@ -57,6 +57,11 @@ def _every(wanted: Iterable[str] | Mapping[str, Iterable[str]]) -> dict[str, fro
     return {table: frozenset(TABLES[table].names) for table in wanted}
 
 
+def _rows(capacity: int) -> tuple[Any, ...]:
+    """Room for what the walk writes of each header."""
+    return tuple(np.empty((capacity, size), np.int64) for size in ROW_SIZES)
+
+
 @cache
 def decoded_columns(table: str) -> tuple[str, ...]:
     """Columns of a table that decoding alone fills; the others are the analyses'.
@@ -73,7 +78,7 @@ def decoded_columns(table: str) -> tuple[str, ...]:
         run=run,
         first=0,
         end=0,
-        rows=tuple(np.empty((0, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT)),
+        rows=_rows(0),
         sizes=[0] * TABLE_COUNT,
         packets=build.packet_arrays(0),
         links=build.link_arrays(0),
@@ -122,7 +127,7 @@ class Decoder:
         # A row of any table can name two addresses; ARP rows four.
         self._names = Dictionary(address_text, 16 * self._capacity)
         self._paths = Dictionary(path_text, self._capacity)
-        self._rows = tuple(np.empty((self._capacity, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
+        self._rows = _rows(self._capacity)
         self._cursor, self._memo = np.zeros(CURSOR_SIZE, np.int64), np.zeros(MEMO_SIZE, np.int64)
 
     def batches(self, capture: CaptureReader, before: int = 0) -> Iterator[Batch]:
@@ -157,7 +162,7 @@ class Decoder:
     def _walk_datagrams(self, run: Run) -> Step:
         """Reassembled datagrams, into rows of their own."""
         room = len(run) + 2 * MAX_LAYERS
-        rows = tuple(np.empty((MAX_LAYERS * room, ROW_SIZE), np.int64) for _ in range(TABLE_COUNT))
+        rows = _rows(MAX_LAYERS * room)
         return self._walk(run, 0, rows)
 
     def _walk(self, run: Run, first: int, rows: tuple[Any, ...]) -> Step:

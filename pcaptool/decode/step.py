@@ -24,7 +24,7 @@ class Step:
     run : Run
     first, end : int
         Packets run[first:end] were walked.
-    rows : tuple of (capacity, ROW_SIZE) arrays
+    rows : tuple of (capacity, ROW_SIZES) arrays
         By table of `kernels.codes` (T_IP, ...).
     sizes : list of int
         Rows used of each.

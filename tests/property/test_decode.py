@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcaptool.decode.decoder import Decoder
-from pcaptool.decode.kernels import chain
+from pcaptool.decode.kernels import chain, fields_transport
 from pcaptool.decode.kernels.common import common_segment
+from pcaptool.decode.kernels.fields_ip import is_whole
 from pcaptool.decode.reassembly import HOLD_DATAGRAMS, Fragment, Reassembler
 from pcaptool.engine import Engine
+from pcaptool.engine.loads import sum16
 from pcaptool.file.model import Run
 from pcaptool.tables import TABLES
 from pcaptool.tables.columns import to_arrow
@@ -50,6 +52,10 @@ SEGMENTS = (
         "020000000001 020000000002 86dd 600000000020 0640 20010db8000000000000000000000001"
         "20010db8000000000000000000000002 0050c350 00000001 00000002 8012ffff0000 0000"
         "0101080a 0000000100000002 01030307".replace(" ", "")
+    ),
+    bytes.fromhex(
+        "020000000001 020000000002 0800 4500003a000040004006b6c2c0000201c0000202"
+        "0050c350 00000001 00000002 8018ffff0000 0000 0101080a 0000000100000002 646174612e2e".replace(" ", "")
     ),
 )
 EDITS = st.lists(st.tuples(st.integers(0, 89), st.integers(0, 255)), max_size=4)
@@ -128,6 +134,23 @@ def test_the_short_way_for_common_packets_is_the_long_way(packets, longer):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chain, "common_segment", lambda *_args: 0)
         assert tables(packets, 1, longer, Engine("plain")) == quick
+
+
+@given(st.lists(SEGMENT | cut(SEGMENT), min_size=1, max_size=8), st.sampled_from([0, 1, 1400]))
+@settings(max_examples=200)
+def test_timestamps_alone_are_read_as_any_options(packets, longer):
+    quick = tables(packets, 1, longer, Engine("plain"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fields_transport, "ONLY_STAMPS", -1)
+        assert tables(packets, 1, longer, Engine("plain")) == quick
+
+
+@given(st.binary(min_size=20, max_size=20), st.booleans())
+def test_the_sum_of_a_header_without_options_is_any_sum(header, right):
+    if right:
+        rest = 0xFFFF - sum16(header[:18], 0, 18, 0)
+        header = header[:18] + rest.to_bytes(2, "big")
+    assert is_whole(header, 0) == (sum16(header, 0, 20, 0) == 0xFFFF)
 
 
 def test_the_short_way_is_taken():

@@ -130,7 +130,7 @@ def chain(
         Packet of the run to begin with.
     run : tuple of arrays
         offsets, cap_len, orig_len, linktype.
-    tables : tuple of (capacity, ROW_SIZE) int64 arrays
+    tables : tuple of (capacity, ROW_SIZES) int64 arrays
         Rows of ip, tcp, udp, arp, icmp, igmp, fragments.
     sizes : (TABLE_COUNT,) int64 array
         Rows written so far.
@@ -157,10 +157,9 @@ def chain(
     last_high = -1
     last_low = -1
     last_path = 0
+    most = fullest(sizes)
     for i in range(first, len(offsets)):
-        if max(sizes[T_IP], sizes[T_TCP], sizes[T_UDP], sizes[T_ARP], sizes[T_ICMP], sizes[T_IGMP]) > room:
-            return i
-        if sizes[T_FRAGMENT] > room:
+        if most > room:
             return i
         if i + SOON < len(offsets):
             prefetch(data, offsets[i + SOON])
@@ -172,11 +171,13 @@ def chain(
             low = common_segment(
                 data, i, begin, captured, original, tables, sizes, names, memo, packets, links
             )
+        most += 1
         if low == 0:
             begin_packet(s, i, begin, captured, original)
             s[NEXT] = first_layer(linktype[i])
             kind = s[NEXT]
             layers(data, s, tables, both, sizes, names)
+            most = fullest(sizes)
             if len(path_column) > 0:
                 write_packet(s, i, begin, packets)
             if len(links[0]) > 0:
@@ -190,6 +191,14 @@ def chain(
             last_high, last_low = high, low
         path_column[i] = last_path
     return len(offsets)
+
+
+@hot
+def fullest(sizes: Any) -> int:
+    """Rows of the table that has the most."""
+    transport = max(sizes[T_IP], sizes[T_TCP], sizes[T_UDP], sizes[T_ICMP])
+    most: int = max(transport, sizes[T_ARP], sizes[T_IGMP], sizes[T_FRAGMENT])
+    return most
 
 
 def layers(data: Any, s: Any, tables: Any, both: Any, sizes: Any, names: Any) -> None:

@@ -28,13 +28,19 @@ CURSOR_SIZE = 32
 MEMO_SIZE = 64 * 4  # pairs of addresses seen last (`kernels.common`)
 
 # Rows that the chain writes for each header; the fields' kernels read them.
-R_PACKET, R_DEPTH, R_AT, R_END, R_WIRE, R_IP, R_A, R_B, R_C, R_D = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-R_QUOTED, R_FINAL = 10, 11  # inside an ICMP error; position of the final destination address
-ROW_SIZE = 12
+R_PACKET, R_DEPTH, R_AT, R_END, R_WIRE, R_IP, R_QUOTED = 0, 1, 2, 3, 4, 5, 6  # R_QUOTED: inside an ICMP error
+R_A, R_B, R_C, R_D, R_FINAL = (
+    7,
+    8,
+    9,
+    10,
+    11,
+)  # not of TCP and UDP; R_FINAL: position of the final destination address
 
 # Tables of rows: index into `sizes`.
 T_IP, T_TCP, T_UDP, T_ARP, T_ICMP, T_IGMP, T_FRAGMENT = 0, 1, 2, 3, 4, 5, 6
 TABLE_COUNT = 7
+ROW_SIZES = (12, 8, 8, 12, 12, 12, 12)  # a row of TCP or UDP is a line of the cache
 
 # Families of names.
 F_IPV4, F_IPV6, F_MAC, F_PATH = 4, 6, 48, 1
