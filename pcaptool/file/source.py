@@ -85,6 +85,7 @@ class ByteSource:
         self._stream: Any = stream
         self._owned = owned
         self.size_bytes = _size(stream)
+        self._regular = self.size_bytes is not None
         room = BLOCK_BYTES if self.size_bytes is None else min(BLOCK_BYTES, self.size_bytes + 1)
         self.data = np.empty(max(room, 4096), np.uint8)
         self.start = 0
@@ -175,8 +176,8 @@ class ByteSource:
         return at
 
     def _worth_reading_ahead(self) -> bool:
-        """A long file, or one that is expanded: what comes through a pipe comes when it comes."""
-        if not self._owned or self._alone or self.ended:
+        """A long file, or one that is expanded. What comes through a pipe, or still grows, comes when it comes."""
+        if not (self._owned and self._regular) or self._alone or self.ended:
             return False
         return bool(self.compression) or (self.size_bytes or 0) >= _AHEAD_FROM_BYTES
 

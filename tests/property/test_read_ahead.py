@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import threading
 
 import pytest
@@ -65,6 +66,19 @@ def test_it_was_read_ahead_and_its_thread_ends(small_blocks, tmp_path, monkeypat
     with open_capture(tmp_path / "a.pcap") as capture:  # left in its midst
         next(iter(capture))
     assert threading.active_count() == before
+
+
+def test_what_may_not_come_is_not_waited_for_by_another_thread(small_blocks, tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "ReadAhead", None)
+    content = written(tmp_path / "a.pcap", [100] * 300)
+    (tmp_path / "a.pcap.gz").write_bytes(gzip.compress(content))
+    with open_capture(tmp_path / "a.pcap.gz", until=lambda: True) as capture:
+        assert len(list(capture)) == 300
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(gzip.compress(content),))
+    writer.start()
+    assert len(packets(tmp_path / "pipe")[0]) == 300
+    writer.join()
 
 
 def test_what_fails_there_is_said_here():
