@@ -43,7 +43,7 @@ oracle: .venv/.dev tools  ## every column against tshark's value, over the bundl
 bench: TOOLS += $(BENCH_TOOLS)
 bench: .venv/.dev tools  ## how fast, against tshark, dpkt, tcptrace, tcpdump, tcpreplay (as root); writes reports/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tests/bench/analyze.py
-	PYTHONPATH=. $(BIN)/python tests/bench/memory.py
+	PYTHONPATH=. $(BIN)/python -m tests.bench.memory
 	! command -v cc >/dev/null || $(BIN)/python tests/bench/floor.py --write
 	PYTHONPATH=. $(BIN)/python tests/bench/streams.py
 	$(BIN)/python tests/bench/generate.py --write

@@ -57,6 +57,7 @@ class Body:
     left_out_bytes: int = 0
     complete: bool = False
     waiting: bytearray = field(default_factory=bytearray, repr=False)
+    number: int = field(default=0, repr=False)  # among all
 
 
 class Bodies:
@@ -114,7 +115,7 @@ class Bodies:
             shutil.rmtree(self._aside, ignore_errors=True)
             return
         listed = [
-            {k: v for k, v in asdict(body).items() if k != "waiting"}
+            {k: v for k, v in asdict(body).items() if k not in {"waiting", "number"}}
             for body in sorted(self._listed, key=lambda b: b.file)
         ]
         about = {"bodies": listed, "left_out": self.left_out}
@@ -138,9 +139,18 @@ class Bodies:
         codings = [word.strip().lower() for word in (content_coding or "").split(",") if word.strip()]
         suffixes = [_TYPES.get(kind, "bin"), *(_CODINGS.get(word, "coded") for word in codings[:3])]
         name = f"flow-{flow:06}-exchange-{exchange:05}-{side}.{'.'.join(suffixes)}"
-        body = Body(name, flow, exchange, side, content_type, content_coding)
+        body = Body(name, flow, exchange, side, content_type, content_coding, number=len(self._listed))
         self._listed.append(body)
         return body
+
+    def rest(self, body: Body) -> int:
+        """Write what waits; `of` gives the body back."""
+        self._write(body)
+        return body.number
+
+    def of(self, number: int) -> Body:
+        """The body that `rest` gave this number for."""
+        return self._listed[number]
 
     def add(self, body: Body, data: bytes | memoryview) -> None:
         """More bytes of a body."""

@@ -2,12 +2,14 @@
 
 Knows: acknowledgement numbers, modulo 2**32. Must not know: HTTP, where a record's other values come from.
 Results do not depend on how packets are cut into batches: each is given out with the packet that made it whole.
-Memory: a record (800 bytes) for each response that was never acknowledged, until the capture ends.
+Memory: a record (some 1.1 KiB) for each response that is not acknowledged, of MOST_WAITING.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from pcaptool.analyze.take import Ints
 __all__ = ["Acknowledgements", "Deliveries"]
 
 _MASK32, _HALF = 0xFFFFFFFF, 0x80000000
+MOST_WAITING = 1 << 15
 _NEAR = 64  # segments in which an acknowledgement mostly stands
 
 
@@ -42,10 +45,27 @@ class Deliveries:
     """Records that wait for their acknowledgement."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, list[_Waiting]] = {}
+        self._waiting: OrderedDict[int, list[_Waiting]] = (
+            OrderedDict()
+        )  # that began to wait first stand first
+        self._count = 0
+        self._flows: list[int] | None = None  # at the end of the capture, a heap of those that still wait
+        self._overdue = 0
+
+    @property
+    def notices(self) -> list[str]:
+        """That some were given out before their time."""
+        if not self._overdue:
+            return []
+        return [
+            f"timings: {self._overdue} responses waited too long for their acknowledgement, among very many"
+        ]
 
     def wait(self, record: Ints, end: int, last_n: int) -> None:
         """A response that ended with a packet and before a sequence number."""
+        self._count += 1
+        if self._flows is not None:
+            heappush(self._flows, int(record[tr.FLOW]))
         self._waiting.setdefault(int(record[tr.FLOW]), []).append(_Waiting(record.copy(), end, last_n))
 
     def acknowledged(self, seen: Acknowledgements) -> list[tuple[int, Ints]]:
@@ -81,16 +101,37 @@ class Deliveries:
             place = mine[at]
             _deliver(each.record, int(seen.rows[tk.IN_TS, place]), seen.clocks[:, place])
             out.append((int(n[at]), each.record))
-        del waiting[: len(out)]
-        if not waiting:
-            del self._waiting[flow]
+        self._forget(flow, len(out))
         return out
 
-    def rest(self) -> list[Ints]:
-        """Records that were never acknowledged."""
-        out = [each.record for flow in sorted(self._waiting) for each in self._waiting[flow]]
-        self._waiting.clear()
+    def overdue(self) -> list[Ints]:
+        """Records that have waited for longest, of those beyond MOST_WAITING: they are given out as they are."""
+        out: list[Ints] = []
+        while self._count > MOST_WAITING:
+            flow, waiting = next(iter(self._waiting.items()))
+            out += [each.record for each in waiting]
+            self._forget(flow, len(waiting))
+        self._overdue += len(out)
         return out
+
+    def rest(self, until: int | None = None) -> list[Ints]:
+        """Records that were never acknowledged; only of flows up to that one, if it is given."""
+        if self._flows is None:
+            self._flows = sorted(self._waiting)  # which is a heap
+        out: list[Ints] = []
+        while self._flows and (until is None or self._flows[0] <= until):
+            flow = heappop(self._flows)
+            out += [each.record for each in self._waiting.get(flow, [])]
+            self._forget(flow, len(self._waiting.get(flow, [])))
+        return out
+
+    def _forget(self, flow: int, count: int) -> None:
+        """The first of a flow have been given out."""
+        self._count -= count
+        waiting = self._waiting.get(flow, [])
+        del waiting[:count]
+        if not waiting:
+            self._waiting.pop(flow, None)
 
 
 def _covering(ack: Ints, begin: int, end: int) -> int | None:

@@ -8,7 +8,7 @@ Memory: at most one unfinished message of 65,537 bytes a direction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pcaptool.analyze.streams import Event, Part, Piece, StreamReassembler
 
@@ -44,6 +44,22 @@ class DnsConnection:
         self._lost = [False, False]
         self._found: list[StreamMessage] = []
 
+    def rest(self) -> tuple[Any, ...]:
+        """All that it knows, as plain values; `wake` of another one goes on from there."""
+        buffers, found = [bytes(each) for each in self._buffers], [tuple(each) for each in self._found]
+        return [each.rest() for each in self.streams], buffers, self._lost, found
+
+    def wake(self, state: tuple[Any, ...]) -> None:
+        """Go on where another one was."""
+        streams, (first, second), self._lost, found = state
+        for stream, known in zip(self.streams, streams, strict=True):
+            stream.wake(known)
+        self._buffers = (bytearray(first), bytearray(second))
+        self._found = [StreamMessage(*each) for each in found]
+
+    def let_go(self) -> None:
+        """Nothing here refers to itself."""
+
     def segment(
         self,
         side: int,
@@ -75,7 +91,7 @@ class DnsConnection:
         """Segments are taken one by one."""
         return False
 
-    def end(self, why: str) -> None:  # noqa: ARG002 - unfinished messages are not rows
+    def end(self, why: str, *, unread: bool = False) -> None:  # noqa: ARG002 - unfinished messages are not rows
         """Nothing more will come."""
         for side in range(2):
             self._feed(side, self.streams[side].flush())

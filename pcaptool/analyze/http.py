@@ -6,7 +6,7 @@ Must not know: HTTP's grammar (`http_head`, `http_reader`), pairing (`http_pairi
 Which conversations are HTTP is found by content, on any port: one whose first data in a direction begins
 with a capital letter is read until its start line says no; later, one in which a segment begins with a known
 method or with "HTTP/".
-Memory: about 3 KiB a conversation that is being read, plus what `streams` and `http_reader` hold.
+Memory: what `open_connections` holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pcaptool.analyze.bodies import Bodies
-from pcaptool.analyze.http_pairing import Exchange, HttpConnection
+from pcaptool.analyze.http_pairing import HttpConnection, open_packets
 from pcaptool.analyze.http_rows import exchange_columns
 from pcaptool.analyze.segments import Bools, Start
 from pcaptool.analyze.stream_analysis import READ, StreamAnalysis
@@ -59,10 +59,10 @@ class HttpAnalysis(StreamAnalysis):
         found: list[int] = known[self._state[known] == READ].tolist()
         return found
 
-    def open_exchanges(self, flow: int) -> list[Exchange]:
-        """Exchanges of a conversation that are not over."""
-        connection: HttpConnection | None = self._connections.get(flow)
-        return [] if connection is None else connection.open
+    def open_packets(self, flow: int) -> list[int]:
+        """Packets with which messages of exchanges that are not over began, and end so far."""
+        found: HttpConnection | tuple[Any, ...] | None = self._open.peek(flow)
+        return [] if found is None else open_packets(found)
 
     def marks(self, batch: Batch, start: Start) -> Bools:  # noqa: ARG002 - others look at the batch
         """Segments with which the reading of a conversation may begin."""

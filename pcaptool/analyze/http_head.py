@@ -21,6 +21,7 @@ from typing import Any
 import httptools
 
 __all__ = [
+    "Fields",
     "Framing",
     "RequestHead",
     "ResponseHead",

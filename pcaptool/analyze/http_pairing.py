@@ -13,7 +13,7 @@ Memory: the heads of exchanges that are not finished, at most PENDING of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 from pcaptool.analyze.bodies import Bodies, Body
 from pcaptool.analyze.http_head import (
@@ -27,55 +27,15 @@ from pcaptool.analyze.http_head import (
     request_body,
     response_body,
 )
+from pcaptool.analyze.http_messages import Exchange, Message, packets_of
 from pcaptool.analyze.http_reader import MessageReader
 from pcaptool.analyze.streams import Part, Piece, StreamReassembler
 
-__all__ = ["PENDING", "Exchange", "HttpConnection", "Message"]
+__all__ = ["PENDING", "HttpConnection", "open_packets"]
 
 PENDING = 1024  # unanswered requests; a connection of which one direction was captured would pile them up
 TRAILERS = 100  # fields of a trailer that are kept
 UNASKED = 16  # responses that wait for a request which the capture has behind them
-
-
-@dataclass(slots=True)
-class Message:
-    """What was seen of one request or response; packet number 0 stands for not seen."""
-
-    head: RequestHead | ResponseHead | None = None
-    first_n: int = 0
-    first_ts: int = 0
-    head_n: int = 0
-    head_ts: int = 0
-    last_n: int = 0
-    last_ts: int = 0
-    position: int = 0  # of the first byte, in its stream
-    received: int = 0  # what its sender had received when it began: a position in the other stream
-    body_bytes: int = 0
-    gap_bytes: int = 0
-    complete: bool = False
-    over: bool = False  # nothing more will come for it
-    trouble: str | None = None
-    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: Body | None = None  # the file that it goes to
-    asked: bool = False  # whether a file was asked for
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A request and its response; either may be missing."""
-
-    number: int
-    request: Message | None = None
-    response: Message | None = None
-    interim_status: int = 0
-    interim_n: int = 0
-    client: int = 0  # the side that asked
-
-    @property
-    def finished(self) -> bool:
-        """Nothing more will come for what it has."""
-        answered = self.response is not None and self.response.over
-        return answered and (self.request is None or self.request.over)
 
 
 class HttpConnection:
@@ -103,10 +63,34 @@ class HttpConnection:
         self.streams = (StreamReassembler(), StreamReassembler())
         self.seen_http = False  # a whole head was found
         self._client = -1
-        self._sides = (_Side(self, 0), _Side(self, 1))
+        self._sides: tuple[_Side, ...] = (_Side(self, 0), _Side(self, 1))
         self._open: list[Exchange] = []
         self._count = 0
         self._ended = False
+
+    def rest(self) -> tuple[Any, ...]:
+        """All that it knows, as plain values; `wake` of another one goes on from there."""
+        messages = [message for x in self._open for message in (x.request, x.response)]
+        sides = [side.rest(messages, self.bodies) for side in self._sides]
+        exchanges = [x.rest(self.bodies) for x in self._open]
+        about = (self.seen_http, self._client, self._count)
+        return about, exchanges, sides, [stream.rest() for stream in self.streams]
+
+    def wake(self, state: tuple[Any, ...]) -> None:
+        """Go on where another one was."""
+        (self.seen_http, self._client, self._count), exchanges, sides, streams = state
+        self._open = [Exchange.of(known, self.bodies) for known in exchanges]
+        messages = [message for x in self._open for message in (x.request, x.response)]
+        for side, known in zip(self._sides, sides, strict=True):
+            side.wake(known, messages, self.bodies)
+        for stream, known in zip(self.streams, streams, strict=True):
+            stream.wake(known)
+
+    def let_go(self) -> None:
+        """It is not used any more: its sides do not refer to it, nor their readers to them."""
+        for side in self._sides:
+            side.reader.let_go()
+        self._sides = ()
 
     def segment(
         self,
@@ -168,8 +152,11 @@ class HttpConnection:
         """A message is over."""
         self._ended = True
 
-    def end(self, why: str) -> None:
-        """Nothing more will come in either direction."""
+    def end(self, why: str, *, unread: bool = False) -> None:
+        """Nothing more will come in either direction; or (`unread`) will be read."""
+        if unread:
+            for exchange in self._open:
+                exchange.unread = why
         for side, stream in zip(self._sides, self.streams, strict=True):
             for event in stream.flush():
                 side.reader.feed(event)
@@ -211,9 +198,10 @@ class HttpConnection:
         return out
 
     @property
-    def open(self) -> list[Exchange]:
-        """Exchanges that were not taken yet, in the order of their beginnings."""
-        return self._open
+    def packets(self) -> list[int]:
+        """Packets with which messages of exchanges that were not taken began, and end so far."""
+        messages = (message for x in self._open for message in (x.request, x.response))
+        return [number for m in messages if m is not None for number in (m.first_n, m.last_n)]
 
     def place_of(self, message: Message) -> tuple[int, str] | None:
         """Number of the exchange that a message belongs to, and which of its messages it is."""
@@ -292,9 +280,28 @@ class HttpConnection:
         return Exchange(self._count - 1, request, client=self._client)
 
 
+def open_packets(found: HttpConnection | tuple[Any, ...]) -> list[int]:
+    """Packets with which messages of exchanges that were not taken began, and end so far.
+
+    Parameters
+    ----------
+    found : HttpConnection, or what its `rest` gave
+    """
+    if isinstance(found, HttpConnection):
+        return found.packets
+    return [number for x in found[1] for message in x[1:3] if message for number in packets_of(message)]
+
+
 def _covers(response: Message | None, request: Message) -> bool:
     """Whether the responder had received anything of the request when its response began."""
     return response is not None and response.received > request.position
+
+
+def _place(message: Message | None, messages: Sequence[Message | None]) -> int:
+    """Where this very message stands, -1 for nowhere."""
+    if message is None:
+        return -1
+    return next((i for i in range(len(messages) - 1, -1, -1) if messages[i] is message), -1)
 
 
 class _Side:
@@ -308,6 +315,21 @@ class _Side:
         self.reader = MessageReader(self, keeps=connection.bodies is not None)
         self._message: Message | None = None
         self._last: Message | None = None  # the current one, or the one before
+
+    def rest(self, messages: list[Message | None], bodies: Bodies | None) -> tuple[Any, ...]:
+        """What it knows; of messages that are among those given their places."""
+        places = [_place(message, messages) for message in (self._message, self._last)]
+        own = None  # a message whose head is not whole belongs to no exchange yet
+        if self._message is not None and places[0] < 0:
+            own = self._message.rest(bodies)
+        return *places, own, self.reader.rest()
+
+    def wake(self, state: tuple[Any, ...], messages: list[Message | None], bodies: Bodies | None) -> None:
+        """Go on where another one was."""
+        place, last, own, reader = state
+        self._message = messages[place] if place >= 0 else Message.of(own, bodies)
+        self._last = messages[last] if last >= 0 else self._message
+        self.reader.wake(reader)
 
     def on_start(self, piece: Piece, at: int) -> None:
         other = self._connection.streams[1 - self._side]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from pcaptool.analyze.http_head import Framing
 from pcaptool.analyze.streams import Gap, Piece, Run, StreamEnd
@@ -100,6 +100,18 @@ class MessageReader:
         self._state = _State.HEAD
         self._buffer = bytearray()  # an unfinished head, line or trailer
         self._left = 0  # bytes of body or chunk still to come
+
+    def rest(self) -> tuple[Any, ...]:
+        """All that it knows, as plain values; `wake` of another one goes on from there."""
+        return self._state.value, bytes(self._buffer), self._left
+
+    def wake(self, state: tuple[Any, ...]) -> None:
+        """Go on where another one was."""
+        self._state, self._buffer, self._left = _State(state[0]), bytearray(state[1]), state[2]
+
+    def let_go(self) -> None:
+        """It is not used any more, and tells nobody."""
+        del self._listener
 
     @property
     def idle(self) -> bool:

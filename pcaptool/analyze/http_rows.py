@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pcaptool.analyze.http_head import RequestHead, ResponseHead, text
-from pcaptool.analyze.http_pairing import Exchange, Message
+from pcaptool.analyze.http_messages import Exchange, Message
 from pcaptool.tables import HTTP
 from pcaptool.tables.columns import Columns, Masked
 from pcaptool.tables.definition import KINDS
@@ -103,6 +103,7 @@ def _trouble(exchange: Exchange) -> str | None:
     parts: Iterable[str] = (
         "no request" if exchange.request is None else _faults("request", exchange.request),
         "no response" if exchange.response is None else _faults("response", exchange.response),
+        exchange.unread or "",
     )
     return "; ".join(part for part in parts if part) or None
 

@@ -18,7 +18,7 @@ from pcaptool.analyze.ahead import ahead
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.registry import ANALYSES, Entry, wanted
 from pcaptool.analyze.selection import TCP_RULES, Selection, select
-from pcaptool.decode.batch import Analysis, Batch
+from pcaptool.decode.batch import Analysis, Batch, InParts
 from pcaptool.decode.decoder import DECODED, Decoder, decoded_columns
 from pcaptool.engine import Engine
 from pcaptool.errors import UsageError
@@ -319,11 +319,8 @@ class _Line:
                 if capture.cut is not None:
                     self.notices.append(str(capture.cut))
                 self.sources.append(digest.about(capture.path, capture.packets))
-        for analysis in running:
-            if isinstance(analysis, FlowAnalysis):
-                yield from analysis.parts()
-            else:
-                yield analysis.finish()
+        yield from _rest(running)
+        self.notices += (notice for each in running for notice in getattr(each, "notices", ()))
         if self.stages is not None:
             own = self.stages.own()
             if not row_count(own["host"]):
@@ -341,6 +338,8 @@ class _Line:
         for analysis in running:
             if isinstance(analysis, TimingAnalysis):
                 analysis.http, analysis.stages = http, self.stages
+                if http is not None:
+                    http.then = analysis.follow
 
     def _decoded(self, running: Sequence[Analysis]) -> dict[str, set[str]]:
         """Columns that decoding must fill: those that are wanted, and those that analyses need for others."""
@@ -358,6 +357,15 @@ def _prepared(batches: Iterable[Batch], running: Sequence[Analysis]) -> Iterator
             if isinstance(analysis, FlowAnalysis):
                 analysis.prepare(batch)
         yield batch
+
+
+def _rest(running: Sequence[Analysis]) -> Iterator[dict[str, Columns]]:
+    """What is left at the end; conversations come last, when what the others held is free."""
+    for analysis in sorted(running, key=lambda each: isinstance(each, FlowAnalysis)):
+        if isinstance(analysis, InParts):
+            yield from analysis.parts()
+        else:
+            yield analysis.finish()
 
 
 class _Digest:

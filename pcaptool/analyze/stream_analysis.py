@@ -4,17 +4,19 @@ Knows: which rows of a batch belong to conversations that are read, and how to s
 Must not know: what the bytes mean (`Connection`), sequence numbers beyond handing them on (`streams`).
 All conversations that are not read cost a few numpy operations a batch. Nothing that was captured raises, and
 results do not depend on how packets are cut into batches.
-Memory: 1 byte a flow; what a `Connection` holds for those that are read.
+Memory: 1 byte a flow; `open_connections` for those that are read. Those that had to leave are counted (`left`), and not
+read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pcaptool.analyze.open_connections import OpenConnections, Resting
 from pcaptool.analyze.segments import FIN, RST, Bools, Row, SegmentAnalysis, Segments, Start, segments_of
 from pcaptool.analyze.streams import Part, StreamReassembler
 from pcaptool.analyze.take import Ints
@@ -25,10 +27,11 @@ from pcaptool.wire.tcp import SEQ_MASK
 __all__ = ["READ", "Connection", "StreamAnalysis"]
 
 _NEW, READ, _CLOSED = 0, 1, 2
+LEFT = "not read to its end: too many connections were open"
 _TOGETHER = 512  # results that become rows at once: columns cost the same for one as for many
 
 
-class Connection(Protocol):
+class Connection(Resting, Protocol):
     """Both byte streams of one conversation, being read."""
 
     streams: tuple[StreamReassembler, StreamReassembler]
@@ -60,8 +63,8 @@ class Connection(Protocol):
         """Take contiguous segments that must wait behind a hole; False: `segment` must be called."""
         ...
 
-    def end(self, why: str) -> None:
-        """Nothing more will come in either direction."""
+    def end(self, why: str, *, unread: bool = False) -> None:
+        """Nothing more will come in either direction; or (`unread`) will be read."""
         ...
 
     @property
@@ -93,12 +96,21 @@ class StreamAnalysis:
     def __init__(self) -> None:
         self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, READ, _CLOSED
         self._own = SegmentAnalysis()
-        self._connections: dict[int, Any] = {}
+        self._open = OpenConnections[Any](self.make)
+        # Makes more rows of what a part of `parts` finished.
+        self.then: Callable[[], dict[str, Columns]] | None = None
+        self.left = 0  # connections that were not read to their end
         self._last_n = 0
         # Flows and results of the last batch, and the packet with which each was there.
         self.finished: list[tuple[int, Any]] = []
         self.finished_n: list[int] = []
         self._found: list[tuple[int, Any]] = []  # results that are not rows yet
+
+    @property
+    def notices(self) -> list[str]:
+        """What was not read, for want of room."""
+        what = f"{self.table}: of {self.left} connections the end was not read: too many were open at once"
+        return [what] if self.left else []
 
     def make(self, flow: int) -> Connection:
         """A reader for one conversation."""
@@ -142,25 +154,38 @@ class StreamAnalysis:
         while at >= 0:
             done[at] = 1
             row = Row(*table[:, at].tolist())
-            connection = self._connections.get(row.flow)
+            connection = self._open.get(row.flow)
             if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
                 connection = self._begin(row, start, bool(start.first[wanted[at]]))
                 self._segment(connection, row, data, found)
-            elif connection is not None and not (
-                runs.skip(connection, row, at, marks) or runs.hold(connection, row, at, data, marks)
-            ):
-                self._segment(connection, row, data, found)
+            elif connection is not None and not runs.skip(connection, row, at, marks):
+                held = runs.hold(connection, row, at, data, marks)
+                if held:
+                    self._heard(held, row.n, found)
+                else:
+                    self._segment(connection, row, data, found)
             at = done.find(0, at + 1)
         return found
 
     def finish(self) -> dict[str, Columns]:
         """Rows that were still open at the end of the capture."""
+        return self._end(self._open.flows)
+
+    def parts(self) -> Iterator[dict[str, Columns]]:
+        """The same, of some hundred conversations at once; all together they may take much memory."""
+        flows = self._open.flows
+        for first in range(0, max(len(flows), 1), _TOGETHER):
+            yield self._end(flows[first : first + _TOGETHER])
+            if self.then is not None:
+                yield self.then()
+
+    def _end(self, flows: list[int]) -> dict[str, Columns]:
         found: list[tuple[int, Any]] = []
-        for flow in sorted(self._connections):
-            connection = self._connections[flow]
+        for flow in flows:
+            connection = self._open.remove(flow)
             connection.end("the capture ends first")
             found += ((flow, each) for each in connection.take_all())
-        self._connections.clear()
+            connection.let_go()
         self.finished, self.finished_n = found, [self._last_n] * len(found)
         self._found += found
         return self._take_rows()
@@ -183,7 +208,7 @@ class StreamAnalysis:
         return np.flatnonzero(wanted), marks
 
     def _begin(self, row: Row, start: Start, is_first: bool) -> Connection:
-        connection = self._connections[row.flow] = self.make(row.flow)
+        connection: Connection = self._open.begin(row.flow)
         self._state[row.flow] = READ
         # Data that came before its turn waits for the first; one joined later begins with this row.
         connection.streams[row.side].begin(1 if is_first else row.seq)
@@ -211,8 +236,19 @@ class StreamAnalysis:
         if connection.over:
             found += ((row.flow, each) for each in connection.take_all())
             self._state[row.flow] = _CLOSED if connection.confirmed else _NEW
-            del self._connections[row.flow]
-        self.finished_n += [row.n] * (len(found) - len(self.finished_n))
+            self._open.remove(row.flow).let_go()
+        self._heard(row.captured, row.n, found)
+
+    def _heard(self, size: int, n: int, found: list[tuple[int, Any]]) -> None:
+        """So many bytes were taken; those leave for which there is no room any more."""
+        if self._open.heard(size):
+            for flow, connection in self._open.leaving():
+                connection.end(LEFT, unread=True)
+                found += ((flow, each) for each in connection.take_all())
+                connection.let_go()
+                self._state[flow] = _CLOSED
+                self.left += 1
+        self.finished_n += [n] * (len(found) - len(self.finished_n))
 
 
 class _Runs:
@@ -256,14 +292,17 @@ class _Runs:
 
     def hold(
         self, connection: Connection, row: Row, at: int, data: memoryview, done: npt.NDArray[np.uint8]
-    ) -> bool:
-        """Take row `at` and what follows it if all of it waits behind a hole; marks what it took."""
+    ) -> int:
+        """Take row `at` and what follows it if all of it waits behind a hole; marks what it took.
+
+        How many bytes that is comes back.
+        """
         if not connection.streams[row.side].has_hole or connection.streams[1 - row.side].has_hole:
-            return False
+            return 0
         place = int(self._place[at])
         end = int(self._last[place]) + 1
         if end - place < 2:
-            return False
+            return 0
         which, rows = self._order[place:end], self._rows
         columns = (rows.start, rows.captured, rows.size, rows.n, rows.ts, rows.ack)
         parts = [
@@ -271,6 +310,6 @@ class _Runs:
             for start, captured, size, n, ts, ack in zip(*(c[which].tolist() for c in columns), strict=True)
         ]
         if not connection.hold_body(row.side, row.seq, parts):
-            return False
+            return 0
         done[which] = 1
-        return True
+        return int(rows.size[which].sum())

@@ -25,7 +25,7 @@ Time: O(1) a segment in order; one behind a hole: `waiting`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pcaptool.analyze.waiting import Held, HeldRun, Part, Waiting, differing_bytes
 from pcaptool.wire.tcp import SEQ_MASK, seq_diff
@@ -176,6 +176,17 @@ class StreamReassembler:
         self._latest = (0, 0)  # packet and time of what was handed on last
         self._recent = b""  # what was handed on last, up to `position`
         self._waiting = Waiting()
+
+    def rest(self) -> tuple[Any, ...]:
+        """All that it knows, as plain values; `wake` of another one goes on from there."""
+        known = (self.position, self.gap_bytes, self.ended, self._started, self._next_seq, self._latest)
+        return *known, self._recent, self._waiting.rest()
+
+    def wake(self, state: tuple[Any, ...]) -> None:
+        """Go on where another one was."""
+        self.position, self.gap_bytes, self.ended, self._started, self._next_seq, self._latest = state[:6]
+        self._recent = state[6]
+        self._waiting.wake(state[7])
 
     @property
     def repeated_bytes(self) -> int:

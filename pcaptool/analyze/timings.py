@@ -7,13 +7,12 @@ know: HTTP, how a sender's state is found (`sender_kernel`), how clocks run (`ti
 An exchange is known to be over long after its first packet has passed. So for each message that is not over the clocks
 at its first and its last packet so far are kept, and nothing else of a batch. A row is given out when the client has
 acknowledged the response (`deliveries`).
-Memory: 4 bytes a flow, 224 for each with data; some 2 kB an exchange that is not over or not acknowledged; the
+Memory: 4 bytes a flow, 224 for each with data; 136 a packet with which a message begins or ends of an exchange
+that is not over; what `deliveries` holds; the
 recorded stages.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from pcaptool.analyze import timing_kernel as tk
 from pcaptool.analyze import timing_rows as tr
 from pcaptool.analyze.deliveries import Acknowledgements, Deliveries
 from pcaptool.analyze.http import HttpAnalysis
-from pcaptool.analyze.http_pairing import Message
+from pcaptool.analyze.http_messages import Message
 from pcaptool.analyze.segments import SegmentAnalysis
 from pcaptool.analyze.stage_layers import StageLayers
 from pcaptool.analyze.take import Ints, distinct, grown, masked
@@ -35,17 +34,12 @@ from pcaptool.tables.timings import TIMINGS
 
 __all__ = ["TimingAnalysis"]
 
+# What is kept of a packet of a message: its number, the relative sequence number behind it, its clocks.
+MARK_END, MARK_CLOCK = 1, 2
 _TOGETHER = 512  # rows that become columns at once: these cost the same for one as for many
 _NOTHING = Message()
 
 Made = tuple[int, Ints]
-
-
-class Mark(NamedTuple):
-    """What is kept of a packet of a message."""
-
-    clock: Ints
-    end: int  # relative sequence number behind it
 
 
 class TimingAnalysis:
@@ -66,11 +60,16 @@ class TimingAnalysis:
         self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, tk.WIDTH), np.int64)
         self._used = np.zeros(1, np.int64)
-        self._kept: dict[int, dict[int, Mark]] = {}
+        self._kept: dict[int, bytes] = {}  # of each flow, marks one behind the other
         self._deliveries = Deliveries()
         self._made: list[Ints] = []  # records that are not rows yet
         self.http: HttpAnalysis | None = None
         self.stages: StageLayers | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        """What was given out before it was complete, for want of room."""
+        return self._deliveries.notices
 
     def feed(self, batch: Batch) -> dict[str, Columns]:
         """Rows that are complete, some hundreds at once."""
@@ -81,6 +80,7 @@ class TimingAnalysis:
         made = self._finished(self.http, seen, ends)
         self._keep(self.http, seen, ends)
         made += self._deliveries.acknowledged(seen)
+        made += ((batch.first_n + batch.count - 1, record) for record in self._deliveries.overdue())
         made.sort(key=lambda found: (found[0], found[1][tr.FLOW], found[1][tr.EXCHANGE]))
         self._made += (record for _, record in made)
         return self._take_rows() if len(self._made) >= _TOGETHER else {}
@@ -89,17 +89,24 @@ class TimingAnalysis:
         made, self._made = self._made, []
         return {TIMINGS.name: tr.columns_of(made)} if made else {}
 
-    def finish(self) -> dict[str, Columns]:
-        """Rows that were not complete at the end of the capture."""
+    def follow(self) -> dict[str, Columns]:
+        """Rows of what `http` gave out last because the capture ended, and of the conversations before those."""
         if self.http is None:
             return {}
         none = np.zeros(0, np.int64)
         empty = np.zeros((tk.IN_WIDTH, 0), np.int64), np.zeros((tk.OUT_WIDTH, 0), np.int64)
         made = [record for _, record in self._finished(self.http, Acknowledgements(none, *empty, none), none)]
-        made += self._deliveries.rest()
+        made += self._deliveries.rest(max((flow for flow, _ in self.http.finished), default=-1))
+        self.http.finished, self.http.finished_n = [], []
         made.sort(key=lambda record: (record[tr.FLOW], record[tr.EXCHANGE]))
         self._made += made
-        return self._take_rows()
+        return self._take_rows() if len(self._made) >= _TOGETHER else {}
+
+    def finish(self) -> dict[str, Columns]:
+        """Rows that were not complete at the end of the capture."""
+        rows = self.follow()
+        self._made += self._deliveries.rest()
+        return rows or self._take_rows()
 
     def _segments(self, batch: Batch, followed: Followed) -> tuple[Acknowledgements, Ints]:
         """TCP segments in the order of their packets, and the sequence number behind each."""
@@ -156,11 +163,11 @@ class TimingAnalysis:
         rows = np.flatnonzero(here[:, -1])
         last_end[rows] = ends[place[rows, -1]]
         for i, mark in np.argwhere(~here & (numbers > 0)).tolist():  # of earlier batches
-            kept = self._kept.get(http.finished[i][0], {}).get(int(numbers[i, mark]))
+            kept = _marks(self._kept.get(http.finished[i][0], b"")).get(int(numbers[i, mark]))
             if kept is not None:
-                records[i, tr.KNOWN + mark], records[i, tr.clocks(mark)] = 1, kept.clock
+                records[i, tr.KNOWN + mark], records[i, tr.clocks(mark)] = 1, kept[MARK_CLOCK:]
                 if mark == tr.MARKS - 1:
-                    last_end[i] = kept.end
+                    last_end[i] = kept[MARK_END]
         if self.stages is not None:
             self._add_stages(self.stages, http, records)
         return records, last_end
@@ -177,18 +184,19 @@ class TimingAnalysis:
     def _keep(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> None:
         """Of the conversations of this batch, what exchanges that are not over will need."""
         for flow, _ in http.finished:
-            if not http.open_exchanges(flow):
+            if not http.open_packets(flow):
                 self._kept.pop(flow, None)
         for flow in http.being_read(distinct(seen.rows[tk.IN_FLOW])[0]):
-            before, kept = self._kept.pop(flow, {}), {}
-            for exchange in http.open_exchanges(flow):
-                for message in (exchange.request, exchange.response):
-                    for number in (message.first_n, message.last_n) if message is not None else ():
-                        found = before.get(number) or _at(number, seen, ends)
-                        if found is not None:
-                            kept[number] = found
+            before = _marks(self._kept.pop(flow, b""))
+            kept = []
+            for number in dict.fromkeys(http.open_packets(flow)):
+                found = before.get(number)
+                if found is None:
+                    found = _mark(number, seen, ends)
+                if found is not None:
+                    kept.append(found)
             if kept:
-                self._kept[flow] = kept
+                self._kept[flow] = np.concatenate(kept).tobytes()
 
 
 def _head(message: Message) -> tuple[int, int, int]:
@@ -197,9 +205,15 @@ def _head(message: Message) -> tuple[int, int, int]:
     return state, message.first_ts, message.last_ts
 
 
-def _at(number: int, seen: Acknowledgements, ends: Ints) -> Mark | None:
+def _mark(number: int, seen: Acknowledgements, ends: Ints) -> Ints | None:
     """What is kept of a packet, if it is one of this batch."""
     place = int(np.searchsorted(seen.n, number))
     if place >= len(seen.n) or seen.n[place] != number:
         return None
-    return Mark(seen.clocks[:, place].copy(), int(ends[place]))
+    return np.concatenate([[number, ends[place]], seen.clocks[:, place]])
+
+
+def _marks(kept: bytes) -> dict[int, Ints]:
+    """What was kept of packets, by their numbers."""
+    rows = np.frombuffer(kept, np.int64).reshape(-1, MARK_CLOCK + tk.OUT_WIDTH)
+    return {int(row[0]): row for row in rows}

@@ -10,7 +10,8 @@ Memory: the unfinished record and handshake message, at most HANDSHAKE_BYTES a d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from pcaptool.analyze.streams import Event, Part, Piece, StreamEnd, StreamReassembler
 from pcaptool.analyze.tls_hello import ClientHello, ServerHello, parse_client, parse_server
@@ -55,6 +56,17 @@ class Handshake:
     certificate_bytes: int = 0
 
 
+def values_of(each: Side | ClientHello | ServerHello | None) -> tuple[Any, ...] | None:
+    """What a record of these kinds is made of.
+
+    Examples
+    --------
+    >>> Side(*values_of(Side(records=2))).records
+    2
+    """
+    return None if each is None else tuple(getattr(each, name.name) for name in fields(each))
+
+
 class TlsConnection:
     """Segments in, one `Handshake` out."""
 
@@ -66,6 +78,30 @@ class TlsConnection:
         self._buffers = (bytearray(), bytearray())
         self._messages = (bytearray(), bytearray())
         self._given = False
+
+    def rest(self) -> tuple[Any, ...]:
+        """All that it knows, as plain values; `wake` of another one goes on from there."""
+        found = self.found
+        halves = [bytes(each) for each in (*self._buffers, *self._messages)]
+        said = [values_of(each) for each in (*found.sides, found.client, found.server)]
+        about = (found.client_side, found.retried, found.certificate_bytes, self._given)
+        return [each.rest() for each in self.streams], halves, said, about
+
+    def wake(self, state: tuple[Any, ...]) -> None:
+        """Go on where another one was."""
+        streams, (a, b, c, d), (first, second, client, server), about = state
+        for stream, known in zip(self.streams, streams, strict=True):
+            stream.wake(known)
+        self._buffers, self._messages = (bytearray(a), bytearray(b)), (bytearray(c), bytearray(d))
+        self.found = Handshake(
+            (Side(*first), Side(*second)),
+            client=None if client is None else ClientHello(*client),
+            server=None if server is None else ServerHello(*server),
+        )
+        self.found.client_side, self.found.retried, self.found.certificate_bytes, self._given = about
+
+    def let_go(self) -> None:
+        """Nothing here refers to itself."""
 
     def segment(
         self,
@@ -107,7 +143,7 @@ class TlsConnection:
         """Segments are taken one by one."""
         return False
 
-    def end(self, why: str) -> None:
+    def end(self, why: str, *, unread: bool = False) -> None:  # noqa: ARG002 - a handshake has no other trouble
         """Nothing more will come."""
         for side, stream in enumerate(self.streams):
             self._feed(side, stream.flush())

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["HOLD_BYTES", "HOLD_SEGMENTS", "Held", "HeldRun", "Part", "Waiting", "differing_bytes"]
 
@@ -59,6 +59,10 @@ class Held:
         """Bytes of the stream that it covers."""
         return len(self.data) + self.missing
 
+    def rest(self) -> tuple[Any, ...]:
+        """Its members."""
+        return self.data, self.missing, self.fin, self.carrier, self.ts, self.ack
+
 
 @dataclass(frozen=True, slots=True)
 class HeldRun:
@@ -77,6 +81,15 @@ class HeldRun:
     def ts(self) -> int:
         """Time of that packet."""
         return self.parts[0].ts
+
+    def rest(self) -> tuple[Any, ...]:
+        """Its members, as plain values."""
+        return [tuple(part) for part in self.parts], self.size, self.missing
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Any, ...]], size: int, missing: int) -> HeldRun:
+        """The run that had these members."""
+        return cls([Part(*part) for part in parts], size, missing)
 
 
 def differing_bytes(kept: bytes, again: bytes) -> int:
@@ -136,6 +149,21 @@ class Waiting:
     def too_much(self) -> bool:
         """More waits than may."""
         return self.data_bytes > HOLD_BYTES or self.segments > HOLD_SEGMENTS
+
+    def rest(self) -> tuple[Any, ...] | None:
+        """All that is known, as plain values (`wake`); None where that is nothing."""
+        if not self.positions and not self.repeated_bytes:
+            return None  # nothing can differ that did not come again
+        held = [(at, *each.rest()) for at, each in self]
+        return self.repeated_bytes, self.conflicting_bytes, held
+
+    def wake(self, state: tuple[Any, ...] | None) -> None:
+        """Go on where another one was."""
+        if state is None:
+            return
+        self.repeated_bytes, self.conflicting_bytes, held = state
+        for at, *each in held:
+            self._insert(len(self.positions), at, HeldRun.of(*each) if len(each) == 3 else Held(*each))
 
     def pop(self) -> Held | HeldRun:
         """Take the first one out."""

@@ -5,15 +5,16 @@ Knows: nothing but the shape.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from pcaptool.tables.columns import Columns
 
-__all__ = ["Analysis", "Batch"]
+__all__ = ["Analysis", "Batch", "InParts"]
 
 
 @dataclass(slots=True)
@@ -65,4 +66,13 @@ class Analysis(Protocol):
 
     def finish(self) -> dict[str, Columns]:
         """Rows of its own tables that were still open at the end of the capture."""
+        ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """An analysis whose remaining rows may take much memory: they are asked for instead of `finish`, part by part."""
+
+    def parts(self) -> Iterator[dict[str, Columns]]:
+        """Rows that were still open at the end of the capture."""
         ...

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pcaptool.analyze.http_head import RequestHead, ResponseHead
-from pcaptool.analyze.http_pairing import Exchange, HttpConnection, Message
+from pcaptool.analyze.http_messages import Exchange, Message
+from pcaptool.analyze.http_pairing import HttpConnection
 from pcaptool.analyze.streams import Event, Gap, Part, Piece, StreamReassembler
 
 __all__ = ["STREAM_BYTES", "Answer", "RecordingConnection", "answer_of", "dechunk", "request_bytes"]

@@ -13,7 +13,7 @@ from typing import Any
 from pcaptool.analyze.flows import FlowAnalysis
 from pcaptool.analyze.http import HttpAnalysis
 from pcaptool.analyze.http_head import RequestHead
-from pcaptool.analyze.http_pairing import Exchange, Message
+from pcaptool.analyze.http_messages import Exchange, Message
 from pcaptool.analyze.take import integers
 from pcaptool.decode.decoder import Decoder
 from pcaptool.engine import Engine

@@ -4,8 +4,9 @@ Knows: row groups, encodings, the metadata that says where a report comes from.
 Must not know: how columns are computed.
 
 Files are deterministic: the same columns in the same order make the same bytes, whatever the batches were.
-zstd 1, row groups of 65,536 rows, dictionaries only for texts (numbers of few distinct values become no smaller by
-them, and take twice the time, as measured); of packet numbers and times the differences are kept.
+zstd 1, row groups of 65,536 rows (8,192 of tables with lists of texts), dictionaries only for texts (numbers of few
+distinct values become no smaller by them, and take twice the time, as measured); of packet numbers and times the
+differences are kept.
 Memory: one row group of each table, and those that wait for an encoding thread.
 """
 
@@ -30,6 +31,8 @@ from pcaptool.tables.report import read_about
 __all__ = ["ROW_GROUP_ROWS", "ReportWriter", "writer"]
 
 ROW_GROUP_ROWS = 65_536
+# Of tables with lists of texts: such a row is a hundred objects until it is encoded, some 3 KiB.
+LISTS_GROUP_ROWS = 8192
 
 # Columns whose least and greatest value of a row group lets a reader skip it. Those of the others cost a fifth of
 # the time of encoding, and hardly ever exclude anything.
@@ -94,6 +97,7 @@ class ReportWriter:
         self.rows = dict.fromkeys(self._tables, 0)
         self._waiting: dict[str, list[Columns]] = {name: [] for name in self._tables}
         self._waiting_rows = dict.fromkeys(self._tables, 0)
+        self._most_rows = {name: _group_rows(table) for name, table in self._tables.items()}
         check_place(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +147,9 @@ class ReportWriter:
         self._waiting[name].append(columns)
         self._waiting_rows[name] += rows
         self.rows[name] += rows
-        while self._waiting_rows[name] >= ROW_GROUP_ROWS:
-            self._flush(name, ROW_GROUP_ROWS)
+        most = self._most_rows[name]
+        while self._waiting_rows[name] >= most:
+            self._flush(name, most)
 
     def _flush(self, name: str, rows: int) -> None:
         pieces, rest = row_group(self._waiting[name], rows)
@@ -171,6 +176,12 @@ class ReportWriter:
         """Leave nothing behind."""
         self._encoder.abandon()
         shutil.rmtree(self._aside, ignore_errors=True)
+
+
+def _group_rows(table: Table) -> int:
+    """How many rows are written at once."""
+    lists = any(column.kind == "text_list" for column in table.columns)
+    return LISTS_GROUP_ROWS if lists else ROW_GROUP_ROWS
 
 
 def check_place(path: Path) -> None:
