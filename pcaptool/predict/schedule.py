@@ -4,10 +4,11 @@ Knows: that Linux allows several orders of work (an acknowledgement is processed
 woken writer has its processor before or after the next acknowledgement), and that the frames that left tell which.
 Must not know: what a choice changes in the stack.
 Each choice has a usual answer. Where a frame was recorded that the model did not send, the choices just before it are
-answered otherwise, one at a time, and such an answer is kept if more frames are then as recorded. Every answer is an
-order of work that may happen on a machine with two processors; sizes, flags and numbers stay the model's.
+answered otherwise, one at a time, and such an answer is kept if more frames are then as recorded. Where none helps,
+each takes the place of one that was kept: another order may have the same effect at first, and not later. Every answer
+is an order of work that may happen on a machine with two processors; sizes, flags and numbers stay the model's.
 Complexity: one run where that sends what was recorded; else at most `MOST_RUNS`, fewer for long captures.
-Leaves out: choices that help only together.
+Leaves out: choices that help only together, and none of them alone.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def search(
     left = min(most_runs - 1, MOST_FRAMES // max(1, len(recorded)))
     tried: set[frozenset[Question]] = set()
     while best.alike < len(recorded):
-        fresh = (best.schedule.otherwise ^ {question} for question in _candidates(best, recorded))
+        fresh = _neighbours(best, recorded)
         better = None
         for otherwise in fresh:
             if otherwise in tried:
@@ -119,6 +120,17 @@ def search(
             break
         best = better
     return best.schedule, best.run
+
+
+def _neighbours(made: _Try[Run], recorded: list[tuple[int, Sent]]) -> Iterator[frozenset[Question]]:
+    """Answers to try next: one more or one less, then one in another's place."""
+    kept, questions = made.schedule.otherwise, list(_candidates(made, recorded))
+    for question in questions:
+        yield kept ^ {question}
+    for answered in sorted(kept):
+        for question in questions:
+            if question not in kept:
+                yield kept ^ {answered, question}
 
 
 def _candidates(made: _Try[Run], recorded: list[tuple[int, Sent]]) -> Iterator[Question]:

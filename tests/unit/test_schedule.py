@@ -57,6 +57,19 @@ def test_what_no_order_explains_is_left_as_it_is():
     assert 1 < len(runs) <= MOST_RUNS
 
 
+def test_an_answer_that_looked_right_at_first_gives_way_to_another():
+    """Question 2 explains what question 1 does, and spoils what comes behind it; both together explain nothing."""
+
+    def make(schedule):
+        first, second = (schedule.choose(("q", 1, n), n, usual=False) for n in (1, 2))
+        early = [(1, n, int(first != second), 0, 0) for n in range(4)]
+        return (first, second), [*early, (1, 9, int(first and not second), 0, 0)]
+
+    recorded = [(10 + n, (1, n, 1, 0, 0)) for n in range(4)] + [(20, (1, 9, 1, 0, 0))]
+    _, answers = search(make, recorded)
+    assert answers == (True, False)
+
+
 def test_long_captures_and_one_run_are_bounded():
     for truth, most in (([True], 1), ([True] + [False] * 70_000, MOST_RUNS)):
         runs = []
