@@ -20,7 +20,8 @@ send buffer looks like APPLICATION, or CONGESTION.
 What flies is no more than the congestion window; while repetitions are on their way it is not known.
 Of the last RING repetitions of a direction it is noted when an acknowledgement shows that one was needless.
 
-Memory: 68 bytes a TCP conversation, WIDTH * 8 (864) more when it has data. Time: O(1) a segment.
+Memory: 68 bytes a TCP conversation, WIDTH * 8 (504) more when it has data, AGAIN_WIDTH * 8 (368) when any of it came
+again. Time: O(1) a segment.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ X_TSVAL, X_TSECR, X_MSS, X_SACK_PERMITTED, X_LEFT, X_RIGHT, X_LEFT2, X_RIGHT2, X
 OUT_CAUSE, OUT_NEEDLESS, OUT_CWND, OUT_GAP, OUT_SEGMENTS, OUT_WAITS, OUT_WIDTH = 0, 1, 2, 3, 4, 5, 6
 
 # ROUND_MAX is what flew in this round trip, -1 while that is not known.
-# Columns of a direction, and of its ring of repetitions. OPTIONS: 1 SACK, 2 timestamps, once both sides have spoken.
+# Columns of a direction. OPTIONS: 1 SACK, 2 timestamps, once both sides have spoken.
 KNOWN, UNA, NXT, HOLES, SEND_TS, SEND_SEGMENTS, ACK_TS, DUPLICATES, HIGHEST, SACKED = (
     0,
     1,
@@ -92,12 +93,16 @@ REPEATED, PHASE, PHASE_END, SRTT, RTTVAR, WRITTEN, ROUND_END, ROUND_MAX, ROUND_B
     10, 11, 12, 13, 14, 15, 16, 17, 18,
 )  # fmt: skip
 WINDOW, MSS, OPTIONS, WAITS, EVENT_TS, PENDING, SPENT = 19, 20, 21, 22, 23, 24, 25
-COUNTED, NEEDLESS = 30, 35  # how many of each cause; how many were needless
-RING, RING_AT, RING_FIRST, RING_WIDTH = 4, 36, 37, 4
-R_SEQ, R_END, R_N, R_TSVAL = 0, 1, 2, 3
-SHUT = RING_FIRST + RING * RING_WIDTH  # time with a closed window and nothing in flight: PENDING of RECEIVER
+SHUT = 30  # time with a closed window and nothing in flight: PENDING of RECEIVER
 SIDE_WIDTH = SHUT + 1
-WIDTH = 2 * SIDE_WIDTH
+AGAIN = 2 * SIDE_WIDTH  # where its repetitions are, one more than their row; 0: it has none
+WIDTH = AGAIN + 1
+# Columns of a direction's repetitions: how many of each cause, how many were needless, and the ring.
+COUNTED, NEEDLESS = 0, 5
+RING, RING_AT, RING_FIRST, RING_WIDTH = 4, 6, 7, 4
+R_SEQ, R_END, R_N, R_TSVAL = 0, 1, 2, 3
+AGAIN_SIDE_WIDTH = RING_FIRST + RING * RING_WIDTH
+AGAIN_WIDTH = 2 * AGAIN_SIDE_WIDTH
 # Columns of what the SYN of each side says. H_SEQ is the number behind it, one more than 32 bits hold where it wraps.
 H_SEQ, H_TS, H_MSS, H_OPTIONS, H_WIDTH = 0, 1, 2, 3, 4
 
@@ -154,7 +159,7 @@ def measured(mine: Any, at: int, rtt: int) -> None:
     mine[at + SRTT] -= error >> 3
 
 
-def needless(mine: Any, at: int, left: int, right: int, ack: int, echo: int) -> int:
+def needless(again: Any, at: int, left: int, right: int, ack: int, echo: int) -> int:
     """Packet of a repetition that this acknowledgement shows to be needless, or 0.
 
     `left` to `right` is what it says has come twice (-1: nothing); `echo` its timestamp echo (-1: none).
@@ -162,25 +167,25 @@ def needless(mine: Any, at: int, left: int, right: int, ack: int, echo: int) -> 
     shown = 0
     for k in range(RING):
         entry = at + RING_FIRST + k * RING_WIDTH
-        if mine[entry + R_N] == 0:
+        if again[entry + R_N] == 0:
             continue
-        twice = left >= 0 and before(mine[entry + R_SEQ], right) and before(left, mine[entry + R_END])
-        covered = before(mine[entry + R_SEQ], ack)
-        stamp = mine[entry + R_TSVAL]
+        twice = left >= 0 and before(again[entry + R_SEQ], right) and before(left, again[entry + R_END])
+        covered = before(again[entry + R_SEQ], ack)
+        stamp = again[entry + R_TSVAL]
         first_arrived = covered and echo > 0 and stamp >= 0 and before(echo, stamp)
         if twice or first_arrived:
-            if shown == 0 or mine[entry + R_N] < shown:
-                shown = mine[entry + R_N]
-            mine[at + NEEDLESS] += 1
-            mine[entry + R_N] = 0
+            if shown == 0 or again[entry + R_N] < shown:
+                shown = again[entry + R_N]
+            again[at + NEEDLESS] += 1
+            again[entry + R_N] = 0
         elif covered:
-            mine[entry + R_TSVAL] = -1  # later echoes say nothing about it
+            again[entry + R_TSVAL] = -1  # later echoes say nothing about it
     return shown
 
 
 @hot
-def acknowledge(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
-    """What an acknowledgement tells the sender at `at`."""
+def acknowledge(mine: Any, at: int, again: Any, row: Any, found: Any, extra: Any, out: Any) -> None:
+    """What an acknowledgement tells the sender at `at`; `again` are all repetitions."""
     ack = row[IN_ACK]
     if mine[at + KNOWN] == 0:
         mine[at + KNOWN] = 1
@@ -196,8 +201,10 @@ def acknowledge(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) 
             left, right = extra[X_LEFT], extra[X_RIGHT]
         if before(mine[at + HIGHEST], extra[X_HIGHEST]):
             mine[at + HIGHEST] = extra[X_HIGHEST]
-    if fresh or left >= 0:
-        out[OUT_NEEDLESS] = needless(mine, at, left, right, ack, extra[X_TSECR] if fresh else -1)
+    if mine[AGAIN] != 0 and (fresh or left >= 0):
+        place = AGAIN_SIDE_WIDTH if at != 0 else 0
+        echo = extra[X_TSECR] if fresh else -1
+        out[OUT_NEEDLESS] = needless(again[mine[AGAIN] - 1], place, left, right, ack, echo)
     mine[at + SACKED] = row[IN_SACK] if left < 0 else 0
     mine[at + ACK_TS] = row[IN_TS]
     if fresh:
@@ -246,9 +253,18 @@ def why(mine: Any, at: int, seq: int, end: int, now: int) -> int:
     return 0
 
 
+def note(again: Any, at: int, cause: int, seq: int, end: int, n: int, tsval: int) -> None:
+    """Count a repetition, and remember it."""
+    again[at + COUNTED + cause] += 1
+    entry = at + RING_FIRST + again[at + RING_AT] * RING_WIDTH
+    again[at + RING_AT] = (again[at + RING_AT] + 1) % RING
+    again[entry + R_SEQ], again[entry + R_END], again[entry + R_N] = seq, end, n
+    again[entry + R_TSVAL] = tsval
+
+
 @hot
-def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None:
-    """A segment with data or FIN."""
+def send(mine: Any, at: int, again: Any, used: Any, row: Any, found: Any, extra: Any, out: Any) -> None:
+    """A segment with data or FIN; `again` has room for another conversation that repeats."""
     seq, now = row[IN_SEQ], row[IN_TS]
     end = (seq + row[IN_SIZE] + (row[IN_FLAGS] & FIN)) & MASK32
     if mine[at + KNOWN] == 0:
@@ -269,14 +285,21 @@ def send(mine: Any, at: int, row: Any, found: Any, extra: Any, out: Any) -> None
     if before(seq, mine[at + NXT]) and (repeats or mine[at + HOLES] == 0):
         cause = why(mine, at, seq, end, now)
         out[OUT_CAUSE] = cause
-        mine[at + COUNTED + cause] += 1
         mine[at + REPEATED] += 1
         # What flies and what is lost cannot be told apart until all this is acknowledged.
         mine[at + ROUND_MAX], mine[at + ROUND_END] = -1, mine[at + NXT]
-        entry = at + RING_FIRST + mine[at + RING_AT] * RING_WIDTH
-        mine[at + RING_AT] = (mine[at + RING_AT] + 1) % RING
-        mine[entry + R_SEQ], mine[entry + R_END], mine[entry + R_N] = seq, end, row[IN_N]
-        mine[entry + R_TSVAL] = extra[X_TSVAL]
+        if mine[AGAIN] == 0:
+            used[1] += 1
+            mine[AGAIN] = used[1]
+        note(
+            again[mine[AGAIN] - 1],
+            AGAIN_SIDE_WIDTH if at != 0 else 0,
+            cause,
+            seq,
+            end,
+            row[IN_N],
+            extra[X_TSVAL],
+        )
     if before(mine[at + NXT], end):
         if before(mine[at + NXT], seq):
             mine[at + HOLES] = 1
@@ -320,7 +343,16 @@ def settle(hello: Any, mine: Any) -> None:
 
 
 def follow(
-    rows: Any, found: Any, extra: Any, start: int, hello: Any, slots: Any, state: Any, used: Any, out: Any
+    rows: Any,
+    found: Any,
+    extra: Any,
+    start: int,
+    hello: Any,
+    slots: Any,
+    state: Any,
+    again: Any,
+    used: Any,
+    out: Any,
 ) -> int:
     """Follow the senders of segments in capture order.
 
@@ -335,18 +367,22 @@ def follow(
         What SYNs said; row of `state` + 1, or 0.
     state : (room, WIDTH) int64
         Conversations with data; zero where not used yet.
-    used : (1,) int64
-        How many rows of it are.
+    again : (room, AGAIN_WIDTH) int64
+        Repetitions of those that have any; zero where not used yet.
+    used : (2,) int64
+        How many rows of `state` and of `again` are.
     out : (OUT_WIDTH, segments) int64
         Output columns, OUT_*, written.
 
     Returns
     -------
     int
-        The first row that was not done: all are, or `state` must grow.
+        The first row that was not done: all are, or `state` or `again` is full and must grow.
     """
     height: int = rows.shape[1]
     for i in range(start, height):
+        if used[1] >= len(again):
+            return i
         row = rows[:, i]
         for k in range(OUT_WIDTH):
             out[k, i] = -1 if k == OUT_GAP else 0
@@ -372,11 +408,11 @@ def follow(
             mine[at + WAITS] = mine[other + WAITS] = NOTHING
             continue
         if flags & ACK:
-            acknowledge(mine, other, row, found[:, i], extra[:, i], out[:, i])
+            acknowledge(mine, other, again, row, found[:, i], extra[:, i], out[:, i])
         mine[other + WINDOW] = found[OUT_WINDOW, i] if found[OUT_SCALE, i] != -1 else -1
         plain = found[OUT_FLAGS, i] & (KEEP_ALIVE | PROBE) == 0
         if plain and (row[IN_SIZE] > 0 or flags & FIN):
-            send(mine, at, row, found[:, i], extra[:, i], out[:, i])
+            send(mine, at, again, used, row, found[:, i], extra[:, i], out[:, i])
         classify(mine, at)
         classify(mine, other)
         out[OUT_WAITS, i] = mine[WAITS] | mine[SIDE_WIDTH + WAITS] << 3

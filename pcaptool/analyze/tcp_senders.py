@@ -52,7 +52,8 @@ class Senders:
         self._hello = np.zeros((1024, 2, nk.H_WIDTH), np.int64)
         self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, nk.WIDTH), np.int64)
-        self._used = np.zeros(1, np.int64)
+        self._again = np.zeros((64, nk.AGAIN_WIDTH), np.int64)
+        self._used = np.zeros(2, np.int64)
 
     def feed(self, tcp: Columns, at: Ints, rows: Ints, found: Ints) -> Ints:
         """Adds columns to a batch's tcp table.
@@ -75,11 +76,12 @@ class Senders:
         extra, done = np.empty((nk.X_WIDTH, len(at)), np.int64), 0
         self._gather(at, _fields(tcp), extra)
         while True:
-            known = (self._hello, self._slots, self._state, self._used)
+            known = (self._hello, self._slots, self._state, self._again, self._used)
             done = self._kernel(rows, found, extra, done, *known, out)
             if done == rows.shape[1]:
                 break
-            self._state = grown(self._state, len(self._state))
+            self._state = grown(self._state, int(self._used[0]))
+            self._again = grown(self._again, int(self._used[1]))
         if self._fills:
             _fill(tcp, at, out)
         waits: Ints = out[nk.OUT_WAITS]
@@ -89,15 +91,18 @@ class Senders:
         """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
         self._room(int(streams.max(initial=-1)))
         slots = np.where(streams >= 0, self._slots[np.maximum(streams, 0)], 0)
+        state = self._state[np.maximum(slots - 1, 0)]
+        state[slots == 0] = 0
+        again = self._again[np.maximum(state[:, nk.AGAIN] - 1, 0), :]
+        again[state[:, nk.AGAIN] == 0] = 0
         columns: Columns = {}
         for side, name in ((0, "fwd"), (1, "rev")):
-            begin = side * nk.SIDE_WIDTH
-            mine = self._state[np.maximum(slots - 1, 0), begin : begin + nk.SIDE_WIDTH]
-            mine[slots == 0] = 0
+            place = side * nk.AGAIN_SIDE_WIDTH
             for cause, what in _COUNTED:
-                columns[f"{what}_{name}"] = mine[:, nk.COUNTED + cause].astype("u4")
-            columns[f"needless_retransmissions_{name}"] = mine[:, nk.NEEDLESS].astype("u4")
-            spent = mine[:, nk.SPENT + nk.IDLE : nk.SPENT + nk.CONGESTION + 1]
+                columns[f"{what}_{name}"] = again[:, place + nk.COUNTED + cause].astype("u4")
+            columns[f"needless_retransmissions_{name}"] = again[:, place + nk.NEEDLESS].astype("u4")
+            begin = side * nk.SIDE_WIDTH + nk.SPENT + nk.IDLE
+            spent = state[:, begin : begin + nk.CONGESTION + 1 - nk.IDLE]
             for k, what in enumerate(_SPENT):
                 columns[f"{what}_{name}"] = spent[:, k].copy()
             most = np.where(spent.max(axis=1) > 0, spent.argmax(axis=1), -1)

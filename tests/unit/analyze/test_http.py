@@ -278,12 +278,12 @@ def test_a_head_that_never_ends_is_bounded_and_linear(by_hand):
         talk.say("c", b"GET / HTTP/1.1\r\n")
         for _ in range(count):
             talk.say("c", b"x" * 1400)
-        begin = time.perf_counter()
+        begin = time.process_time()
         rows = talk.exchanges()
         assert [(r["method"], r["trouble"]) for r in rows] == [
             ("GET", f"request: head longer than {HEAD_BYTES} bytes; no response"),
         ]
-        return time.perf_counter() - begin
+        return time.process_time() - begin
 
     few, many = min(seconds(1000) for _ in range(3)), seconds(8000)
     assert many < 8 * few * 4  # eight times the packets; quadratic would be 64 times
