@@ -30,7 +30,7 @@ __all__ = ["FlowAnalysis"]
 
 TCP, UDP = 6, 17
 FIRST_CAPACITY = 1024
-PART_ROWS = 65_536
+PART_ROWS = 16_384
 END_WORDS = ("open", "half", "fin", "rst", "timeout")
 OPEN, HALF, FINISHED, RESET, TIMED_OUT = range(5)
 # Without a packet for so long a conversation is over: Zeek's tcp_inactivity_timeout and udp_inactivity_timeout.

@@ -3,10 +3,12 @@
 Knows: which flags count as what; a histogram of round-trip times. Must not know: how a flag is found (`tcp_kernel`).
 The same source runs as plain Python and compiled by numba; the whole call tree stands in this file.
 
-Round-trip times: the first EXACT of a direction are kept as they are; more of them go into a histogram of BINS
+Round-trip times: the first EXACT of a direction are kept as they are, the first OWN of them in its row, the others in
+one that it gets when it has a third (most directions do not); more of them go into a histogram of BINS
 buckets, eight to a power of two from 1,024 ns up to 2**36 ns (69 s), which the direction gets from a pool. A bucket is
 an eighth of its lower bound wide, so what is read from its middle is wrong by 1/16 at most.
-Memory: WIDTH * 8 bytes a direction (176), 864 more where it has more than EXACT measured times.
+Memory: WIDTH * 8 bytes a direction (128), 48 more where it has more than OWN measured times, 864 more where it has more
+than EXACT.
 Time: O(1) a segment.
 """
 
@@ -37,7 +39,8 @@ from pcaptool.engine.loads import hot
 
 __all__ = ["BINS", "EXACT", "WIDTH", "add"]
 
-EXACT = 8
+EXACT, OWN = 8, 2
+MORE = EXACT - OWN
 BINS = 8 + 8 * 26
 LINEAR_BITS = 10  # below 2**10 ns the eight buckets are of one width
 
@@ -45,8 +48,9 @@ LINEAR_BITS = 10  # below 2**10 ns the eight buckets are of one width
 REXMIT, REXMIT_BYTES, REORDERED, REORDERED_BYTES, LOSTS, DUPLICATES, ZEROS, ZERO_NS, CLOSED_SINCE = (
     0, 1, 2, 3, 4, 5, 6, 7, 8,
 )  # fmt: skip
+# POOL is the direction's row among those of more times, then its histogram.
 RTTS, RTT_MIN, RTT_SUM, RTT_MAX, POOL, FIRST = 9, 10, 11, 12, 13, 14
-WIDTH = FIRST + EXACT
+WIDTH = FIRST + OWN
 
 
 @hot
@@ -69,18 +73,28 @@ def bucket(value: int) -> int:
 
 
 @hot
-def measured(mine: Any, value: int, pool: Any, used: Any) -> bool:
-    """Count a round-trip time; False: the pool is full."""
+def measured(mine: Any, value: int, more: Any, pool: Any, used: Any) -> bool:
+    """Count a round-trip time; False: there is no room."""
     count = mine[RTTS]
-    if count == EXACT:
+    if count == OWN:
+        if used[1] >= len(more):
+            return False
+        mine[POOL] = used[1]
+        used[1] += 1
+    elif count == EXACT:
         if used[0] >= len(pool):
             return False
+        place = mine[POOL]
         mine[POOL] = used[0]
         used[0] += 1
-        for k in range(EXACT):
+        for k in range(OWN):
             pool[mine[POOL], bucket(mine[FIRST + k])] += 1
-    if count < EXACT:
+        for k in range(MORE):
+            pool[mine[POOL], bucket(more[place, k])] += 1
+    if count < OWN:
         mine[FIRST + count] = value
+    elif count < EXACT:
+        more[mine[POOL], count - OWN] = value
     else:
         pool[mine[POOL], bucket(value)] += 1
     mine[RTT_MIN] = value if count == 0 else min(mine[RTT_MIN], value)
@@ -90,7 +104,7 @@ def measured(mine: Any, value: int, pool: Any, used: Any) -> bool:
     return True
 
 
-def add(rows: Any, out: Any, start: int, sums: Any, pool: Any, used: Any) -> int:
+def add(rows: Any, out: Any, start: int, sums: Any, more: Any, pool: Any, used: Any) -> int:
     """Add segments in capture order.
 
     Parameters
@@ -100,15 +114,17 @@ def add(rows: Any, out: Any, start: int, sums: Any, pool: Any, used: Any) -> int
     start : int
         First row to do.
     sums : (streams, 2, WIDTH) int64
+    more : (room, MORE) int64
+        Further times.
     pool : (room, BINS) uint32
         Histograms; zero where not used yet.
-    used : (1,) int64
-        How many of them are.
+    used : (2,) int64
+        How many of `pool` and of `more` are.
 
     Returns
     -------
     int
-        The first row that was not done: all are, or the pool must grow.
+        The first row that was not done: all are, or `pool` or `more` is full and must grow.
     """
     height: int = rows.shape[1]
     for i in range(start, height):
@@ -116,7 +132,7 @@ def add(rows: Any, out: Any, start: int, sums: Any, pool: Any, used: Any) -> int
         side = rows[IN_SIDE, i]
         if out[OUT_ACKS_FRAME, i] != 0:
             other = sums[rows[IN_STREAM, i], 1 - side]
-            if not measured(other, out[OUT_ACK_RTT, i], pool, used):
+            if not measured(other, out[OUT_ACK_RTT, i], more, pool, used):
                 return i
         mine = sums[rows[IN_STREAM, i], side]
         if mine[CLOSED_SINCE] != 0 and rows[IN_WINDOW, i] != 0 and rows[IN_FLAGS, i] & RST == 0:

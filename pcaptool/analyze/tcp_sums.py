@@ -1,7 +1,7 @@
 """Each flow's sums of TCP analysis, and quantiles of its round-trip times.
 
 Knows: how the kernel's counts become columns. Must not know: what is counted (`analyze.sums_kernel`).
-Memory: 352 bytes a TCP flow; 864 more for each direction with more than 8 measured times.
+Memory: 256 bytes a TCP flow; for each direction with more than 2 measured times 48 more, with more than 8 864.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class FlowSums:
         self._kernel = engine.function(sk.__name__, "add") if engine else sk.add
         self._sums = np.zeros((1024, 2, sk.WIDTH), np.int64)
         self._pool = np.zeros((64, sk.BINS), np.uint32)
-        self._used = np.zeros(1, np.int64)
+        self._more = np.zeros((64, sk.MORE), np.int64)
+        self._used = np.zeros(2, np.int64)
 
     def add(self, rows: Ints, out: Ints) -> None:
         """Add a batch: input and output of `tcp_kernel.analyze`."""
@@ -50,10 +51,12 @@ class FlowSums:
             return
         self._sums = grown(self._sums, int(rows[tk.IN_STREAM].max()))
         done = 0
-        while (done := self._kernel(rows, out, done, self._sums, self._pool, self._used)) < rows.shape[1]:
-            pool = np.zeros((2 * len(self._pool), sk.BINS), np.uint32)
-            pool[: len(self._pool)] = self._pool
-            self._pool = pool
+        while True:
+            done = self._kernel(rows, out, done, self._sums, self._more, self._pool, self._used)
+            if done == rows.shape[1]:
+                break
+            self._pool = grown(self._pool, int(self._used[0]))
+            self._more = grown(self._more, int(self._used[1]))
 
     def flow_columns(self, streams: Ints, last_ts: Ints) -> Columns:
         """Columns of the flows table; `streams` is each flow's TCP number, -1 for UDP."""
@@ -71,19 +74,20 @@ class FlowSums:
             mean = mine[:, sk.RTT_SUM] // np.maximum(mine[:, sk.RTTS], 1)
             columns[f"rtt_min_ns_{name}"] = Masked(mine[:, sk.RTT_MIN].copy(), measured)
             columns[f"rtt_mean_ns_{name}"] = Masked(mean, measured)
-            columns[f"rtt_median_ns_{name}"] = Masked(quantile(mine, self._pool, 50), measured)
-            columns[f"rtt_p95_ns_{name}"] = Masked(quantile(mine, self._pool, 95), measured)
+            columns[f"rtt_median_ns_{name}"] = Masked(quantile(mine, self._more, self._pool, 50), measured)
+            columns[f"rtt_p95_ns_{name}"] = Masked(quantile(mine, self._more, self._pool, 95), measured)
             columns[f"rtt_max_ns_{name}"] = Masked(mine[:, sk.RTT_MAX].copy(), measured)
         return columns
 
 
-def quantile(sums: Ints, pool: npt.NDArray[np.uint32], percent: int) -> Ints:
+def quantile(sums: Ints, more: Ints, pool: npt.NDArray[np.uint32], percent: int) -> Ints:
     """The least measured time that `percent` of a direction's do not exceed; 0 where it has none.
 
     Parameters
     ----------
     sums : (directions, WIDTH) int64
         The kernel's rows.
+    more : (room, MORE) int64
     pool : (room, BINS) uint32
     percent : int
 
@@ -94,7 +98,9 @@ def quantile(sums: Ints, pool: npt.NDArray[np.uint32], percent: int) -> Ints:
     """
     count = sums[:, sk.RTTS]
     rank = -(-count * percent // 100)  # from 1
-    exact = sums[:, sk.FIRST : sk.FIRST + sk.EXACT].copy()
+    several = (count > sk.OWN) & (count <= sk.EXACT)
+    further = more[np.where(several, sums[:, sk.POOL], 0)]
+    exact = np.concatenate([sums[:, sk.FIRST : sk.FIRST + sk.OWN], further], axis=1)
     exact[np.arange(sk.EXACT) >= count[:, None]] = np.iinfo(np.int64).max
     exact.sort(axis=1)
     place = np.clip(rank - 1, 0, sk.EXACT - 1)
