@@ -26,6 +26,7 @@ from pcaptool.predict.clock import clock_phase_ns, cookie_phase_ns, timestamp_of
 from pcaptool.predict.guesses import Assumptions, most_likely
 from pcaptool.predict.held import Held, own_copy
 from pcaptool.predict.infer import ALWAYS_COOKIES, infer_assumptions, infer_program, way_down_ns
+from pcaptool.predict.neighbours import known_neighbours
 from pcaptool.predict.observe import Connection, Frame, Observation, observe
 from pcaptool.predict.order import InOrder
 from pcaptool.predict.recording import Recording
@@ -226,6 +227,8 @@ class _DrivenRun:
 
     def run(self) -> RunResult:
         """Play the capture to its end."""
+        for entry in known_neighbours(self.seen):
+            self.host.neighbours.know(entry.address, entry.mac, permanent=entry.permanent)
         for connection in self.seen.connections:
             self._know(connection)
             self.programs.append(

@@ -146,13 +146,12 @@ def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
     CaptureError
         It cannot be read, is not Ethernet, or holds no handshake.
     """
-    frames, snaplen = [], 0
+    frames, longest, cut = [], 0, False
     with open_capture(path) as capture:
         for n, record in enumerate(capture, 1):
             if capture.interfaces[record.interface].linktype != LinkType.ETHERNET:
                 raise CaptureError("only Ethernet captures can be predicted", path=path, packet=n)
-            if len(record.data) < record.orig_len:
-                snaplen = max(snaplen, len(record.data))
+            longest, cut = max(longest, len(record.data)), cut or len(record.data) < record.orig_len
             if (frame := _frame(n, record)) is not None:
                 frames.append(frame)
     answers = Counter(
@@ -173,10 +172,16 @@ def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
         server=server,
         server_mac=server_mac,
         connections=connections,
-        to_server=[f for f in frames if f.skb.source_mac != server_mac],
-        snaplen=snaplen,
+        to_server=[f for f in frames if _arrives(f, server, server_mac)],
+        snaplen=longest if cut else 0,
         skipped=skipped,
     )
+
+
+def _arrives(frame: Frame, server: bytes, server_mac: bytes) -> bool:
+    """Whether a frame came to the server; on a loopback device both sides have one link address."""
+    ip = frame.skb.ip
+    return frame.skb.source_mac != server_mac or (ip is not None and ip.destination == server)
 
 
 def _connections(frames: list[Frame], server: bytes) -> tuple[list[Connection], int]:
@@ -197,8 +202,10 @@ def _connections(frames: list[Frame], server: bytes) -> tuple[list[Connection], 
 
 
 def _has_handshake(connection: Connection) -> bool:
+    """A SYN that was captured before its answer, as it is at a server."""
     return (
         bool(connection.from_client and connection.from_server)
+        and connection.from_client[0].time_ns <= connection.from_server[0].time_ns
         and connection.from_client[0].tcp.flags & TcpFlag.SYN > 0
         and connection.from_server[0].tcp.flags & 0x12 == TcpFlag.SYN | TcpFlag.ACK
     )

@@ -36,6 +36,7 @@ class NudState(Enum):
     STALE = "stale"
     DELAY = "delay"
     PROBE = "probe"
+    PERMANENT = "permanent"
 
     __hash__ = object.__hash__  # there is one of each: by name, as enums do it, costs ten times as much
 
@@ -78,6 +79,15 @@ class Neighbours:
     def _jiffies(self) -> int:
         return self.host.jiffies.at(self.host.now_ns)
 
+    def know(self, address: bytes, mac: bytes, *, permanent: bool) -> None:
+        """Enter an address: as an answer does, or as an administrator (`ip neigh add ... nud permanent`)."""
+        entry = self._entry(address)
+        entry.mac = mac
+        if permanent:
+            entry.state = NudState.PERMANENT
+        else:
+            self._reachable(entry)
+
     # --- down
 
     def output(self, skb: SkBuff, now_ns: int) -> int:
@@ -87,7 +97,7 @@ class Neighbours:
         entry = self._table.get(skb.ip.destination) or self._entry(skb.ip.destination)
         if skb.confirms_neighbour and entry.state is not NudState.NONE:
             entry.confirmed_jiffies = self._jiffies()
-        if entry.state is NudState.REACHABLE:  # nearly always
+        if entry.state is NudState.REACHABLE or entry.state is NudState.PERMANENT:  # nearly always
             return self._finish(skb, entry, now_ns)
         if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
             entry.waiting.append(skb)
@@ -138,12 +148,17 @@ class Neighbours:
         asked = lesson.question and lesson.target == host.ip.address
         if asked:
             entry = self._entry(lesson.address)
-            entry.mac = lesson.mac
+            if entry.state is not NudState.PERMANENT:
+                entry.mac = lesson.mac
             if entry.state in {NudState.NONE, NudState.INCOMPLETE}:
                 entry.state = NudState.STALE
                 if entry.waiting:  # what leaves makes it one that is to be proved
                     self._delay(entry)
-        elif not lesson.question and lesson.address in self._table:
+        elif (
+            not lesson.question
+            and lesson.address in self._table
+            and self._table[lesson.address].state is not NudState.PERMANENT
+        ):
             entry = self._entry(lesson.address)
             entry.mac = lesson.mac
             self._reachable(entry)
