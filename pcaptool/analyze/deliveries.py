@@ -68,6 +68,10 @@ class Deliveries:
             heappush(self._flows, int(record[tr.FLOW]))
         self._waiting.setdefault(int(record[tr.FLOW]), []).append(_Waiting(record.copy(), end, last_n))
 
+    def waits(self, flow: int) -> bool:
+        """Whether any of a flow does."""
+        return flow in self._waiting
+
     def acknowledged(self, seen: Acknowledgements) -> list[tuple[int, Ints]]:
         """Records that are complete now, each with the packet that completed it."""
         if not self._waiting or not len(seen.n):

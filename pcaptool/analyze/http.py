@@ -11,6 +11,7 @@ Memory: what `open_connections` holds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pcaptool.analyze.bodies import Bodies
 from pcaptool.analyze.http_pairing import HttpConnection, open_packets
 from pcaptool.analyze.http_rows import exchange_columns
 from pcaptool.analyze.segments import Bools, Start
-from pcaptool.analyze.stream_analysis import READ, StreamAnalysis
+from pcaptool.analyze.stream_analysis import CLOSED, READ, StreamAnalysis
 from pcaptool.analyze.take import Ints, among
 from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
@@ -58,6 +59,10 @@ class HttpAnalysis(StreamAnalysis):
         known = flows[flows < len(self._state)]
         found: list[int] = known[self._state[known] == READ].tolist()
         return found
+
+    def closed(self, flows: Iterable[int]) -> list[int]:
+        """Which of these conversations will not be read any more."""
+        return [flow for flow in flows if self._state[flow] == CLOSED]
 
     def open_packets(self, flow: int) -> list[int]:
         """Packets with which messages of exchanges that are not over began, and end so far."""

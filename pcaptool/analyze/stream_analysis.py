@@ -24,9 +24,9 @@ from pcaptool.decode.batch import Batch
 from pcaptool.tables.columns import Columns
 from pcaptool.wire.tcp import SEQ_MASK
 
-__all__ = ["READ", "Connection", "StreamAnalysis"]
+__all__ = ["CLOSED", "READ", "Connection", "StreamAnalysis"]
 
-_NEW, READ, _CLOSED = 0, 1, 2
+_NEW, READ, CLOSED = 0, 1, 2
 LEFT = "not read to its end: too many connections were open"
 _TOGETHER = 512  # results that become rows at once: columns cost the same for one as for many
 
@@ -94,7 +94,7 @@ class StreamAnalysis:
     needs: dict[str, tuple[str, ...]] = SegmentAnalysis.needs
 
     def __init__(self) -> None:
-        self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, READ, _CLOSED
+        self._state = np.zeros(1024, np.uint8)  # of each flow: _NEW, READ, CLOSED
         self._own = SegmentAnalysis()
         self._open = OpenConnections[Any](self.make)
         # Makes more rows of what a part of `parts` finished.
@@ -155,7 +155,7 @@ class StreamAnalysis:
             done[at] = 1
             row = Row(*table[:, at].tolist())
             connection = self._open.get(row.flow)
-            if connection is None and picked_up[wanted[at]] and self._state[row.flow] != _CLOSED:
+            if connection is None and picked_up[wanted[at]] and self._state[row.flow] != CLOSED:
                 connection = self._begin(row, start, bool(start.first[wanted[at]]))
                 self._segment(connection, row, data, found)
             elif connection is not None and not runs.skip(connection, row, at, marks):
@@ -198,7 +198,7 @@ class StreamAnalysis:
             grow = max(highest + 1, 2 * len(self._state)) - len(self._state)
             self._state = np.concatenate([self._state, np.zeros(grow, np.uint8)])
         state = self._state[segments.flow]
-        marks = self.marks(batch, start) & (state != _CLOSED) & (segments.size > 0)
+        marks = self.marks(batch, start) & (state != CLOSED) & (segments.size > 0)
         wanted = state == READ
         at = np.flatnonzero(marks)
         if len(at):  # a conversation that is picked up in this batch is read from that row on
@@ -235,7 +235,7 @@ class StreamAnalysis:
             found += ((row.flow, each) for each in connection.take_finished())
         if connection.over:
             found += ((row.flow, each) for each in connection.take_all())
-            self._state[row.flow] = _CLOSED if connection.confirmed else _NEW
+            self._state[row.flow] = CLOSED if connection.confirmed else _NEW
             self._open.remove(row.flow).let_go()
         self._heard(row.captured, row.n, found)
 
@@ -246,7 +246,7 @@ class StreamAnalysis:
                 connection.end(LEFT, unread=True)
                 found += ((flow, each) for each in connection.take_all())
                 connection.let_go()
-                self._state[flow] = _CLOSED
+                self._state[flow] = CLOSED
                 self.left += 1
         self.finished_n += [n] * (len(found) - len(self.finished_n))
 

@@ -34,6 +34,7 @@ IN_FLOW, IN_SIDE, IN_TS, IN_DATA, IN_REPEATS, IN_WAITS, IN_RTT, IN_INITIAL, IN_W
 )
 
 CLOCKS, REPETITION = 5, 4
+DROPPED = -1
 # Columns of a conversation, and of its directions.
 LAST_TS, INITIAL, SIDE = 0, 1, 2
 HAS_SENT, WAITS, CLOCK, SAVED, REPEATED_TS, RTT, SIDE_WIDTH = 0, 1, 2, 7, 11, 12, 13
@@ -69,7 +70,7 @@ def sent(mine: Any, at: int, repeats: int, now: int) -> None:
     mine[at + HAS_SENT] = 1
 
 
-def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -> int:
+def follow(rows: Any, start: int, slots: Any, state: Any, free: Any, used: Any, out: Any) -> int:
     """Follow conversations in capture order.
 
     Parameters
@@ -79,11 +80,13 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
     start : int
         First row to do.
     slots : (flows,) int32
-        Row of `state` + 1, or 0.
+        Row of `state` + 1, or 0; DROPPED where nobody asks any more.
     state : (room, WIDTH) int64
-        Conversations; zero where not used yet.
+        Conversations; zero where not used.
+    free : (room,) int32
+        Rows that are not used: the last of them is taken first.
     used : (1,) int64
-        How many rows of it are.
+        How many rows are in use.
     out : (OUT_WIDTH, segments) int64
         Output columns, OUT_*; zero before.
 
@@ -96,14 +99,16 @@ def follow(rows: Any, start: int, slots: Any, state: Any, used: Any, out: Any) -
     for i in range(start, height):
         row = rows[:, i]
         flow = row[IN_FLOW]
+        if slots[flow] == DROPPED:
+            continue
         if slots[flow] == 0:
             if row[IN_DATA] == 0 and row[IN_RTT] <= 0:
                 continue
             if used[0] >= len(state):
                 return i
             used[0] += 1
-            slots[flow] = used[0]
-            state[used[0] - 1, LAST_TS] = row[IN_TS]
+            slots[flow] = free[len(free) - used[0]] + 1
+            state[slots[flow] - 1, LAST_TS] = row[IN_TS]
         mine = state[slots[flow] - 1]
         pass_time(mine, row[IN_TS])
         at = SIDE + row[IN_SIDE] * SIDE_WIDTH

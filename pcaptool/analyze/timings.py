@@ -7,9 +7,8 @@ know: HTTP, how a sender's state is found (`sender_kernel`), how clocks run (`ti
 An exchange is known to be over long after its first packet has passed. So for each message that is not over the clocks
 at its first and its last packet so far are kept, and nothing else of a batch. A row is given out when the client has
 acknowledged the response (`deliveries`).
-Memory: 4 bytes a flow, 224 for each with data; 136 a packet with which a message begins or ends of an exchange
-that is not over; what `deliveries` holds; the
-recorded stages.
+Memory: 4 bytes a flow, 228 for each with data, until it is not read any more; 136 a packet with which a message begins
+or ends of an exchange that is not over; what `deliveries` holds; the recorded stages.
 """
 
 from __future__ import annotations
@@ -59,6 +58,7 @@ class TimingAnalysis:
         self._gather = engine.flat(gk.__name__, "timed")
         self._slots = np.zeros(1024, np.int32)
         self._state = np.zeros((1024, tk.WIDTH), np.int64)
+        self._free = np.arange(1024, dtype=np.int32)[::-1].copy()
         self._used = np.zeros(1, np.int64)
         self._kept: dict[int, bytes] = {}  # of each flow, marks one behind the other
         self._deliveries = Deliveries()
@@ -79,6 +79,7 @@ class TimingAnalysis:
         seen, ends = self._segments(batch, followed)
         made = self._finished(self.http, seen, ends)
         self._keep(self.http, seen, ends)
+        self._drop(self.http)
         made += self._deliveries.acknowledged(seen)
         made += ((batch.first_n + batch.count - 1, record) for record in self._deliveries.overdue())
         made.sort(key=lambda found: (found[0], found[1][tr.FLOW], found[1][tr.EXCHANGE]))
@@ -125,9 +126,26 @@ class TimingAnalysis:
         self._slots = grown(self._slots, int(rows[tk.IN_FLOW].max(initial=-1)))
         out = np.zeros((tk.OUT_WIDTH, rows.shape[1]), np.int64)
         done = 0
-        while (done := self._kernel(rows, done, self._slots, self._state, self._used, out)) < rows.shape[1]:
-            self._state = grown(self._state, len(self._state))
-        return out
+        while True:
+            known = (self._slots, self._state, self._free, self._used)
+            done = self._kernel(rows, done, *known, out)
+            if done == rows.shape[1]:
+                return out
+            count = len(self._state)
+            self._state = grown(self._state, count)
+            self._free = np.concatenate(
+                [np.arange(len(self._state) - 1, count - 1, -1, dtype=np.int32), self._free]
+            )
+
+    def _drop(self, http: HttpAnalysis) -> None:
+        """Of conversations that are not read any more, and wait for nothing, no clocks are kept."""
+        for flow in http.closed(dict.fromkeys(flow for flow, _ in http.finished)):
+            if flow < len(self._slots) and self._slots[flow] > 0 and not self._deliveries.waits(flow):
+                row = self._slots[flow] - 1
+                self._slots[flow] = tk.DROPPED
+                self._state[row] = 0
+                self._free[len(self._free) - self._used[0]] = row
+                self._used[0] -= 1
 
     def _finished(self, http: HttpAnalysis, seen: Acknowledgements, ends: Ints) -> list[Made]:
         """Records of exchanges that need no acknowledgement, with the packet that made them; others begin to wait."""

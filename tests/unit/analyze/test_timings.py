@@ -284,6 +284,9 @@ def test_compiled_as_plain():
     for kernel in (tk.follow, Engine("compiled").function(tk.__name__, "follow")):
         out = np.zeros((tk.OUT_WIDTH, 4000), np.int64)
         state = np.zeros((5, tk.WIDTH), np.int64)
-        assert kernel(rows, 0, np.zeros(5, np.int32), state, np.zeros(1, np.int64), out) == 4000
+        slots, free = np.array([0, 0, tk.DROPPED, 0, 0], np.int32), np.array([4, 3, 2, 0, 1], np.int32)
+        assert kernel(rows, 0, slots, state, free, np.zeros(1, np.int64), out) == 4000
+        assert sorted(slots) == [tk.DROPPED, 1, 2, 3, 4]
+        assert not out[:, rows[tk.IN_FLOW] == 2].any()
         found.append(out)
     assert np.array_equal(*found)
