@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Literal
 
 from pcaptool.errors import CaptureError
-from pcaptool.file import Interface, open_writer
+from pcaptool.file import CaptureWriter, Interface, open_writer
+from pcaptool.file.packet_flags import Direction
 from pcaptool.generate.files import write_stages
-from pcaptool.generate.records import write_frames
+from pcaptool.generate.records import tap_record, write_frames
 from pcaptool.predict.calls import Program, Write
 from pcaptool.predict.clock import clock_phase_ns, cookie_phase_ns, timestamp_offset
+from pcaptool.predict.framing import Framing
 from pcaptool.predict.guesses import Assumptions, most_likely
 from pcaptool.predict.held import Held, own_copy
 from pcaptool.predict.infer import ALWAYS_COOKIES, infer_assumptions, infer_program, way_down_ns
@@ -41,7 +43,7 @@ from pcaptool.stack.host import Host, KnownSocket
 from pcaptool.stack.run import RunResult
 from pcaptool.stack.skbuff import SkBuff, SkBuffIds, TcpHeader
 from pcaptool.stack.syscalls import Socket, SocketError
-from pcaptool.stack.tap import Tap
+from pcaptool.stack.tap import Frames, Tap
 from pcaptool.wire.linktype import LinkType
 
 __all__ = ["Prediction", "predict"]
@@ -159,8 +161,8 @@ def predict(
     host_settings = assumed.settings
     path, stages = Path(out), Path(out).with_name(f"{Path(out).name.split('.pcap')[0]}.stages.parquet")
     chosen = format or ("pcap" if path.name.endswith(".pcap") else "pcapng")
-    with open_writer(path, chosen, [Interface(LinkType.ETHERNET, name=host_settings.device)]) as writer:
-        write_frames(writer, result.frames["server"])
+    with open_writer(path, chosen, [Interface(seen.framing.linktype, name=host_settings.device)]) as writer:
+        _write(writer, result.frames["server"], seen.framing)
     write_stages(stages, result, plan)
     return Prediction(
         capture=path,
@@ -370,6 +372,18 @@ def _sent(header: TcpHeader, length: int) -> Sent:
     """What of a data frame is compared while orders of work and guesses are tried."""
     echoed = header.options.timestamps[1] if header.options.timestamps else 0
     return header.dstport, header.seq, length, header.flags, echoed
+
+
+def _write(writer: CaptureWriter, frames: Frames, framing: Framing) -> None:
+    """As a tap of the same kind as the captured one would have written them."""
+    if framing.linktype == LinkType.ETHERNET:
+        write_frames(writer, frames)
+        return
+    for record in map(tap_record, frames):
+        leaving = record.flags is not None and record.flags & 3 == Direction.OUTBOUND
+        data = framing.write(record.data, leaving=leaving)
+        longer = len(data) - len(record.data)
+        writer.write(replace(record, data=data, orig_len=record.orig_len + longer))
 
 
 def _chosen(schedule: Schedule) -> tuple[str, ...]:

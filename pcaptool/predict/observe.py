@@ -1,9 +1,9 @@
 """A capture's frames as buffers of the stack, by connection and direction.
 
-Knows: Ethernet, ARP and neighbour discovery, IPv4, IPv6 without extension headers, TCP, ICMP messages.
+Knows: ARP and neighbour discovery, IPv4, IPv6 without extension headers, TCP, ICMP messages.
 Must not know: what is inferred from them.
 Parsed with the layouts of `wire`, not with `decode`: the model's two sides stay each other's test.
-Leaves out: everything that is not Ethernet; connections whose handshake was not captured.
+Leaves out: what `framing` does not know; connections whose handshake was not captured.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pcaptool.errors import CaptureError
 from pcaptool.file import Record, open_capture
+from pcaptool.predict.framing import Framing
 from pcaptool.stack.skbuff import Datagram, SkBuff, TcpHeader
 from pcaptool.stack.tcp.syncookies import remembered_mss
 from pcaptool.wire.checksum import partial_checksum
@@ -25,7 +26,6 @@ from pcaptool.wire.tcp import SEQ_MASK, TCP, TcpFlag, parse_options
 
 __all__ = ["Connection", "Frame", "Observation", "observe"]
 
-ETHERNET_BYTES = 14
 FIRST_INFORMATION = 128  # ICMPv6 types below are errors
 Endpoint = tuple[bytes, int]
 
@@ -130,6 +130,7 @@ class Observation:
     to_server: list[Frame]
     snaplen: int
     skipped: int
+    framing: Framing
 
 
 def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
@@ -144,15 +145,18 @@ def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
     Raises
     ------
     CaptureError
-        It cannot be read, is not Ethernet, or holds no handshake.
+        It cannot be read, is of a link type that `framing` does not know, or holds no handshake.
     """
-    frames, longest, cut = [], 0, False
+    frames, longest, cut, framing = [], 0, False, Framing(LinkType.ETHERNET)
     with open_capture(path) as capture:
         for n, record in enumerate(capture, 1):
-            if capture.interfaces[record.interface].linktype != LinkType.ETHERNET:
-                raise CaptureError("only Ethernet captures can be predicted", path=path, packet=n)
+            linktype = capture.interfaces[record.interface].linktype
+            if n == 1:
+                framing = _framing(path, linktype, record.data)
+            if linktype != framing.linktype:
+                raise CaptureError("a capture of one kind of link can be predicted", path=path, packet=n)
             longest, cut = max(longest, len(record.data)), cut or len(record.data) < record.orig_len
-            if (frame := _frame(n, record)) is not None:
+            if (frame := _frame(n, record, framing)) is not None:
                 frames.append(frame)
     answers = Counter(
         (f.skb.ip.source, f.skb.source_mac)
@@ -166,14 +170,19 @@ def observe(path: str | Path, unseen: Container[int] = ()) -> Observation:
             hint="the capture must hold the connection's start",
         )
     (server, server_mac), _ = answers.most_common(1)[0]
+    to_server = [f for f in frames if _arrives(f, server, server_mac)]
+    for frame in to_server:  # a cooked header does not say whom it was for
+        if frame.skb.destination_mac == bytes(len(server_mac)):
+            frame.skb.destination_mac = server_mac
     connections, skipped = _connections([f for f in frames if f.n not in unseen], server)
     return Observation(
         path=str(path),
         server=server,
         server_mac=server_mac,
         connections=connections,
-        to_server=[f for f in frames if _arrives(f, server, server_mac)],
-        snaplen=longest if cut else 0,
+        to_server=to_server,
+        snaplen=longest - framing.header_bytes + ETHERNET.size if cut else 0,
+        framing=framing,
         skipped=skipped,
     )
 
@@ -211,20 +220,30 @@ def _has_handshake(connection: Connection) -> bool:
     )
 
 
-def _frame(n: int, record: Record) -> Frame | None:
+def _framing(path: str | Path, linktype: int, data: bytes) -> Framing:
+    try:
+        return Framing.of(linktype, data)
+    except ValueError as error:
+        raise CaptureError(
+            f"{error} cannot be predicted", path=path, packet=1, hint="Ethernet, Linux cooked and raw IP can"
+        ) from error
+
+
+def _frame(n: int, record: Record, framing: Framing) -> Frame | None:
     """A frame as a buffer; None where it is nothing that a modelled host understands."""
     data = record.data
-    if len(data) < ETHERNET_BYTES:
+    link = framing.read(data)
+    if link is None:
         return None
-    link = ETHERNET.unpack(data)
-    skb = SkBuff(0, 0, ethertype=link["type"])
-    skb.destination_mac, skb.source_mac = link["dst"].to_bytes(6, "big"), link["src"].to_bytes(6, "big")
+    skb = SkBuff(0, 0, ethertype=link.ethertype)
+    skb.destination_mac, skb.source_mac = link.destination, link.source
     frame = Frame(n, record.ts_ns, skb)
-    rest = memoryview(data)[ETHERNET_BYTES:]
-    if link["type"] == EtherType.IPV4 and len(rest) >= IPV4.size:
+    rest = memoryview(data)[framing.header_bytes :]
+    whole = record.orig_len - framing.header_bytes
+    if link.ethertype == EtherType.IPV4 and len(rest) >= IPV4.size:
         fields = IPV4.unpack(rest)
         header = fields["ihl"] * 4
-        total = fields["total_length"] or record.orig_len - ETHERNET_BYTES
+        total = fields["total_length"] or whole
         skb.ip = Datagram(
             source=fields["src"].to_bytes(4, "big"),
             destination=fields["dst"].to_bytes(4, "big"),
@@ -234,7 +253,7 @@ def _frame(n: int, record: Record) -> Frame | None:
             identification=fields["id"],
         )
         return _transport(frame, rest[header:], total - header)
-    if link["type"] == EtherType.IPV6 and len(rest) >= IPV6.size:
+    if link.ethertype == EtherType.IPV6 and len(rest) >= IPV6.size:
         fields = IPV6.unpack(rest)
         if fields["next_header"] == IpProtocol.TCP or _is_error(fields["next_header"], rest[IPV6.size :]):
             skb.ip = Datagram(
@@ -245,9 +264,9 @@ def _frame(n: int, record: Record) -> Frame | None:
                 tos=fields["traffic_class"],
                 flow_label=fields["flow_label"],
             )
-            size = fields["payload_length"] or record.orig_len - ETHERNET_BYTES - IPV6.size
+            size = fields["payload_length"] or whole - IPV6.size
             return _transport(frame, rest[IPV6.size :], size)
-    if link["type"] in {EtherType.ARP, EtherType.IPV6}:
+    if link.ethertype in {EtherType.ARP, EtherType.IPV6}:
         skb.payload, skb.length = rest, len(rest)
         return frame
     return None

@@ -127,7 +127,8 @@ def test_a_reader_that_goes_away_does_not_change_the_verdict(command, code, lab_
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_unwinds_and_is_told_to_the_shell(number, code):
     code_text = (
-        "import sys, time\nfrom pcaptool.cli import main\n"
+        "import signal, sys, time\nfrom pcaptool.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "def app(**_):\n    try:\n        print('up', flush=True)\n        time.sleep(30)\n"
         "    finally:\n        print('tidy', flush=True)\n"
         "main.make_app = lambda names: app\nsys.exit(main.run())"

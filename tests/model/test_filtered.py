@@ -6,13 +6,17 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcaptool.diff import diff
 from pcaptool.errors import CaptureError
-from pcaptool.file import open_capture, open_writer
+from pcaptool.file import Interface, Record, open_capture, open_writer
 from pcaptool.predict import predict
+from pcaptool.predict.framing import Framing
 from pcaptool.predict.neighbours import known_neighbours
 from pcaptool.predict.observe import observe
+from pcaptool.wire.linktype import LinkType
 
 TCP = 6
 
@@ -45,6 +49,49 @@ def test_without_messages_about_link_addresses_they_are_known(lab_captures, tmp_
     found = diff(made.capture, real, relation="model", side="server")
     assert found.exit_code == 0, found.verdict
     assert made.packets == len(kept)
+
+
+SERVER_MAC = bytes.fromhex("020000000001")
+
+
+@pytest.mark.parametrize("name", ["size-100k", "v6-off-100k"])
+@pytest.mark.parametrize("linktype", [LinkType.LINUX_SLL, LinkType.LINUX_SLL2, LinkType.RAW])
+def test_captures_of_any_device_and_of_a_tunnel(lab_captures, tmp_path, name, linktype):
+    framing = Framing(linktype, device=2)
+    whole = [r for r in records(lab_captures, name) if linktype != LinkType.RAW or is_tcp(r.data)]
+    cooked = [framing.write(r.data, leaving=r.data[6:12] == SERVER_MAC) for r in whole]
+    real = tmp_path / "real.pcap"
+    with open_writer(real, interfaces=[Interface(linktype)]) as out:
+        for record, data in zip(whole, cooked, strict=True):
+            out.write(replace(record, data=data, orig_len=record.orig_len + len(data) - len(record.data)))
+    with open_capture(real) as capture:
+        assert Framing.of(linktype, next(iter(capture)).data).header_bytes == framing.header_bytes
+    made = predict(real, tmp_path / "x.pcapng")
+    found = diff(made.capture, real, relation="model", side="server")
+    assert found.exit_code == 0, found.verdict
+    ethernet = predict(written(tmp_path / "ethernet.pcap", whole), tmp_path / "y.pcapng")
+    assert made.packets == ethernet.packets
+
+
+@given(st.binary(min_size=14, max_size=40), st.booleans(), st.integers(0, 2**31), st.integers(0, 65_535))
+def test_cooked_headers_keep_what_they_have_room_for(frame, leaving, device, hw_type):
+    for linktype in (LinkType.LINUX_SLL, LinkType.LINUX_SLL2):
+        framing = Framing(linktype, device, hw_type)
+        cooked = framing.write(frame, leaving=leaving)
+        link = framing.read(cooked)
+        assert (link.ethertype, link.source) == (int.from_bytes(frame[12:14], "big"), frame[6:12])
+        assert cooked[framing.header_bytes :] == frame[14:]
+        assert Framing.of(linktype, cooked).hw_type == hw_type
+        assert not leaving or link.destination == bytes(6)
+    assert Framing.of(LinkType.LINUX_SLL2, cooked) == framing
+    assert framing.read(cooked[:19]) is None
+
+
+def test_other_links_are_refused_by_number(tmp_path):
+    with open_writer(tmp_path / "a.pcap", interfaces=[Interface(LinkType.PPP)]) as out:
+        out.write(Record(0, b"\xff\x03\x00\x21", 4))
+    with pytest.raises(CaptureError, match="link type 9 cannot be predicted"):
+        predict(tmp_path / "a.pcap", tmp_path / "x.pcapng")
 
 
 def test_a_capture_that_began_later_than_the_addresses_were_told(lab_captures, tmp_path):

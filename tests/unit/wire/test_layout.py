@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcaptool.wire.checksum import complement, partial_checksum, pseudo_header, sum16, transport_checksum
+from pcaptool.wire.cooked import SLL, SLL2
 from pcaptool.wire.ethernet import ARP_IPV4, ETHERNET
 from pcaptool.wire.icmpv6 import LINK_ADDRESS_OPTION, NEIGHBOUR_MESSAGE
 from pcaptool.wire.ip import IPV4, IPV6, ipv4_header
@@ -15,7 +16,7 @@ from pcaptool.wire.layout import Field, Layout
 from pcaptool.wire.tcp import TCP, TcpOptions, parse_options, seq_add, seq_before, seq_diff, walk_options
 from pcaptool.wire.udp import UDP
 
-LAYOUTS = [ETHERNET, ARP_IPV4, IPV4, IPV6, TCP, UDP, NEIGHBOUR_MESSAGE, LINK_ADDRESS_OPTION]
+LAYOUTS = [ETHERNET, ARP_IPV4, IPV4, IPV6, TCP, UDP, NEIGHBOUR_MESSAGE, LINK_ADDRESS_OPTION, SLL, SLL2]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
@@ -37,6 +38,8 @@ def test_sizes_are_those_of_the_standards():
         "udp": 8,
         "icmpv6": 24,
         "nd_option": 8,
+        "sll": 16,
+        "sll2": 20,
     }
 
 
