@@ -42,6 +42,8 @@ class Capture:
         0: whole frames.
     max_frames, max_bytes : int
         It ends by itself beyond them.
+    cpu : int or None
+        Processor that it stays on; None: wherever the scheduler puts it.
 
     Raises
     ------
@@ -50,7 +52,15 @@ class Capture:
     """
 
     def __init__(
-        self, namespace: Namespace, device: str, path: Path, *, snaplen: int, max_frames: int, max_bytes: int
+        self,
+        namespace: Namespace,
+        device: str,
+        path: Path,
+        *,
+        snaplen: int,
+        max_frames: int,
+        max_bytes: int,
+        cpu: int | None = None,
     ) -> None:
         self._process: subprocess.Popen[str] = namespace.spawn(
             [
@@ -59,7 +69,8 @@ class Capture:
                 "tcpdump",
                 *("-i", device, "-n", "-U", "--immediate-mode", "-Z", "root", "-B", str(_BUFFER_KIB)),
                 *("--time-stamp-precision=nano", "-s", str(snaplen), "-c", str(max_frames), "-w", str(path)),
-            ]
+            ],
+            cpu=cpu,
         )
         self._said: list[str] = []
         assert self._process.stderr is not None  # noqa: S101 - spawn pipes it

@@ -224,6 +224,7 @@ class Session:
                 snaplen=plan.snaplen,
                 max_frames=plan.limits.max_frames,
                 max_bytes=self.max_bytes,
+                cpu=_another(self.cpu),
             )
             for namespace, host in ((self.server, settings.server), (self.client, settings.client))
         }
@@ -371,6 +372,18 @@ def _frames_from(capture: Path, mac: str) -> list[tuple[int, Record]]:
     source = bytes.fromhex(mac.replace(":", ""))
     with open_capture(capture) as reader:
         return [(n, record) for n, record in enumerate(reader, 1) if record.data[6:12] == source]
+
+
+def _another(cpu: int | None) -> int | None:
+    """A processor that is not this one, where there is one: each packet wakes tcpdump, which would take its turn there.
+
+    Examples
+    --------
+    >>> _another(None), _another(0) == 0
+    (None, False)
+    """
+    others = sorted(os.sched_getaffinity(0) - {cpu})
+    return others[0] if cpu is not None and others else None
 
 
 def _last_words(process: subprocess.Popen[str]) -> str:

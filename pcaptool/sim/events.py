@@ -8,17 +8,18 @@ Complexity: O(log n) for scheduling and running one event; a cancelled event sta
 A *process* is a generator. It yields an `int` to work for that many nanoseconds, a `Sleep` to sleep for some, or a
 `WaitQueue` to sleep until somebody wakes that queue. This is how a program's or a system call's code is written
 straight down, as in the kernel, while others run in between. Processes of one `RunQueue` share a processor: while
-one works the others wait, until it sleeps or yields `RESCHEDULE`, where one that was woken meanwhile goes first.
+one works the others wait, until it sleeps or yields `RESCHEDULE`, where `run_queue` says who goes on.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
 from heapq import heappop, heappush
 from typing import Any
+
+from pcaptool.sim.run_queue import RunQueue
 
 __all__ = [
     "RESCHEDULE",
@@ -96,48 +97,6 @@ class WaitQueue:
                 process.wake(delay_ns)
 
 
-class RunQueue:
-    """A processor and the processes that want it.
-
-    Those that were woken run in the order in which they were; one that lost the processor runs before those that
-    are woken later.
-    """
-
-    def __init__(self) -> None:
-        self.current: Process | None = None
-        self._woken: deque[tuple[Process, int]] = deque()
-        self._preempted: deque[Process] = deque()
-
-    def ready(self, process: Process, delay_ns: int) -> None:
-        """A process was woken; it takes `delay_ns` to switch to it."""
-        if self.current is None:
-            self.current = process
-            process.simulator.call_after(delay_ns, process.work)
-        else:
-            self._woken.append((process, delay_ns))
-
-    def release(self) -> None:
-        """The running process sleeps or has ended: the next one's turn."""
-        self.current = None
-        if self._woken:
-            self._switch()
-        elif self._preempted:
-            self.current = self._preempted.popleft()
-            self.current.simulator.call_after(0, self.current.work)
-
-    def preempt(self, process: Process) -> bool:
-        """Whether the running process loses its processor to one that was woken."""
-        if not self._woken:
-            return False
-        self._preempted.append(process)
-        self._switch()
-        return True
-
-    def _switch(self) -> None:
-        self.current, delay_ns = self._woken.popleft()
-        self.current.simulator.call_after(delay_ns, self.current.work)
-
-
 @dataclass(slots=True)
 class Process:
     """A running generator.
@@ -148,11 +107,14 @@ class Process:
     steps : generator
     processor : RunQueue, optional
         Whom it shares a processor with; nobody if not given.
+    group : str
+        The program that it is a thread of.
     """
 
     simulator: Simulator
     steps: Step
     processor: RunQueue | None = None
+    group: str = ""
     done: bool = False
 
     def wake(self, delay_ns: int = 0) -> None:
@@ -190,7 +152,7 @@ class Process:
 
     def _leave(self) -> None:
         if self.processor is not None:
-            self.processor.release()
+            self.processor.release(self)
 
 
 class Simulator:
@@ -268,9 +230,11 @@ class Simulator:
         """Schedule a callback `delay_ns` from now."""
         return self.at(self.now_ns + delay_ns, callback, *arguments)
 
-    def spawn(self, steps: Step, delay_ns: int = 0, processor: RunQueue | None = None) -> Process:
-        """Start a process."""
-        process = Process(self, steps, processor)
+    def spawn(
+        self, steps: Step, delay_ns: int = 0, processor: RunQueue | None = None, group: str = ""
+    ) -> Process:
+        """Start a process, a thread of the program `group`."""
+        process = Process(self, steps, processor, group)
         self.call_after(delay_ns, process.wake)
         return process
 

@@ -160,7 +160,7 @@ class Host:
 
     def spawn(self, program: Step, delay_ns: int = 0) -> None:
         """Start a program, or a thread of one."""
-        self.simulator.spawn(program, delay_ns, self.run_queue)
+        self.simulator.spawn(program, delay_ns, self.run_queue, self.name)
 
     def forget_what_was_seen(self) -> None:
         """Let go of taps and stage rows: hosts refer to each other, and would keep them until the collector comes."""

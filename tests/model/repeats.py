@@ -32,21 +32,37 @@ def same(a: Path, b: Path) -> bool:
     return diff(a, b, relation="model", side="server").exit_code == 0
 
 
+def outcomes(captures: list[Path]) -> list[list[Path]]:
+    """Groups of captures that are alike, the largest first; a group is told by its first member."""
+    groups: list[list[Path]] = []
+    for one in captures:
+        for group in groups:
+            if same(group[0], one):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return sorted(groups, key=len, reverse=True)
+
+
+def equal_to(capture: Path, groups: list[list[Path]]) -> int:
+    """How many of the captures a capture equals."""
+    return sum(len(group) for group in groups if same(capture, group[0]))
+
+
 def row(name: str, runs: int, folder: Path) -> dict[str, str | int]:
     """One scenario: the largest group of runs that are alike, and how many the model and the bundled capture equal."""
     try:
         made = [
             lab_run(fidelity.scenario_file(name), folder / f"{name}.{n}", trace=False) for n in range(runs)
         ]
-        captures = [one.server for one in made]
+        groups = outcomes([one.server for one in made])
         plan = load_scenario(made[0].folder / "scenario.toml")
-        model = generate(plan, folder / f"{name}.pcapng").capture
-        alike = max(sum(same(a, b) for b in captures) for a in captures)
-        model_equals = sum(same(model, one) for one in captures)
-        bundled = sum(same(fidelity.real_capture(name), one) for one in captures)
+        model_equals = equal_to(generate(plan, folder / f"{name}.pcapng").capture, groups)
+        bundled = equal_to(fidelity.real_capture(name), groups)
     except PcapToolError as error:
         return dict(zip(COLUMNS, (name, 0, 0, 0, 0, str(error).splitlines()[0]), strict=True))
-    return dict(zip(COLUMNS, (name, runs, alike, model_equals, bundled, ""), strict=True))
+    return dict(zip(COLUMNS, (name, runs, len(groups[0]), model_equals, bundled, ""), strict=True))
 
 
 def known() -> dict[str, dict[str, str]]:

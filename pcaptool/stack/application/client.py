@@ -127,6 +127,7 @@ class _Conversation:
         left -= len(have)
         self.buffered = rest[len(have) :]
         while left > 0:
+            yield self.host.costs.application_ns
             data = yield from self._read()
             if not data or self._enough():
                 return False

@@ -80,7 +80,16 @@ class ReceiveQueue:
         """Remove at most `size` bytes."""
         out: list[memoryview] = []
         while self._held and size:
-            held = self._held[0]
+            parts = self.read_first(size)
+            out += parts
+            size -= sum(len(part) for part in parts)
+        return out
+
+    def read_first(self, size: int) -> list[memoryview]:
+        """Remove at most `size` bytes of the first buffer: of what one step of a reading call copies."""
+        out: list[memoryview] = []
+        held = self._held[0] if self._held else None
+        while held is not None and size:
             part = held.parts[0]
             taken = part[:size]
             out.append(taken)
@@ -93,6 +102,7 @@ class ReceiveQueue:
             if not held.parts:
                 self._held.popleft().let_go()
                 self.charged -= held.charge
+                held = None
         return out
 
     def clear(self) -> None:

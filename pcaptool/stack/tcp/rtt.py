@@ -62,15 +62,31 @@ def update_pacing_rate(sk: TcpSock) -> None:
 
 
 def receiver_measure(sk: TcpSock, skb: SkBuff) -> None:
-    """tcp_rcv_rtt_measure_ts: the receiver's view of the round trip, from full segments that echo a stamp."""
+    """tcp_rcv_rtt_measure and tcp_rcv_rtt_measure_ts: the receiver's view of the round trip.
+
+    How long a window's worth of bytes took to come is one sample (the least of them counts); a full segment that echoes
+    a new stamp, of another millisecond than now, is another.
+    """
+    now_ns = sk.host.now_ns
+    if sk.rcv_rtt_seq == 0 or sk.rcv_nxt >= sk.rcv_rtt_seq:
+        if sk.rcv_rtt_seq:
+            took_us = now_ns // 1000 - sk.rcv_rtt_time_ns // 1000
+            _receiver_update(sk, max(1, took_us), by_window=True)
+        sk.rcv_rtt_seq, sk.rcv_rtt_time_ns = sk.rcv_nxt + sk.rcv_wnd, now_ns
     if not sk.timestamps or skb.tcp is None or skb.tcp.options.timestamps is None:
         return
     echoed = skb.tcp.options.timestamps[1]
     if not echoed or echoed == sk.rcv_rtt_last_tsecr:
         return
     sk.rcv_rtt_last_tsecr = echoed
-    if skb.length < sk.ack.receive_mss:
-        return
-    delta_us = max(((sk.ts_clock() - echoed) & 0xFFFFFFFF) * 1000, 1000)
-    if sk.rcv_rtt8_us == 0 or delta_us << 3 < sk.rcv_rtt8_us:
-        sk.rcv_rtt8_us = delta_us << 3
+    delta_us = ((sk.ts_clock() - echoed) & 0xFFFFFFFF) * 1000
+    if delta_us and skb.length >= sk.ack.receive_mss:
+        _receiver_update(sk, delta_us, by_window=False)
+
+
+def _receiver_update(sk: TcpSock, sample_us: int, *, by_window: bool) -> None:
+    """tcp_rcv_rtt_update: a lower sample counts at once; a higher one an eighth, where it was not for a slow reader."""
+    if sk.rcv_rtt8_us == 0 or sample_us << 3 < sk.rcv_rtt8_us:
+        sk.rcv_rtt8_us = sample_us << 3
+    elif not by_window and sk.rcv_nxt == sk.copied_seq:
+        sk.rcv_rtt8_us += sample_us - (sk.rcv_rtt8_us >> 3)

@@ -158,15 +158,14 @@ def recvmsg_locked(sk: TcpSock, size: int) -> Step:
     parts: list[memoryview] = []
     copied = 0
     while True:
-        taken = sk.receive_queue.read(size - copied)
-        if taken:
+        while taken := sk.receive_queue.read_first(size - copied):
             parts += taken
             count = sum(len(part) for part in taken)
             copied += count
+            yield max(1, count * sk.host.costs.copy_per_kib_ns >> 10)
             sk.copied_seq += count
             space_adjust(sk)
         if copied:
-            yield max(1, copied * sk.host.costs.copy_per_kib_ns >> 10)
             if copied == size or not sk.backlog:
                 break
             yield from cleanup_rbuf(sk, copied)

@@ -243,6 +243,8 @@ class TcpSock:
     rcvq_time_ns: int = 0
     rcv_rtt8_us: int = 0
     rcv_rtt_last_tsecr: int = 0
+    rcv_rtt_seq: int = 0  # up to which bytes make the window that is timed; 0: none yet
+    rcv_rtt_time_ns: int = 0
 
     # the socket's users
     owned: bool = False

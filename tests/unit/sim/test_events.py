@@ -201,3 +201,39 @@ def test_softirq_work_does_not_nest():
 
     with pytest.raises(RuntimeError, match="does not nest"):
         processor.run(outer())
+
+
+def _worker(sim, log, name, *steps):
+    for step in steps:
+        yield step
+        log.append((name, sim.now_ns))
+
+
+def test_a_woken_program_waits_until_the_running_one_sleeps():
+    sim, cpu, queue, log = Simulator(), RunQueue(slice_ns=1000), WaitQueue(), []
+
+    def running():
+        queue.wake(0)
+        yield from _worker(sim, log, "running", 10, RESCHEDULE, 10)
+
+    sim.spawn(_worker(sim, log, "woken", queue), processor=cpu, group="server")
+    sim.spawn(running(), processor=cpu, group="client")
+    sim.run()
+    assert log == [("running", 10), ("running", 10), ("running", 20), ("woken", 20)]
+
+
+def test_a_program_that_has_used_up_its_slice_lets_a_woken_one_go_first():
+    sim, cpu, log = Simulator(), RunQueue(slice_ns=15), []
+    sim.spawn(_worker(sim, log, "a", 10, RESCHEDULE, 10, RESCHEDULE, 10), processor=cpu, group="a")
+    sim.spawn(_worker(sim, log, "b", 1), processor=cpu, group="b")
+    sim.run()
+    assert [name for name, _ in log] == ["a", "a", "a", "b", "a", "a"]
+    assert log[3] == ("b", 21)
+
+
+def test_threads_of_the_running_program_go_before_another_program_within_its_slice():
+    sim, cpu, log = Simulator(), RunQueue(slice_ns=1000), []
+    for name, group in (("a1", "a"), ("b", "b"), ("a2", "a")):
+        sim.spawn(_worker(sim, log, name, 10), processor=cpu, group=group)
+    sim.run()
+    assert [name for name, _ in log] == ["a1", "a2", "b"]
