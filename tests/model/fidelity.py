@@ -202,9 +202,9 @@ def page(rows: list[Row]) -> Iterator[str]:
     whole = sum(r.equal == r.frames for r in rows)
     driven_rows = [r.driven for r in rows if r.driven is not None]
     sure = [r for r in rows if r.name not in RACY]
-    yield f"{whole} of {len(rows)} scenarios have no difference at all. Of those whose real runs are alike,"
-    yield f"{sum(r.equal for r in sure)} of {sum(r.frames for r in sure)} frames are equal; in the others the last"
-    yield "column says what the real machine did by chance."
+    yield f"{whole} of {len(rows)} scenarios have no difference at all. Of those that the last column says nothing of,"
+    yield f"{sum(r.equal for r in sure)} of {sum(r.frames for r in sure)} frames are equal; of the others it says"
+    yield "what the real machine did by chance."
     yield from steady(repeats())
     driven_equal, driven_frames = sum(d[0] for d in driven_rows), sum(d[1] for d in driven_rows)
     yield f"Driven runs: {driven_equal} of {driven_frames} frames ({100 * driven_equal / driven_frames:.2f} %);"
