@@ -154,6 +154,15 @@ def test_two_processes_compile_what_one_alone_would(tmp_path, monkeypatch, kept)
         assert view[1, 2] == 7
 
 
+@pytest.fixture
+def interruptible():
+    """A shell's background job ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_llvm_calls_back_is_not_lost():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), signals_kept(), contextlib.suppress(KeyboardInterrupt):
