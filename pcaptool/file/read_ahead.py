@@ -1,8 +1,7 @@
 """The next block of a stream, read by another thread while this one is used.
 
 Knows: threads. Must not know: what is in the block, where it goes.
-Worth it because reading, and expanding even more, takes about as long as decoding, and neither holds the interpreter's
-lock.
+Worth it where the stream is expanded: that takes longer than decoding, and neither holds the interpreter's lock.
 """
 
 from __future__ import annotations

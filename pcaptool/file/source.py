@@ -2,8 +2,8 @@
 
 Knows: compression by content (gzip, zstd, lz4), pipes, a sliding window over the stream.
 Must not know: records.
-Bounded: the window holds one block and at most one record, and the next block is read while it is used; a compressed
-stream is expanded block by block, so a decompression bomb costs time, not memory.
+Bounded: the window holds one block and at most one record; a compressed stream is expanded block by block, the next
+one while this one is used, so a decompression bomb costs time, not memory.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["BLOCK_BYTES", "ByteSource", "open_bytes"]
 # full-size packets make batches of 12,000: what each batch costs beside its packets is a tenth less than with 8.
 BLOCK_BYTES = 12 << 20
 
-# Of a long file the next block is read into a second window, behind room for what is left of the first.
+# Of a compressed file the next block is expanded into a second window, behind room for what is left of the first. Of
+# another file it costs more than it saves: another processor's cache has the block then.
 _ROOM_BYTES = 512 << 10
-_AHEAD_FROM_BYTES = 4 * BLOCK_BYTES
 
 _WAIT_S = 0.1  # between looks at a file that may grow
 
@@ -176,10 +176,10 @@ class ByteSource:
         return at
 
     def _worth_reading_ahead(self) -> bool:
-        """A long file, or one that is expanded. What comes through a pipe, or still grows, comes when it comes."""
+        """A file that is expanded. What comes through a pipe, or still grows, comes when it comes."""
         if not (self._owned and self._regular) or self._alone or self.ended:
             return False
-        return bool(self.compression) or (self.size_bytes or 0) >= _AHEAD_FROM_BYTES
+        return bool(self.compression)
 
     def _turn(self, ahead: ReadAhead, need: int) -> bool:
         """What was read ahead becomes the window, with what is left of this one before it."""
